@@ -1,0 +1,1 @@
+"""stmfab: a factory for labelled, synthetic scanning-tunnelling-microscope datasets."""

@@ -1,0 +1,103 @@
+"""The narrow waist between sample and microscope: ln|I| on a lattice-commensurate grid, to be evaluated anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _field_kernels
+from .units import Floats, Floats32
+
+
+@dataclass(frozen=True)
+class CurrentField:
+    """The tunnelling current of one junction in the sample frame.
+
+    At each node of an oblique lateral grid, ln|I / nA| is a polynomial in s = (z - z_mid) / z_half. Between nodes: 4-point
+    Lagrange interpolation along each grid direction. Outside |s| <= 1: the straight line through the edge with the
+    edge's slope. A node that was never computed holds NaN, so that leaving the window cannot pass in silence.
+
+    Attributes
+    ----------
+    coefficients : array of shape (n_v, n_u, n_heights), float32
+        Monomial coefficients of the polynomial in s.
+    origin_nm : array of shape (2,)
+        Position (x, y) of node (0, 0).
+    steps_nm : array of shape (2, 2)
+        Rows: the grid's step vectors along u and v.
+    z_mid_nm, z_half_nm : float
+        Middle and half width of the tabulated heights.
+    polarity : int
+        Sign of the current.
+    """
+
+    coefficients: Floats32
+    origin_nm: Floats
+    steps_nm: Floats
+    z_mid_nm: float
+    z_half_nm: float
+    polarity: int = 1
+
+    def grid(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the fractional grid coordinates (u, v) of points, shape (n_points, 2)."""
+        points = np.stack([x_nm - self.origin_nm[0], y_nm - self.origin_nm[1]], axis=-1)
+        return np.asarray(points @ np.linalg.inv(self.steps_nm))
+
+    def polynomials(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the height polynomials' coefficients at points, shape (n_points, n_heights)."""
+        return np.asarray(_field_kernels.interpolate(self.coefficients, self.grid(x_nm, y_nm).reshape(-1, 2)))
+
+    def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats) -> Floats:
+        """Return ln|I / nA| at points (x, y, z), shape (n_points,)."""
+        s = (np.broadcast_to(z_nm, np.shape(x_nm)).ravel() - self.z_mid_nm) / self.z_half_nm
+        return np.asarray(_field_kernels.evaluate(self.polynomials(x_nm, y_nm), s))
+
+    def heights(self, x_nm: Floats, y_nm: Floats, log_current: float) -> Floats:
+        """Return the heights z (nm) at which ln|I / nA| has a given value, shape (n_points,): Newton's iteration.
+
+        Raises
+        ------
+        ArithmeticError
+            If the iteration does not settle, as on a field that does not fall with height.
+        """
+        s = np.asarray(_field_kernels.invert(self.polynomials(x_nm, y_nm), log_current))
+        if np.isnan(s).any():
+            raise ArithmeticError("constant-current height not found: the field has holes or does not fall with z")
+        return self.z_mid_nm + self.z_half_nm * s
+
+
+def tabulated(
+    log_current: Callable[[Floats, Floats, Floats], Floats],
+    *,
+    window_nm: tuple[float, float, float, float],
+    step_nm: float,
+    z_nm: tuple[float, float],
+    n_heights: int = 5,
+) -> CurrentField:
+    """Return the field of an analytic ln|I / nA|(x, y, z) on a square grid over (x_min, x_max, y_min, y_max).
+
+    The sample worlds other than crystals, and the tests of the microscope, come in here.
+    """
+    x_min, x_max, y_min, y_max = window_nm
+    x = np.arange(x_min - 2 * step_nm, x_max + 3 * step_nm, step_nm)
+    y = np.arange(y_min - 2 * step_nm, y_max + 3 * step_nm, step_nm)
+    z_mid, z_half = (z_nm[0] + z_nm[1]) / 2, (z_nm[1] - z_nm[0]) / 2
+    z = z_mid + z_half * chebyshev_nodes(n_heights)
+    values = log_current(x[None, :, None], y[:, None, None], z[None, None, :])
+    shape = (len(y), len(x), n_heights)
+    coefficients = np.broadcast_to(values, shape) @ values_to_monomials(n_heights).T
+    return CurrentField(
+        coefficients.astype(np.float32), np.array([x[0], y[0]]), np.diag([step_nm, step_nm]), z_mid, z_half
+    )
+
+
+def chebyshev_nodes(n_heights: int) -> Floats:
+    """Return the Chebyshev nodes of the first kind on [-1, 1], ascending, shape (n_heights,)."""
+    return np.asarray(-np.cos(np.pi * (np.arange(n_heights) + 0.5) / n_heights))
+
+
+def values_to_monomials(n_heights: int) -> Floats:
+    """Return the matrix from values at the Chebyshev nodes to monomial coefficients, shape (n_heights, n_heights)."""
+    return np.asarray(np.linalg.inv(np.vander(chebyshev_nodes(n_heights), increasing=True)))

@@ -1,0 +1,210 @@
+"""The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units.
+
+The lateral path does not depend on the feedback: ``path`` is computed first and holds where the tip is at each sub-step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .keys import check_ranges, exactly_one, key
+
+
+@dataclass(frozen=True)
+class Raster:
+    """The commanded frame: square pixels, line after line, forward then backward; arrays are (y, x) in space."""
+
+    size_nm: float = key("width of the square frame (pixel pitch = size / pixels)", above=0)
+    pixels: int = key("pixels along each axis", at_least=2, fixed=True)
+    dwell_s: float = key("time spent on one pixel", default=1e-3, above=0)
+    sub_steps: int = key("time steps a pixel (at least)", default=10, at_least=1, fixed=True)
+    rotation_deg: float = key("frame against lattice, counter-clockwise", default=0.0)
+    center_x_nm: float = key("frame centre in the sample frame, x", default=0.0)
+    center_y_nm: float = key("frame centre in the sample frame, y", default=0.0)
+    fast_axis: str = key("axis of the scan lines", default="x", one_of=("x", "y"))
+    fast_direction: int = key("direction of the forward pass along the fast axis", default=1, one_of=(-1, 1))
+    slow_direction: int = key("direction of the line order along the slow axis", default=1, one_of=(-1, 1))
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """PID on the log current: e = ln(|I|/I_set); u = Kp e + Ki sum(e) + Kd (e_k - e_{k-1}); z = u, + = retract.
+
+    ``loop_gain`` r = 2 kappa Ki is the share of the error removed by one update; ``crossover_Hz`` f = r / (2 pi dt) is the
+    same in time. Kp and Kd are ratios to Ki.
+    """
+
+    update: str = key(
+        "controller updates: once a pixel, or at every sub-step",
+        default="pixel",
+        one_of=("pixel", "continuous"),
+    )
+    loop_gain: float | None = key("relative integral gain r of one update", default=None, at_least=0)
+    crossover_Hz: float | None = key("integral gain as a frequency", default=None, above=0)
+    proportional: float = key("Kp / Ki", default=0.0, at_least=0)
+    derivative: float = key("Kd / Ki", default=0.0, at_least=0)
+    preamplifier_Hz: float | None = key("corner of the current amplifier's pole; none: infinite", default=None, above=0)
+    step_limit: float | None = key(
+        "largest move of one update, in units of the ideal image's peak-to-peak", default=None, above=0
+    )
+    slew_nm_per_s: float | None = key("largest speed of z; none: unlimited", default=None, above=0)
+    z_min_nm: float = key("lower physical stop of z, as gap from point contact", default=0.05)
+    z_max_nm: float = key("upper physical stop of z, as gap from point contact", default=10.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        exactly_one(self, "loop_gain", "crossover_Hz")
+
+
+@dataclass(frozen=True)
+class WhiteLogNoise:
+    """White noise on ln|I| inside the loop, as a share of the spread of ln|I| along the first line (published set)."""
+
+    share: float = key("sigma of a pixel / std of ln|I| along the first line at constant setpoint height", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class WhiteHeightNoise:
+    """White mechanical noise of the gap inside the loop: adds -2 kappa dz to ln|I|."""
+
+    rms_pm: float = key("rms of a pixel's mean gap", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class FrameCreep:
+    """The published creep: displacement = efold * ln(1 + (ratio - 1) t / T), T the frame time; total efold * ln(ratio)."""
+
+    x_nm_per_efold: float = key("gamma along x", default=0.0)
+    y_nm_per_efold: float = key("gamma along y", default=0.0)
+    x_ratio: float = key("m along x", default=1.0, above=0)
+    y_ratio: float = key("m along y", default=1.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class LogCreep:
+    """Creep after a move of the piezo: displacement = move * percent/100 * log10(1 + t / onset), t since the move."""
+
+    x_move_nm: float = key("last move along x", default=0.0)
+    y_move_nm: float = key("last move along y", default=0.0)
+    percent_per_decade: float = key("creep rate, % of the move a decade of time", default=1.5, at_least=0)
+    onset_s: float = key("time scale of the onset", default=0.1, above=0)
+    wait_s: float = key("time between the move and the first recorded pixel", default=0.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class FrameDrift:
+    """Linear drift given by its total over the frame."""
+
+    x_nm_per_frame: float = key("drift along x over the frame", default=0.0)
+    y_nm_per_frame: float = key("drift along y over the frame", default=0.0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class LinearDrift:
+    """Linear drift given by its speed, and a random walk on top."""
+
+    x_nm_per_min: float = key("speed along x", default=0.0)
+    y_nm_per_min: float = key("speed along y", default=0.0)
+    walk_nm_per_sqrt_min: float = key("random walk on each axis: rms after one minute", default=0.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """One random lateral offset a line, independent along the fast and the slow axis."""
+
+    fast_nm: float = key("rms along the fast axis", default=0.0, at_least=0)
+    slow_nm: float = key("rms along the slow axis", default=0.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """The sample plane's slope against the scan plane."""
+
+    x_deg: float = key("slope along the frame's x axis", default=0.0, above=-60, below=60)
+    y_deg: float = key("slope along the frame's y axis", default=0.0, above=-60, below=60)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class LinearPiezo:
+    """A z piezo without hysteresis: the tip goes where it is told."""
+
+
+@dataclass(frozen=True)
+class BoucWen:
+    """Hysteresis of the z piezo: x = gain * stroke * (V - H), dH = A dV - B |dV| H - C dV |H|, V = z / stroke.
+
+    The small-signal gain is 1 - A. ``stroke_nm`` None is the published convention: the ideal image's peak-to-peak.
+    """
+
+    A: float = key("linear share of the loop", at_least=0, at_most=1)
+    B: float = key("shape of the loop", at_least=0)
+    C: float = key("shape of the loop", at_least=0)
+    stroke_nm: float | None = key("unit of V; none: the ideal image's peak-to-peak", default=None, above=0)
+    gain: float = key("calibration: 1 is the bare, uncalibrated piezo", default=1.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class HysteresisLoop:
+    """Bouc-Wen hysteresis given as a user reads it off a loop: opening in % of the full stroke, calibrated there."""
+
+    opening_percent: float = key("opening of the loop at full stroke, % of the travel", at_least=0, below=20)
+    stroke_nm: float = key("full stroke at which opening and calibration hold", default=100.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+Noise: TypeAlias = WhiteLogNoise | WhiteHeightNoise
+Creep: TypeAlias = FrameCreep | LogCreep
+Drift: TypeAlias = FrameDrift | LinearDrift
+ZPiezo: TypeAlias = LinearPiezo | BoucWen | HysteresisLoop
+
+NOISES: Mapping[str, type[Noise]] = {"white_log": WhiteLogNoise, "white_height": WhiteHeightNoise}
+CREEPS: Mapping[str, type[Creep]] = {"frame": FrameCreep, "log": LogCreep}
+DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift}
+Z_PIEZOS: Mapping[str, type[ZPiezo]] = {"linear": LinearPiezo, "bouc_wen": BoucWen, "loop": HysteresisLoop}
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Everything between the commanded raster and the recorded image. An absent part is an ideal one."""
+
+    feedback: Feedback | None = None
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    creep: Creep | None = None
+    drift: Drift | None = None
+    jitter: Jitter | None = None
+    tilt: Tilt | None = None
+    z_piezo: ZPiezo | None = None

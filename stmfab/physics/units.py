@@ -1,0 +1,40 @@
+"""Physical constants and conversions, all in nm, eV, V, nA, s (CODATA through scipy.constants)."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import constants
+
+Floats: TypeAlias = NDArray[np.float64]
+Floats32: TypeAlias = NDArray[np.float32]
+Complexes: TypeAlias = NDArray[np.complex128] | NDArray[np.complex64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+NM_PER_M = 1e9
+NA_PER_A = 1e9
+CONDUCTANCE_QUANTUM_nA_per_V = NA_PER_A * constants.value("conductance quantum")  # 2 e^2 / h, both spins
+ELEMENTARY_CHARGE_C = constants.e
+
+
+def decay_constant(work_function_eV: float) -> float:
+    """Return the vacuum decay constant kappa in 1/nm.
+
+    kappa = sqrt(2 m phi) / hbar = 5.123 sqrt(phi / eV) per nm.
+
+    References
+    ----------
+    C. J. Chen, Introduction to Scanning Tunneling Microscopy, 3rd ed. (2021), eq. 1.7,
+    doi:10.1093/oso/9780198856559.001.0001.
+
+    Examples
+    --------
+    >>> round(decay_constant(4.5), 2)
+    10.87
+    """
+    wave_number_per_m = math.sqrt(2 * constants.m_e * work_function_eV * constants.e) / constants.hbar
+    return float(wave_number_per_m / NM_PER_M)
