@@ -1,6 +1,6 @@
 """The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units.
 
-The lateral path does not depend on the feedback: ``path`` is computed first and holds where the tip is at each sub-step.
+The lateral path does not depend on the feedback: it is computed first and holds where the tip is at each sub-step.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Raster:
 class Feedback:
     """PID on the log current: e = ln(|I|/I_set); u = Kp e + Ki sum(e) + Kd (e_k - e_{k-1}); z = u, + = retract.
 
-    ``loop_gain`` r = 2 kappa Ki is the share of the error removed by one update; ``crossover_Hz`` f = r / (2 pi dt) is the
-    same in time. Kp and Kd are ratios to Ki.
+    ``loop_gain`` r = 2 kappa Ki is the share of the error removed by one update; ``crossover_Hz`` f = r / (2 pi dt)
+    is the same in time. Kp and Kd are ratios to Ki.
     """
 
     update: str = key(
@@ -83,7 +83,7 @@ class WhiteHeightNoise:
 
 @dataclass(frozen=True)
 class FrameCreep:
-    """The published creep: displacement = efold * ln(1 + (ratio - 1) t / T), T the frame time; total efold * ln(ratio)."""
+    """The published creep: displacement = efold * ln(1 + (ratio - 1) t / T), T the frame time."""
 
     x_nm_per_efold: float = key("gamma along x", default=0.0)
     y_nm_per_efold: float = key("gamma along y", default=0.0)

@@ -10,7 +10,7 @@ from .units import Floats
 
 @dataclass(frozen=True)
 class Site:
-    """An atom of the unit cell: name, species, layer ('top', 'middle', 'bottom'), position (nm) and number of orbitals."""
+    """An atom of the cell: name, species, layer (top, middle, bottom), position (nm), number of orbitals."""
 
     name: str
     species: str

@@ -10,6 +10,22 @@ from .keys import check_ranges, key
 
 
 @dataclass(frozen=True)
+class ArraySpec:
+    """One array of a dataset: name, dimensions and shape of one sample, dtype, unit, meaning, and its role.
+
+    Roles: image, target, label, parameter.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    unit: str
+    long_name: str
+    role: str
+
+
+@dataclass(frozen=True)
 class LatticeCone:
     """clip(1.1 - d / (a/2), 0, 1): d from the point (x, y, 0) on the true path to the nearest atom or vacant site."""
 
