@@ -16,8 +16,8 @@ class CurrentField:
     """The tunnelling current of one junction in the sample frame.
 
     At each node of an oblique lateral grid, ln|I / nA| is a polynomial in s = (z - z_mid) / z_half. Between nodes:
-    4-point Lagrange interpolation along each grid direction. Outside |s| <= 1: the straight line through the edge with the
-    edge's slope. A node that was never computed holds NaN, so that leaving the window cannot pass in silence.
+    4-point Lagrange interpolation along each grid direction. Outside |s| <= 1: the straight line through the edge with
+    the edge's slope. A node that was never computed holds NaN, so that leaving the window cannot pass in silence.
 
     Attributes
     ----------

@@ -1,0 +1,46 @@
+"""Marking the lattice cells that a path needs, and distances to them."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+B1 = NDArray[np.bool_]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
+    """Mark the cells holding the nodes of each point's 4 x 4 stencil."""
+    for p in range(x.shape[0]):
+        node_u = int(np.floor((x[p] * inverse[0, 0] + y[p] * inverse[1, 0]) * n_grid))
+        node_v = int(np.floor((x[p] * inverse[0, 1] + y[p] * inverse[1, 1]) * n_grid))
+        u_first, u_last = (node_u - 1) // n_grid - low[0], (node_u + 2) // n_grid - low[0]
+        v_first, v_last = (node_v - 1) // n_grid - low[1], (node_v + 2) // n_grid - low[1]
+        cells[v_first, u_first] = True
+        cells[v_first, u_last] = True
+        cells[v_last, u_first] = True
+        cells[v_last, u_last] = True
+
+
+@numba.njit(cache=True, error_model="numpy")
+def grow(cells: B1, offsets: I8, grown: B1) -> None:
+    """Mark every cell reached from a marked cell by one of the offsets."""
+    for v in range(cells.shape[0]):
+        for u in range(cells.shape[1]):
+            if cells[v, u]:
+                for o in range(offsets.shape[0]):
+                    grown[v + offsets[o, 1], u + offsets[o, 0]] = True
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near(points: F8, centres: F8, distance: float) -> B1:
+    """Return which points lie within a distance of any centre."""
+    out = np.zeros(points.shape[0], dtype=np.bool_)
+    for p in range(points.shape[0]):
+        for c in range(centres.shape[0]):
+            dx, dy = points[p, 0] - centres[c, 0], points[p, 1] - centres[c, 1]
+            if dx * dx + dy * dy <= distance * distance:
+                out[p] = True
+                break
+    return out

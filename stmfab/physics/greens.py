@@ -1,0 +1,263 @@
+"""Lattice Green functions of the infinite crystal, and of the crystal with any defects, by the T-matrix.
+
+G = g + g Q M^-1 Q^T g,   M = diag(0_removed, 1/Lambda) - Q^T g Q,   Q = [e_removed, P],   V = P Lambda P^T.
+
+Removed orbitals are exact (the limit of an infinite on-site energy); no patch of crystal has an edge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy import linalg
+
+from . import _greens_kernels
+from .materials import Material
+from .units import Complexes, Floats, Ints
+
+FIRST_N_K, LAST_N_K = 64, 2048
+IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
+NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
+WINDOW_SIGMAS = 4.0  # energies this many broadenings outside the bias window still count; their weight is 3e-5
+
+
+@dataclass(frozen=True)
+class GreenTable:
+    """g(R, z) = <0| (z - H)^-1 |R> of a perfect crystal.
+
+    Attributes
+    ----------
+    energies_eV : complex array of shape (n_energies,)
+        z = x_n + i eta, measured from the Fermi level.
+    g : complex array of shape (n_energies, n_orbitals, n_orbitals, 2 reach + 1, 2 reach + 1), 1/eV
+        Row orbital in cell 0, column orbital in cell R = (u, v), at [..., v + reach, u + reach].
+    """
+
+    energies_eV: NDArray[np.complex128]
+    g: Complexes
+
+    @property
+    def reach(self) -> int:
+        """Largest |u| and |v| in the table."""
+        return int(self.g.shape[-1]) // 2
+
+
+def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
+    """Return H(k) on an n_k x n_k grid of the Brillouin zone, shape (n_k, n_k, n_orbitals, n_orbitals), axes (v, u)."""
+    phases = np.exp(2j * math.pi * np.arange(n_k) / n_k)
+    h = np.zeros((n_k, n_k, material.n_orbitals, material.n_orbitals), dtype=np.complex128)
+    for (u, v), block in material.hoppings_eV.items():
+        h += np.multiply.outer(phases**v, phases**u)[:, :, None, None] * block
+    return h
+
+
+def lattice_green(
+    material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike = np.complex64
+) -> GreenTable:
+    """Return the Green function between cell 0 and the cells within ``reach``, exact for an n_k x n_k torus.
+
+    g(R, z) = 1/n_k^2 sum_k [z - H(k)]^-1 exp(-i k.R), by the eigenvectors of H(k) and one FFT a pair of orbitals.
+
+    Raises
+    ------
+    ValueError
+        If ``reach`` is beyond half the torus.
+    """
+    if 2 * reach + 1 > n_k:
+        raise ValueError(f"reach {reach} needs a k-grid of at least {2 * reach + 1}, not {n_k}")
+    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+    n = material.n_orbitals
+    cells = np.arange(-reach, reach + 1) % n_k
+    g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
+    for index, energy in enumerate(energies_eV):
+        scaled = states / (energy + material.fermi_eV - levels)[:, :, None, :]
+        at_k = np.moveaxis(scaled @ np.conj(np.swapaxes(states, -1, -2)), (2, 3), (0, 1))
+        g[index] = np.fft.fft2(at_k)[:, :, cells[:, None], cells[None, :]] / n_k**2
+    return GreenTable(np.asarray(energies_eV, dtype=np.complex128), g)
+
+
+def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, reach: int) -> int:
+    """Return the smallest power of two whose k-grid shows no periodic images within ``reach`` cells.
+
+    The images of a point at ``reach`` stand n_k - reach cells away, and g decays exponentially there: its decay over
+    half a torus, extrapolated, bounds them.
+
+    Raises
+    ------
+    ArithmeticError
+        If even the largest grid is too coarse: Im z is too small for a table in k space.
+    """
+    n_k = FIRST_N_K
+    while n_k <= LAST_N_K:
+        half = n_k // 2 - 1
+        g = np.abs(lattice_green(material, energies_eV, n_k=n_k, reach=half).g)
+        decay = max(g[..., 0, :].max(), g[..., :, 0].max()) / g[..., half, half].max()
+        if n_k > 2 * reach and decay ** ((n_k - reach) / half) < IMAGE_ERROR:
+            return n_k
+        n_k *= 2
+    raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g} eV")
+
+
+def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
+    """Return the energies x_n + i eta needed for Gaussian-broadened densities on [low, high], shape (n_energies,).
+
+    x_n are the multiples of sigma within 4 sigma of the interval, eta = pi sigma / 2: see ``contour_weights``.
+    """
+    sigma = broadening_eV
+    first = math.floor(low_eV / sigma - WINDOW_SIGMAS)
+    last = math.ceil(high_eV / sigma + WINDOW_SIGMAS)
+    return np.asarray(np.arange(first, last + 1) * sigma + 0.5j * math.pi * sigma, dtype=np.complex128)
+
+
+def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float) -> NDArray[np.complex128]:
+    """Return W_n(E) with rho(E) = Im sum_n W_n(E) G(x_n + i eta), shape (n_energies, n_at).
+
+    The trapezoidal rule along a shifted contour: W_n(E) = -(h / pi) g_sigma(E - x_n - i eta), g_sigma the normalised
+    Gaussian, h = sigma the spacing; its error is exp(-2 pi eta / h) times the undamped sum, 5e-5 at eta = pi sigma / 2.
+    """
+    sigma = broadening_eV
+    offset = at_eV[None, :] - energies_eV[:, None]
+    gauss = np.exp(-(offset**2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
+    return np.asarray(-(sigma / math.pi) * gauss)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A change of the Hamiltonian on a few orbitals: ``matrix_eV`` real symmetric, ``orbitals`` rows (u, v, orbital).
+
+    Orbital numbers from the material's ``n_orbitals`` on mean added orbitals, in order; their u and v are ignored.
+    """
+
+    orbitals: Ints
+    matrix_eV: Floats
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Everything that differs from the perfect crystal; orbitals are rows (u, v, orbital).
+
+    Attributes
+    ----------
+    removed : int array of shape (n_removed, 3)
+        Orbitals that are absent.
+    shifted : int array of shape (n_shifted, 3)
+        Orbitals whose on-site energy changes.
+    shift_eV : array of shape (n_shifted,)
+        By how much; not zero.
+    clusters : sequence of Cluster
+        Changed hoppings, bonds to added orbitals.
+    added_eV : array of shape (n_added,)
+        On-site energies of added orbitals, from the Fermi level.
+    """
+
+    removed: Ints
+    shifted: Ints
+    shift_eV: Floats
+    clusters: Sequence[Cluster] = ()
+    added_eV: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Q and the constant part of M's diagonal; column c of Q is ``spread[c]`` over the orbitals (None: identity)."""
+
+    orbitals: Ints  # (n_entries, 3)
+    spread: Floats | None  # (n_columns, n_entries)
+    inverse: Floats  # (n_columns,): 0 for removed orbitals, 1 / Lambda otherwise
+
+
+def _columns(perturbation: Perturbation) -> _Columns:
+    """Return Q of a perturbation; what touches a removed orbital is dropped first."""
+    removed = {tuple(orbital) for orbital in perturbation.removed.tolist()}
+    kept = np.array([tuple(orbital) not in removed for orbital in perturbation.shifted.tolist()], dtype=np.bool_)
+    orbitals = np.concatenate([perturbation.removed, perturbation.shifted[kept]])
+    inverse = np.concatenate([np.zeros(len(perturbation.removed)), 1 / perturbation.shift_eV[kept]])
+    if not perturbation.clusters:
+        return _Columns(orbitals, None, inverse)
+    parts = [_diagonalised(cluster, removed) for cluster in perturbation.clusters]
+    return _Columns(
+        np.concatenate([orbitals, *(part[0] for part in parts)]),
+        np.asarray(linalg.block_diag(np.eye(len(orbitals)), *(part[1] for part in parts))),
+        np.concatenate([inverse, *(part[2] for part in parts)]),
+    )
+
+
+def _diagonalised(cluster: Cluster, removed: set[tuple[int, ...]]) -> tuple[Ints, Floats, Floats]:
+    """Return a cluster's orbitals, eigenvectors (n_kept, n_orbitals) and 1 / eigenvalues, without the zero ones."""
+    kept = np.array([tuple(orbital) not in removed for orbital in cluster.orbitals.tolist()], dtype=np.bool_)
+    values, vectors = np.linalg.eigh(cluster.matrix_eV[np.ix_(kept, kept)])
+    used = np.abs(values) > NULL_EIGENVALUE * np.abs(values).max(initial=NULL_EIGENVALUE)
+    return cluster.orbitals[kept], vectors[:, used].T, 1 / values[used]
+
+
+def _between(table: GreenTable, perturbation: Perturbation, rows: Ints, columns: Ints) -> Complexes:
+    """Return the unperturbed g between orbitals, added ones included, shape (n_energies, n_rows, n_columns)."""
+    out = np.empty((len(table.energies_eV), len(rows), len(columns)), dtype=table.g.dtype)
+    _greens_kernels.gather(table.g, rows, columns, out)
+    if len(perturbation.added_eV):
+        n_lattice = table.g.shape[1]
+        _add_orbitals(out, table.energies_eV, perturbation.added_eV, rows[:, 2] - n_lattice, columns[:, 2] - n_lattice)
+    return out
+
+
+def _add_orbitals(
+    g: Complexes, energies_eV: NDArray[np.complex128], added_eV: Floats, rows: Ints, columns: Ints
+) -> None:
+    """Write 1 / (z - eps) between an added orbital (row or column >= 0) and itself, zero between it and all others."""
+    g[:, rows >= 0, :] = 0
+    g[:, :, columns >= 0] = 0
+    for row in np.flatnonzero(rows >= 0):
+        for column in np.flatnonzero(columns == rows[row]):
+            g[:, row, column] = 1 / (energies_eV - added_eV[rows[row]])
+
+
+def local_green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
+    """Return the diagonal of G on orbitals (u, v, orbital), shape (n_energies, n_orbitals), in 1/eV.
+
+    Real Hamiltonians only (G is then symmetric). A removed orbital's G is 0 to rounding: leave it out of any sum.
+
+    References
+    ----------
+    E. N. Economou, Green's Functions in Quantum Physics (2006), ch. 6, doi:10.1007/3-540-28841-4.
+    """
+    bare = np.ascontiguousarray(np.diagonal(table.g[:, :, :, table.reach, table.reach], axis1=1, axis2=2))
+    local = _local_bare(table, perturbation, bare, orbitals)
+    q = _columns(perturbation)
+    if len(q.inverse):
+        coupled, solved = _solved(table, perturbation, q, orbitals)
+        local += _greens_kernels.column_products(coupled, solved)
+    return local
+
+
+def _local_bare(table: GreenTable, perturbation: Perturbation, bare: Complexes, orbitals: Ints) -> Complexes:
+    """Return the unperturbed local g of orbitals, added ones included, shape (n_energies, n_orbitals)."""
+    if not len(perturbation.added_eV):
+        return bare[:, orbitals[:, 2]]
+    added = 1 / (table.energies_eV[:, None] - perturbation.added_eV[None, :])
+    return np.concatenate([bare, added.astype(bare.dtype)], axis=1)[:, orbitals[:, 2]]
+
+
+def _solved(table: GreenTable, perturbation: Perturbation, q: _Columns, orbitals: Ints) -> tuple[Complexes, Complexes]:
+    """Return Q^T g and M^-1 Q^T g towards orbitals, both of shape (n_energies, n_columns, n_orbitals)."""
+    coupled = _between(table, perturbation, q.orbitals, orbitals)
+    among = _between(table, perturbation, q.orbitals, q.orbitals)
+    if q.spread is not None:
+        spread = q.spread.astype(table.g.dtype)
+        coupled, among = spread @ coupled, spread @ among @ spread.T
+    m: Complexes = np.diag(q.inverse).astype(table.g.dtype) - among
+    return coupled, np.linalg.inv(m) @ coupled
+
+
+def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
+    """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV."""
+    bare = _between(table, perturbation, orbitals, orbitals)
+    q = _columns(perturbation)
+    if not len(q.inverse):
+        return bare
+    coupled, solved = _solved(table, perturbation, q, orbitals)
+    return np.asarray(bare + np.swapaxes(coupled, 1, 2) @ solved)

@@ -1,0 +1,95 @@
+"""The crystal under the window: which cells are looked at, tiles, and where sites are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _structure_kernels
+from .materials import Material
+from .units import Bools, Floats, Ints
+
+TILE_CELLS = 12  # side of the fixed tiles in which defects are drawn, about 4 nm; part of the streams' definition
+STENCIL = (-1, 2)  # first and last node of the 4-point interpolation, relative to a point's node
+
+
+@dataclass(frozen=True)
+class Window:
+    """The lattice cells of a scene: cell (u, v) is looked at where ``cells[v - v0, u - u0]`` is true."""
+
+    u0: int
+    v0: int
+    cells: Bools
+
+    @property
+    def indices(self) -> Ints:
+        """Cells (u, v) that are looked at, shape (n_cells, 2), row by row."""
+        v, u = np.nonzero(self.cells)
+        return np.stack([u + self.u0, v + self.v0], axis=1)
+
+
+def window(material: Material, x_nm: Floats, y_nm: Floats, *, n_grid: int) -> Window:
+    """Return the cells whose grid nodes are needed to interpolate at the points of a path.
+
+    Parameters
+    ----------
+    x_nm, y_nm : arrays of the same shape
+        Points in the sample frame.
+    n_grid : int
+        Grid nodes a cell along each lattice vector.
+    """
+    inverse: Floats = np.linalg.inv(material.lattice_nm).astype(np.float64)
+    corners = np.array([[x, y] for x in (x_nm.min(), x_nm.max()) for y in (y_nm.min(), y_nm.max())]) @ inverse
+    low = np.floor(corners.min(axis=0)).astype(np.int64) - 1
+    high = np.floor(corners.max(axis=0)).astype(np.int64) + 1
+    cells = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), dtype=np.bool_)
+    _structure_kernels.mark_cells(x_nm.ravel(), y_nm.ravel(), inverse, n_grid, low, cells)
+    rows, columns = np.nonzero(cells.any(axis=1))[0], np.nonzero(cells.any(axis=0))[0]
+    trimmed = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))
+
+
+def grown(view: Window, offsets: Ints) -> Window:
+    """Return the window of all cells c + o, c in the window, o in ``offsets`` of shape (n_offsets, 2) as (u, v)."""
+    low, high = offsets.min(axis=0), offsets.max(axis=0)
+    n_v, n_u = view.cells.shape
+    cells = np.zeros((n_v + high[1] - low[1], n_u + high[0] - low[0]), dtype=np.bool_)
+    _structure_kernels.grow(view.cells, offsets - low, cells)
+    return Window(view.u0 + int(low[0]), view.v0 + int(low[1]), cells)
+
+
+def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:
+    """Return the fixed tiles (tu, tv) within ``margin_nm`` of a window's bounding parallelogram, shape (n_tiles, 2)."""
+    a1, a2 = material.lattice_nm
+    spacing = material.cell_area_nm2 / np.array([np.linalg.norm(a2), np.linalg.norm(a1)])  # between rows of cells
+    margin = np.ceil(margin_nm / spacing).astype(np.int64)
+    n_v, n_u = view.cells.shape
+    low = (np.array([view.u0, view.v0]) - margin) // TILE_CELLS
+    high = (np.array([view.u0 + n_u - 1, view.v0 + n_v - 1]) + margin) // TILE_CELLS
+    tu, tv = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1))
+    return np.stack([tu.ravel(), tv.ravel()], axis=1)
+
+
+def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
+    """Return the positions (x, y, z) in nm of sites in cells, shape (n, 3)."""
+    points = material.positions_nm[sites]
+    points[:, :2] += cells @ material.lattice_nm
+    return points
+
+
+def near(material: Material, cells: Ints, view: Window, *, distance_nm: float) -> Bools:
+    """Return which cells lie within a distance of any cell of a window, shape (n_cells,)."""
+    inside = view.indices @ material.lattice_nm
+    return np.asarray(_structure_kernels.near(cells @ material.lattice_nm, inside, distance_nm))
+
+
+def cells_within(material: Material, radius_nm: float) -> Ints:
+    """Return the cell offsets (u, v) whose origins lie within a radius, shape (n, 2)."""
+    a1, a2 = material.lattice_nm
+    reach = math.ceil(radius_nm * max(np.linalg.norm(a1), np.linalg.norm(a2)) / material.cell_area_nm2)
+    u, v = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))
+    offsets = np.stack([u.ravel(), v.ravel()], axis=1)
+    inside = np.linalg.norm(offsets @ material.lattice_nm, axis=1) <= radius_nm
+    return np.asarray(offsets[inside])
