@@ -1,15 +1,23 @@
-"""The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units.
-
-The lateral path does not depend on the feedback: it is computed first and holds where the tip is at each sub-step.
-"""
+"""The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import lru_cache
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from scipy.optimize import brentq
 
 from .keys import check_ranges, exactly_one, key
+from .units import Bools, Floats
+
+NM_PER_PM = 1e-3
+S_PER_MIN = 60.0
+LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening; PHYSICS.md C.5
+WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,10 @@ class WhiteLogNoise:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
+        """Return the rms of a pixel's ln|I|; ``log_spread`` is the spread that ``share`` is a share of."""
+        return self.share * log_spread
+
 
 @dataclass(frozen=True)
 class WhiteHeightNoise:
@@ -79,6 +91,10 @@ class WhiteHeightNoise:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
+        """Return the rms of a pixel's ln|I|: 2 kappa times the rms of its gap."""
+        return 2 * kappa_per_nm * self.rms_pm * NM_PER_PM
 
 
 @dataclass(frozen=True)
@@ -93,10 +109,21 @@ class FrameCreep:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def displacement(self, t_s: Floats, *, frame_s: float) -> tuple[Floats, Floats]:
+        """Return the displacement along the frame's x and y (nm) at times since the first recorded pixel."""
+        elapsed = np.maximum(t_s, 0) / frame_s
+        return (
+            self.x_nm_per_efold * np.log(1 + (self.x_ratio - 1) * elapsed),
+            self.y_nm_per_efold * np.log(1 + (self.y_ratio - 1) * elapsed),
+        )
+
 
 @dataclass(frozen=True)
 class LogCreep:
-    """Creep after a move of the piezo: displacement = move * percent/100 * log10(1 + t / onset), t since the move."""
+    """Creep after a move of the piezo: displacement = move * percent/100 * log10(1 + t / onset), t since the move.
+
+    The frame is centred on where the tip has crept to at the first recorded pixel.
+    """
 
     x_move_nm: float = key("last move along x", default=0.0)
     y_move_nm: float = key("last move along y", default=0.0)
@@ -106,6 +133,16 @@ class LogCreep:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def displacement(self, t_s: Floats, *, frame_s: float) -> tuple[Floats, Floats]:
+        """Return the displacement along the frame's x and y (nm) at times since the first recorded pixel.
+
+        Counted from where the tip is at the first recorded pixel; nothing has moved before the move.
+        """
+        since_move = np.maximum(t_s + self.wait_s, 0) / self.onset_s
+        decades = np.log10(1 + since_move) - math.log10(1 + self.wait_s / self.onset_s)
+        crept = self.percent_per_decade / 100 * decades
+        return self.x_move_nm * crept, self.y_move_nm * crept
 
 
 @dataclass(frozen=True)
@@ -118,6 +155,15 @@ class FrameDrift:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def velocity_nm_per_s(self, *, frame_s: float) -> tuple[float, float]:
+        """Return the speed along the frame's x and y."""
+        return self.x_nm_per_frame / frame_s, self.y_nm_per_frame / frame_s
+
+    @property
+    def walk_nm_per_sqrt_s(self) -> float:
+        """Return the strength of the random walk: none."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class LinearDrift:
@@ -129,6 +175,15 @@ class LinearDrift:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def velocity_nm_per_s(self, *, frame_s: float) -> tuple[float, float]:
+        """Return the speed along the frame's x and y."""
+        return self.x_nm_per_min / S_PER_MIN, self.y_nm_per_min / S_PER_MIN
+
+    @property
+    def walk_nm_per_sqrt_s(self) -> float:
+        """Return the rms of the random walk on each axis after one second."""
+        return self.walk_nm_per_sqrt_min / math.sqrt(S_PER_MIN)
 
 
 @dataclass(frozen=True)
@@ -152,10 +207,19 @@ class Tilt:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @property
+    def gradient(self) -> Floats:
+        """Return the rise of the sample plane per nm along the frame's x and y, shape (2,)."""
+        return np.tan(np.deg2rad([self.x_deg, self.y_deg]))
+
 
 @dataclass(frozen=True)
 class LinearPiezo:
     """A z piezo without hysteresis: the tip goes where it is told."""
+
+    def bouc_wen(self) -> BoucWen:
+        """Return the piezo as a loop that never opens."""
+        return BoucWen(A=0.0, B=0.0, C=0.0, stroke_nm=1.0)
 
 
 @dataclass(frozen=True)
@@ -170,9 +234,21 @@ class BoucWen:
     C: float = key("shape of the loop", at_least=0)
     stroke_nm: float | None = key("unit of V; none: the ideal image's peak-to-peak", default=None, above=0)
     gain: float = key("calibration: 1 is the bare, uncalibrated piezo", default=1.0, above=0)
+    joint: ClassVar[tuple[str, ...]] = ("A", "B", "C")
+    joint_words: ClassVar[str] = "1 - A - max(B - C, 0) A / (B + C) above 0: the piezo must follow its command's sign"
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    @staticmethod
+    def joint_holds(A: Floats, B: Floats, C: Floats) -> Bools:
+        """Return whether dx/dV > 0 on the whole loop: |H| stays below A / (B + C), dH/dV below A + (B - C) |H|."""
+        reach = np.divide(A, B + C, out=np.zeros(np.shape(A)), where=B + C > 0)
+        return np.asarray(1 - A - np.maximum(B - C, 0) * reach > 0)
+
+    def bouc_wen(self) -> BoucWen:
+        """Return the piezo itself."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -184,6 +260,11 @@ class HysteresisLoop:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def bouc_wen(self) -> BoucWen:
+        """Return the Bouc-Wen piezo with this opening whose travel over the full stroke is the stroke."""
+        shape, travel = _loop_shape(self.opening_percent)
+        return BoucWen(A=LOOP_A, B=shape, C=shape, stroke_nm=self.stroke_nm, gain=1 / travel)
 
 
 Noise: TypeAlias = WhiteLogNoise | WhiteHeightNoise
@@ -208,3 +289,26 @@ class Instrument:
     jitter: Jitter | None = None
     tilt: Tilt | None = None
     z_piezo: ZPiezo | None = None
+
+
+@lru_cache(maxsize=256)
+def _loop_shape(opening_percent: float) -> tuple[float, float]:
+    """Return B = C and the travel per unit V of the loop with A = 1/2 that opens by a given % of its travel.
+
+    Steady loop over |V| <= 1/2 with B = C = b: H rises from -h with slope A to zero, then bends towards A / (2 b) and
+    must end at h. With y the part of V after the zero and p = 2 b y, that is y = p / (p + 1 - e^-p), h = A (1 - y).
+    The opening is widest at V = 0.
+    """
+    if opening_percent == 0:
+        return 0.0, 1 - LOOP_A
+
+    def loop(p: float) -> tuple[float, float, float]:
+        y = p / (p - math.expm1(-p))
+        b = p / (2 * y)
+        travel = 1 - 2 * LOOP_A * (1 - y)
+        half_opening = -LOOP_A / (2 * b) * math.expm1(-2 * b * (y - 0.5))
+        return b, travel, 2 * half_opening / travel
+
+    p = brentq(lambda p: 100 * loop(p)[2] - opening_percent, 1e-9, WIDEST_LOOP, xtol=1e-12)
+    b, travel, _ = loop(p)
+    return b, travel

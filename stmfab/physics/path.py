@@ -1,0 +1,200 @@
+"""Where the tip is: the raster, distorted by creep, drift, jitter and tilt, in the sample frame.
+
+The lateral path does not depend on the feedback (only z does): it is computed first. Within a pixel the tip moves
+straight and steadily, so that the path is held by the ends of its pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .instrument import Feedback, Instrument, Jitter, Raster, Tilt
+from .units import Floats
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where the tip is: line 0 settles and is not recorded; a line is a forward, then a backward pass.
+
+    Sub-step s of pixel i is at (s + 1/2) / n_sub of the way from end i to end i + 1.
+
+    Attributes
+    ----------
+    x_nm, y_nm : arrays of shape (n_lines + 1, 2, n_pixels + 1)
+        Ends of the pixels in the sample frame, in time order on the backward pass too.
+    n_sub : int
+        Sub-steps a pixel.
+    slope : array of shape (2,)
+        Rise of the sample plane per nm along the sample frame's x and y, seen from the scan plane.
+    cos_tilt : float
+        Cosine of the angle between sample plane and scan plane.
+    """
+
+    raster: Raster
+    n_sub: int
+    x_nm: Floats
+    y_nm: Floats
+    slope: Floats
+    cos_tilt: float
+
+    @property
+    def sub_step_s(self) -> float:
+        """Return the time between sub-steps."""
+        return self.raster.dwell_s / self.n_sub
+
+    @property
+    def window_nm(self) -> tuple[float, float, float, float]:
+        """Return (x_min, x_max, y_min, y_max) of the whole path, the settling line too."""
+        return float(self.x_nm.min()), float(self.x_nm.max()), float(self.y_nm.min()), float(self.y_nm.max())
+
+    def sub_steps(self) -> tuple[Floats, Floats]:
+        """Return the position x, y of each sub-step, each (n_lines + 1, 2, n_pixels * n_sub), in time order."""
+        share = (np.arange(self.n_sub) + 0.5) / self.n_sub
+        x, y = ((v[..., :-1, None] + np.diff(v)[..., None] * share) for v in (self.x_nm, self.y_nm))
+        return x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+
+    def plane_nm(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the height of the tilted sample plane at points of the sample frame; zero at the frame's centre."""
+        rise_x = self.slope[0] * (x_nm - self.raster.center_x_nm)
+        return np.asarray(rise_x + self.slope[1] * (y_nm - self.raster.center_y_nm))
+
+    def pixels(self) -> tuple[Floats, Floats]:
+        """Return each pixel's mean position x, y in the sample frame, each (2, n_rows, n_cols): forward, backward."""
+        x, y = ((v[1:, :, :-1] + v[1:, :, 1:]) / 2 for v in (self.x_nm, self.y_nm))
+        return images(x, self.raster), images(y, self.raster)
+
+
+def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
+    """Return pixels recorded in time, (n_lines, 2, n_pixels), as images in space, (2, n_rows, n_cols), row 0 = least y.
+
+    The backward pass is stored at the same pixels as the forward pass.
+    """
+    forward = lines[:, 0, :: raster.fast_direction]
+    backward = lines[:, 1, :: -raster.fast_direction]
+    both = np.stack([forward, backward])[:, :: raster.slow_direction]
+    return np.ascontiguousarray(both if raster.fast_axis == "x" else both.transpose(0, 2, 1))
+
+
+def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:
+    """Return the pixel centres x, y of the undistorted frame in the sample frame (nm), each (n_rows, n_cols)."""
+    offsets = _pixel_offsets(raster)
+    x, y = offsets[None, :], offsets[:, None]
+    rotation = _rotation(raster.rotation_deg)
+    turned_x = raster.center_x_nm + rotation[0, 0] * x + rotation[0, 1] * y
+    turned_y = raster.center_y_nm + rotation[1, 0] * x + rotation[1, 1] * y
+    return np.asarray(turned_x), np.asarray(turned_y)
+
+
+def tip_path(
+    raster: Raster, instrument: Instrument, *, jitter_rng: np.random.Generator, walk_rng: np.random.Generator
+) -> Path:
+    """Return where the tip is: the raster, distorted, turned into the sample frame.
+
+    Time is zero at the start of the first recorded line; the settling line repeats that line just before. The fast axis
+    moves steadily, the slow axis steps between lines. Creep, drift and jitter add displacements along the frame's
+    axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
+    rotation.
+    """
+    n_sub = sub_steps(raster, instrument.feedback)
+    to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
+    frame_s = 2 * raster.pixels**2 * raster.dwell_s
+    line_s, step_s = _times(raster)
+    lines = _line_offsets(raster) + _line_jitter(raster, instrument.jitter, jitter_rng)
+    frame = lines[:, :, None, None] + _pass_offsets(raster)[:, None]
+    t_s = line_s[:, None, None] + step_s
+    if instrument.drift is not None:
+        velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
+        frame += velocity[:, None, None, None] * t_s
+        frame += _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
+    if instrument.creep is not None:
+        frame += np.stack(instrument.creep.displacement(t_s, frame_s=frame_s))
+    x_nm = raster.center_x_nm + to_sample[0, 0] * frame[0] + to_sample[0, 1] * frame[1]
+    y_nm = raster.center_y_nm + to_sample[1, 0] * frame[0] + to_sample[1, 1] * frame[1]
+    return Path(raster, n_sub, x_nm, y_nm, slope, cos_tilt)
+
+
+def sub_steps(raster: Raster, feedback: Feedback | None) -> int:
+    """Return the number of sub-steps a pixel: the raster's, or more where a continuous loop is faster."""
+    if feedback is None or feedback.update != "continuous" or feedback.crossover_Hz is None:
+        return raster.sub_steps
+    return max(raster.sub_steps, math.ceil(SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz * raster.dwell_s))
+
+
+def _pixel_offsets(raster: Raster) -> Floats:
+    """Return the pixel centres along one axis, zero at the frame's centre, shape (n_pixels,)."""
+    return np.asarray((np.arange(raster.pixels) - (raster.pixels - 1) / 2) * (raster.size_nm / raster.pixels))
+
+
+def _along_axes(raster: Raster, *, fast: Floats | float, slow: Floats | float) -> Floats:
+    """Return fast and slow components as x and y components of the frame, stacked on axis 0."""
+    x, y = (fast, slow) if raster.fast_axis == "x" else (slow, fast)
+    return np.stack(np.broadcast_arrays(x, y))
+
+
+def _line_offsets(raster: Raster) -> Floats:
+    """Return the nominal x, y offset of each line in the frame, settling line first, shape (2, n_lines + 1)."""
+    recorded = raster.slow_direction * _pixel_offsets(raster)
+    return _along_axes(raster, fast=0.0, slow=np.concatenate([recorded[:1], recorded]))
+
+
+def _pass_offsets(raster: Raster) -> Floats:
+    """Return the nominal x, y offset of the pixels' ends along a line, shape (2, 2, n_pixels + 1): axis, pass, time."""
+    run_nm = (np.arange(raster.pixels + 1) / raster.pixels - 0.5) * (raster.fast_direction * raster.size_nm)
+    return _along_axes(raster, fast=np.stack([run_nm, -run_nm]), slow=0.0)
+
+
+def _times(raster: Raster) -> tuple[Floats, Floats]:
+    """Return each line's start (n_lines + 1,) and the pixels' ends in a line (2, n_pixels + 1), in s."""
+    pass_s = raster.pixels * raster.dwell_s
+    count = np.arange(raster.pixels + 1)
+    end_s = count * raster.dwell_s
+    return np.asarray((count - 1) * (2 * pass_s)), np.stack([end_s, end_s + pass_s])
+
+
+def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator) -> Floats:
+    """Return the random x, y offset of each line in the frame, shape (2, n_lines + 1)."""
+    if jitter is None:
+        return np.zeros((2, raster.pixels + 1))
+    fast, slow = rng.standard_normal((2, raster.pixels + 1))
+    return _along_axes(raster, fast=jitter.fast_nm * fast, slow=jitter.slow_nm * slow)
+
+
+def _random_walk(raster: Raster, nm_per_sqrt_s: float, rng: np.random.Generator) -> Floats:
+    """Return a Brownian path of the pixels' ends, shape (2, n_lines + 1, 2, n_pixels + 1): axis, line, pass, time.
+
+    Zero at t = 0, exact at the ends of the passes and straight between them.
+    """
+    rms_nm = nm_per_sqrt_s * math.sqrt(raster.pixels * raster.dwell_s)
+    moves = rms_nm * rng.standard_normal((2, 2 * (raster.pixels + 1)))
+    ends = np.cumsum(moves, axis=1)
+    starts = ends - moves - ends[:, 1:2]
+    shape = (2, raster.pixels + 1, 2, 1)
+    return np.asarray(starts.reshape(shape) + moves.reshape(shape) * np.linspace(0, 1, raster.pixels + 1))
+
+
+def _rotation(angle_deg: float) -> Floats:
+    """Return the matrix of a counter-clockwise rotation, shape (2, 2)."""
+    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _frame_to_sample(raster: Raster, tilt: Tilt | None) -> tuple[Floats, Floats, float]:
+    """Return the matrix from frame to sample displacements (2, 2), the plane's slope in the sample (2,), cos(tilt).
+
+    Along the gradient g of the plane a move d becomes sqrt(1 + g^2) d on the plane, and the plane rises by g d.
+    """
+    gradient = np.zeros(2) if tilt is None else tilt.gradient
+    steepness = float(np.hypot(*gradient))
+    cos_tilt = 1 / math.hypot(1.0, steepness)
+    uphill = gradient / steepness if steepness > 0 else gradient
+    rotation = _rotation(raster.rotation_deg)
+    to_sample = rotation @ (np.eye(2) + (1 / cos_tilt - 1) * np.outer(uphill, uphill))
+    return to_sample, rotation @ uphill * (steepness * cos_tilt), cos_tilt
