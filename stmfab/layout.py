@@ -1,0 +1,130 @@
+"""What lies where in a store: arrays, chunks, shards; from the recipe alone, never from who writes or with how many."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .physics.targets import ArraySpec
+
+CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
+SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
+SHARDS = 64  # aimed at, so that a small dataset still spreads over many workers
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a dataset: how many samples, which arrays, and how they are cut into chunks and shards.
+
+    Attributes
+    ----------
+    samples : int
+        Samples in the whole dataset.
+    chunk, shard : int
+        Samples in one chunk (the unit of reading) and in one shard (the unit of writing: one file an array).
+    arrays : tuple of ArraySpec
+        The arrays without their leading ``sample`` axis.
+    """
+
+    samples: int
+    chunk: int
+    shard: int
+    arrays: tuple[ArraySpec, ...]
+
+    @property
+    def n_shards(self) -> int:
+        """Return the number of shards; the last may hold fewer samples."""
+        return math.ceil(self.samples / self.shard)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """Return the first sample of a shard and the one after its last."""
+        return shard * self.shard, min((shard + 1) * self.shard, self.samples)
+
+    def array(self, name: str) -> ArraySpec:
+        """Return the declaration of one array.
+
+        Raises
+        ------
+        KeyError
+            If the dataset has no such array.
+        """
+        return next((spec for spec in self.arrays if spec.name == name), None) or _no_array(name)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Return the bytes of one sample before compression."""
+        return sum(array_bytes(spec) for spec in self.arrays)
+
+
+def _no_array(name: str) -> ArraySpec:
+    raise KeyError(name)
+
+
+def layout(samples: int, arrays: tuple[ArraySpec, ...]) -> Layout:
+    """Return the layout of a dataset: chunks of 512 KiB of image, 64 shards or more, of at most 16 MiB of image.
+
+    >>> topography = ArraySpec("topography", ("y", "x"), (64, 64), "float32", "nm", "commanded height", "image")
+    >>> [(cut.chunk, cut.shard) for cut in (layout(n, (topography,)) for n in (256, 4096, 100_000))]
+    [(32, 32), (32, 64), (32, 1024)]
+    """
+    images = [spec for spec in arrays if spec.role == "image"] or arrays
+    image = max(array_bytes(spec) for spec in images)
+    chunk = max(1, CHUNK_BYTES // image)
+    most = max(1, SHARD_BYTES // image // chunk)
+    chunks = min(most, math.ceil(math.ceil(samples / SHARDS) / chunk))
+    return Layout(samples, chunk, chunk * max(1, chunks), arrays)
+
+
+def array_bytes(spec: ArraySpec) -> int:
+    """Return the bytes of one sample of an array before compression."""
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def from_metadata(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> Layout:
+    """Return the layout written in a store: its root attributes and its consolidated metadata."""
+    arrays = {name: node for name, node in metadata.items() if node["node_type"] == "array"}
+    order: list[str] = attributes["arrays"]
+    specs = tuple(_spec(name, arrays[name]) for name in order)
+    return Layout(attributes["samples"], attributes["chunk_samples"], attributes["shard_samples"], specs)
+
+
+def _spec(name: str, node: Mapping[str, Any]) -> ArraySpec:
+    words = node["attributes"]
+    return ArraySpec(
+        name=name,
+        dims=tuple(node["dimension_names"][1:]),
+        shape=tuple(node["shape"][1:]),
+        dtype=node["data_type"],
+        unit=words["units"],
+        long_name=words["long_name"],
+        role=words["role"],
+    )
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Return how two recipes differ, key by key, in the order of the keys.
+
+    >>> differences({"seed": 1, "tip": {"kind": "tungsten"}}, {"seed": 2, "tip": {"kind": "tungsten"}})
+    ['seed: 1 there, 2 asked']
+    """
+    there, asked = dict(_leaves(theirs, "")), dict(_leaves(ours, ""))
+    return [
+        f"{path}: {_shown(there, path)} there, {_shown(asked, path)} asked"
+        for path in sorted(there.keys() | asked.keys())
+        if path not in there or path not in asked or json.dumps(there[path]) != json.dumps(asked[path])
+    ]
+
+
+def _leaves(tree: Any, path: str) -> list[tuple[str, Any]]:
+    if not isinstance(tree, Mapping) or not tree:
+        return [(path, tree)]
+    return [leaf for key, branch in tree.items() for leaf in _leaves(branch, f"{path}.{key}" if path else str(key))]
+
+
+def _shown(leaves: Mapping[str, Any], path: str) -> str:
+    return json.dumps(leaves[path]) if path in leaves else "nothing"

@@ -1,0 +1,143 @@
+"""Where a store's bytes live: whole documents by name, each written entirely or not at all.
+
+The store, its receipts and its verification know only ``read``, ``write``, ``size``, ``names`` and ``create``; an
+object store, which has no rename but has conditional puts, can offer the same five.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DiskError
+
+TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A store in a folder of a POSIX file system (local, NFS, Lustre): atomic by temporary name, fsync and rename."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        """Return the place as the user typed it, for messages."""
+        return str(self.root)
+
+    def exists(self) -> bool:
+        """Return whether anything lies at this place; an empty folder counts as nothing.
+
+        Raises
+        ------
+        DiskError
+            If the place cannot even be looked at.
+        """
+        with disk_errors(self.root, "read"):
+            return self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir()))
+
+    def read(self, name: str) -> bytes | None:
+        """Return a document's bytes, or None where there is none.
+
+        Raises
+        ------
+        DiskError
+            If it exists and cannot be read.
+        """
+        with disk_errors(self.root / name, "read"):
+            try:
+                return (self.root / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def size(self, name: str) -> int | None:
+        """Return a document's length in bytes, or None where there is none."""
+        try:
+            return (self.root / name).stat().st_size
+        except OSError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names of the documents directly in ``folder``, without unfinished ones."""
+        with disk_errors(self.root / folder, "list"):
+            try:
+                found = os.listdir(self.root / folder)
+            except FileNotFoundError:
+                return []
+        return sorted(name for name in found if not name.startswith("."))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a document: after a return it survives a power cut, after a failure the old one is still there.
+
+        Raises
+        ------
+        DiskError
+            If the disk is full, the folder is not writable, or it vanished.
+        """
+        path = self.root / name
+        partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        with disk_errors(path, f"write {len(data)} bytes to"):
+            self.root.stat()  # a store deleted under our feet is an error, not a reason to begin a torn one
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+
+    def create(self, documents: Mapping[str, bytes]) -> bool:
+        """Write the first documents of a store beside its place and rename; return False where another came first.
+
+        Raises
+        ------
+        DiskError
+            If the place cannot be written.
+        """
+        beside = self.root.with_name(f"{self.root.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
+        with disk_errors(self.root, "create"):
+            beside.mkdir()
+            try:
+                for name, data in documents.items():
+                    Folder(beside).write(name, data)
+                beside.rename(self.root)
+            except OSError as error:
+                if error.errno in TAKEN:
+                    return False
+                raise
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+            _sync_folder(self.root.parent)
+        return True
+
+
+@contextmanager
+def disk_errors(path: Path, action: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one clear line with the path.
+
+    Raises
+    ------
+    DiskError
+        In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{path}: cannot {action} it: {error.strerror or error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,127 @@
+"""Receipts: the proof that a shard is whole. A shard without one does not exist; one that disagrees is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import provenance
+
+FOLDER = "receipts"
+
+
+@dataclass(frozen=True)
+class ArrayRecord:
+    """One array's part of a shard: its file, and what is in it. Missing values (padding, NaN) are not counted."""
+
+    file: str
+    bytes: int
+    sha256: str
+    count: int
+    minimum: float | None
+    maximum: float | None
+    sum: float
+    sum_of_squares: float
+
+    @property
+    def mean(self) -> float | None:
+        """Return the mean of the values that are there."""
+        return self.sum / self.count if self.count else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Return the standard deviation of the values that are there."""
+        if not self.count:
+            return None
+        return math.sqrt(max(0.0, self.sum_of_squares / self.count - (self.sum / self.count) ** 2))
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a worker vouches for: samples ``start`` to ``stop`` (exclusive) lie whole in these files."""
+
+    shard: int
+    start: int
+    stop: int
+    arrays: Mapping[str, ArrayRecord]
+    host: str
+    identity: str
+    versions: Mapping[str, str]
+    seconds: float
+    written: str
+
+
+def name(shard: int) -> str:
+    """Return the name of a shard's receipt in the store."""
+    return f"{FOLDER}/{shard:08d}.json"
+
+
+def shard_of(document: str) -> int | None:
+    """Return the shard that a file in the folder of receipts speaks for; None for any other file."""
+    stem, _, suffix = document.rpartition(".")
+    return int(stem) if suffix == "json" and stem.isdigit() else None
+
+
+def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
+    """Return the record of one array's file: its hash, and its statistics in float64."""
+    there = values[np.isfinite(values)].astype(np.float64)
+    return ArrayRecord(
+        file=file,
+        bytes=len(data),
+        sha256=provenance.sha256(data),
+        count=int(there.size),
+        minimum=float(there.min()) if there.size else None,
+        maximum=float(there.max()) if there.size else None,
+        sum=float(there.sum()),
+        sum_of_squares=float(np.square(there).sum()),
+    )
+
+
+def to_bytes(receipt: Receipt) -> bytes:
+    """Return a receipt as JSON, sealed with the hash of itself."""
+    body = dataclasses.asdict(receipt)
+    return json.dumps({"seal": provenance.sha256(provenance.canonical(body)), **body}, indent=1).encode()
+
+
+def from_bytes(data: bytes) -> Receipt:
+    """Return the receipt written in a document.
+
+    Raises
+    ------
+    ValueError
+        If it is not a receipt, or not as it was written.
+    """
+    try:
+        body = json.loads(data)
+        seal = body.pop("seal")
+        arrays = {array: ArrayRecord(**fields) for array, fields in body["arrays"].items()}
+        receipt = Receipt(**{**body, "arrays": arrays})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a receipt") from error
+    if seal != provenance.sha256(provenance.canonical(body)):
+        raise ValueError("altered after it was written")
+    return receipt
+
+
+def merged(records: Iterable[ArrayRecord]) -> ArrayRecord:
+    """Return the record of one array over many shards; ``file`` and ``sha256`` are empty."""
+    parts = list(records)
+    lows = [part.minimum for part in parts if part.minimum is not None]
+    highs = [part.maximum for part in parts if part.maximum is not None]
+    return ArrayRecord(
+        file="",
+        bytes=sum(part.bytes for part in parts),
+        sha256="",
+        count=sum(part.count for part in parts),
+        minimum=min(lows, default=None),
+        maximum=max(highs, default=None),
+        sum=math.fsum(part.sum for part in parts),
+        sum_of_squares=math.fsum(part.sum_of_squares for part in parts),
+    )
