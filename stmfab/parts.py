@@ -1,0 +1,210 @@
+"""The parts of a recipe: which kinds stand at which place, and one kind with its constants and distributions.
+
+``SLOTS`` is the only list of places. A kind's keys, ranges and meanings come from its own dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import forms
+from .distributions import Distribution, Words
+from .physics import current, defects, instrument, targets, tips
+from .physics.keys import Legal
+
+Tree = Mapping[str, Any]
+PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
+KIND = "kind"
+PER = "per"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place of the recipe: one part, or a mapping of parts by names of the user's choice."""
+
+    path: str
+    kinds: Mapping[str, type[Any]]
+    meaning: str
+    required: bool = False
+    named: bool = False
+    fixed: bool = False  # nothing in it may be drawn
+
+    def kind_names(self) -> list[str]:
+        """Return the legal values of ``kind:``; empty where the place takes none."""
+        return [name for name in self.kinds if name != PLAIN]
+
+    def only_kind(self) -> str | None:
+        """Return the kind that is meant where ``kind:`` is left out; None where it may not be left out."""
+        return next(iter(self.kinds)) if len(self.kinds) == 1 else None
+
+
+SLOTS: tuple[Slot, ...] = (
+    Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
+    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True),
+    Slot("tip", tips.TIPS, "the tip", required=True),
+    Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
+    Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
+    Slot("instrument.noise", instrument.NOISES, "noise sources, by names of your choice", named=True),
+    Slot("instrument.creep", instrument.CREEPS, "lateral creep"),
+    Slot("instrument.drift", instrument.DRIFTS, "lateral drift"),
+    Slot("instrument.jitter", {PLAIN: instrument.Jitter}, "lateral jitter of the lines"),
+    Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
+    Slot("instrument.z_piezo", instrument.Z_PIEZOS, "the z piezo"),
+    Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a kind, as its dataclass field declares it."""
+
+    name: str
+    type: type[Any]  # float, int or str
+    legal: Legal
+    meaning: str
+    required: bool
+    default: Any  # None: absent
+
+    @property
+    def unit(self) -> str:
+        """Return the unit that the name ends in."""
+        return unit_of(self.name)
+
+
+@functools.cache
+def keys_of(kind: type[Any]) -> dict[str, Key]:
+    """Return the keys of a kind by name, in the order of its dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: _key(field, hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _key(field: dataclasses.Field[Any], hint: Any) -> Key:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    (value_type,) = [option for option in options if option is not types.NoneType]
+    required = field.default is dataclasses.MISSING
+    legal, meaning = field.metadata.get("legal", Legal()), field.metadata.get("meaning", "")
+    return Key(field.name, value_type, legal, meaning, required, None if required else field.default)
+
+
+_UNIT_WORDS = {"percent": "%", "nm2": "nm^2", "nm3": "nm^3"} | {
+    word: word
+    for word in ("nm", "pm", "eV", "V", "nA", "pA", "s", "ms", "min", "deg", "Hz", "frame", "efold", "decade")
+}
+
+
+def unit_of(name: str) -> str:
+    """Return the unit a key's name ends in; '1' for a ratio.
+
+    Examples
+    --------
+    >>> [unit_of(n) for n in ("size_nm", "density_per_nm2", "walk_nm_per_sqrt_min", "loop_gain")]
+    ['nm', '1/nm^2', 'nm/sqrt(min)', '1']
+    """
+    words = name.rsplit(".", 1)[-1].split("_")
+    above: list[str] = []
+    below: list[str] = []
+    while words and (words[-1] in _UNIT_WORDS or words[-1] in ("per", "sqrt")):
+        word = words.pop()
+        if word == "per":
+            below, above = above, []
+        elif word == "sqrt" and above:
+            above[0] = f"sqrt({above[0]})"
+        elif word in _UNIT_WORDS:
+            above.insert(0, _UNIT_WORDS[word])
+    numerator = " ".join(above) or "1"
+    return f"{numerator}/{' '.join(below)}" if below else numerator
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A key that is drawn: its path, its distribution, its unit, and how its column codes the value."""
+
+    path: str
+    distribution: Distribution
+    unit: str
+    categories: tuple[str, ...] | None
+    key: Key
+
+    def value(self, number: float) -> float | int | str:
+        """Return the value of the key that a number of the column stands for."""
+        if self.categories is not None:
+            return self.categories[int(number)]
+        return int(number) if self.key.type is int else float(number)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind at one place: the values of its constant keys, the leaves of the drawn ones."""
+
+    path: str
+    kind: str
+    cls: type[Any]
+    constants: Mapping[str, Any]
+    drawn: Mapping[str, Leaf]
+    per_defect: Mapping[str, Distribution]
+
+    def build(self, drawn_values: Mapping[str, Any]) -> Any:
+        """Return the kind's instance with given values of its drawn keys.
+
+        Raises
+        ------
+        KeyRangeError
+            If a value is out of the legal range of its key.
+        """
+        return self.cls(**self.constants, **drawn_values)
+
+    def corner(self, end: int, keys: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the values of drawn keys at the lower end (0), or of some keys at an end of their range."""
+        chosen = {name: end if name in keys or not keys else 0 for name in self.drawn}
+        return {name: leaf.value(leaf.distribution.ends()[chosen[name]]) for name, leaf in self.drawn.items()}
+
+
+def part(path: str, slot: Slot, mapping: Tree) -> Part:
+    """Return the part that a checked mapping of plain values describes."""
+    kind = mapping.get(KIND, slot.only_kind())
+    cls = slot.kinds[kind]
+    constants: dict[str, Any] = {}
+    drawn: dict[str, Leaf] = {}
+    per_defect: dict[str, Distribution] = {}
+    for name, key in keys_of(cls).items():  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+        value = mapping.get(name)
+        if not isinstance(value, Mapping):
+            constants[name] = key.default if value is None else value
+            continue
+        distribution = forms.parse({k: v for k, v in value.items() if k != PER})
+        if value.get(PER) == "defect":
+            per_defect[name] = distribution
+        else:
+            drawn[name] = leaf(f"{path}.{name}", key, distribution)
+    return Part(path, kind, cls, constants, drawn, per_defect)
+
+
+def leaf(path: str, key: Key, distribution: Distribution) -> Leaf:
+    """Return the leaf of a drawn key."""
+    categories = distribution.categories if isinstance(distribution, Words) else None
+    return Leaf(path, distribution, "" if categories else key.unit, categories, key)
+
+
+def get(tree: Tree, path: str) -> Any:
+    """Return the value at a dotted path of a tree; None where there is none."""
+    value: Any = tree
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def parts(tree: Tree) -> Iterator[tuple[Slot, Part]]:
+    """Yield every part of a checked recipe tree with its place, in the order of ``SLOTS``."""
+    for slot in SLOTS:
+        found = get(tree, slot.path)
+        if found is None:
+            continue
+        members = found if slot.named else {None: found}
+        for name, mapping in members.items():
+            yield slot, part(slot.path if name is None else f"{slot.path}.{name}", slot, mapping)

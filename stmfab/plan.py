@@ -1,0 +1,330 @@
+"""What a recipe means: a plan draws the parameters of any sample as columns, and reads them back from a record.
+
+A plan is plain, frozen data: it goes to worker processes, and is made again from the tree that a store keeps.
+"""
+
+from __future__ import annotations
+
+import functools
+import graphlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import expressions, streams
+from .distributions import Distribution, Expr
+from .errors import StmfabError
+from .parts import Leaf, Part, Tree, parts
+from .physics.current import Junction
+from .physics.defects import Defect
+from .physics.instrument import Instrument, Raster
+from .physics.keys import KeyRangeError
+from .physics.targets import Target
+from .physics.tips import Tungsten
+from .streams import Floats, Ints
+
+INDEX = "index"  # the column that says which samples the others hold
+REDRAWS = "redraws"
+MAX_ATTEMPTS = 10_000  # a recipe is refused when fewer than 1 in 100 draws hold: this many failures have odds e^-100
+NO_CONTENT = ("samples", "description")  # top-level keys that change no sample
+DERIVED: tuple[tuple[str, str], ...] = (  # numbers a simulation adds to a sample's record: name, unit
+    ("setpoint_nA", "nA"),
+    ("height_nm", "nm"),
+    ("kappa_per_nm", "1/nm"),
+)
+
+Columns = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A rule over several keys of one part: rows of draws that break it are drawn again."""
+
+    path: str
+    cls: type[Any]
+    constants: Mapping[str, float]
+    drawn: Mapping[str, Leaf]
+
+    def holds(self, columns: Mapping[str, Floats], n_rows: int) -> Any:
+        """Return which rows obey the rule, shape (n_rows,)."""
+        constants = {name: np.full(n_rows, value) for name, value in self.constants.items()}
+        return self.cls.joint_holds(**constants, **{name: columns[leaf.path] for name, leaf in self.drawn.items()})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked recipe.
+
+    Attributes
+    ----------
+    name, samples, seed : str, int, int
+        The dataset's name, its number of samples, the seed of all its draws.
+    tree : mapping
+        The resolved recipe as plain JSON values, defaults filled in; ``from_tree`` makes the plan again.
+    material : str
+        Name of the crystal.
+    parts : tuple of Part
+        The kinds of every place but the targets.
+    leaves : tuple of Leaf
+        The keys drawn per sample, sorted by path.
+    channels : tuple of str
+        The recorded images.
+    targets : mapping of str to Target
+        The targets by their names.
+    """
+
+    name: str
+    samples: int
+    seed: int
+    tree: Tree
+    material: str
+    parts: tuple[Part, ...]
+    leaves: tuple[Leaf, ...]
+    formulas: tuple[Leaf, ...]  # the leaves that are computed, each after those it reads
+    numbers: Mapping[str, float]  # constants that formulas may read
+    joints: tuple[Joint, ...]
+    channels: tuple[str, ...]
+    targets: Mapping[str, Target]
+
+    @property
+    def identity(self) -> str:
+        """Return the sha256 of everything in the recipe that decides a sample's bytes."""
+        content = {key: value for key, value in self.tree.items() if key not in NO_CONTENT}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def raster(self) -> Raster:
+        """Return the raster with every drawn key at the upper end of its range: the largest frame."""
+        scan = next(part for part in self.parts if part.path == "scan")
+        raster: Raster = scan.build(scan.corner(1))
+        return raster
+
+
+@dataclass(frozen=True)
+class DefectDraw:
+    """One entry of ``sample.defects`` in one sample: its kind, its values, and what is still drawn for each defect."""
+
+    kind: type[Defect]
+    constants: Mapping[str, Any]
+    per_defect: Mapping[str, Distribution]
+
+    @property
+    def site(self) -> str:
+        """Return the site of the material that the defects take."""
+        return str(self.constants["site"])
+
+    @property
+    def density_per_nm2(self) -> float:
+        """Return the mean number of defects per area in this sample."""
+        return float(self.constants["density_per_nm2"])
+
+    def values(self, key: str, uniforms: Floats) -> Floats:
+        """Return a key's values for some defects, shape (n_defects,), from one uniform number each."""
+        if key in self.per_defect:
+            return self.per_defect[key].ppf(uniforms)
+        return np.full(np.shape(uniforms), float(self.constants[key]))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of one sample."""
+
+    index: int
+    raster: Raster
+    material: str
+    defects: Mapping[str, DefectDraw]
+    tip: Tungsten
+    junction: Junction
+    instrument: Instrument
+
+
+def from_tree(tree: Tree) -> Plan:
+    """Return the plan of a resolved recipe tree, as a store keeps it. The tree is taken as checked."""
+    placed = list(parts(tree))
+    drawn_parts = tuple(part for slot, part in placed if not slot.fixed)
+    leaves = sorted((leaf for part in drawn_parts for leaf in part.drawn.values()), key=lambda leaf: leaf.path)
+    return Plan(
+        name=tree["name"],
+        samples=tree["samples"],
+        seed=tree["seed"],
+        tree=tree,
+        material=tree["sample"]["material"],
+        parts=drawn_parts,
+        leaves=tuple(leaves),
+        formulas=_in_order(leaves),
+        numbers=_numbers(drawn_parts),
+        joints=tuple(_joint(part) for part in drawn_parts if hasattr(part.cls, "joint") and part.drawn),
+        channels=tuple(tree["channels"]),
+        targets={part.path.split(".", 1)[1]: part.build({}) for slot, part in placed if slot.path == "targets"},
+    )
+
+
+def _in_order(leaves: list[Leaf]) -> tuple[Leaf, ...]:
+    """Return the computed leaves, each after those it reads.
+
+    Raises
+    ------
+    graphlib.CycleError
+        If formulas read each other in a circle.
+    """
+    formulas = {leaf.path: leaf for leaf in leaves if isinstance(leaf.distribution, Expr)}
+    graph = {path: formula(leaf).names for path, leaf in formulas.items()}
+    return tuple(formulas[path] for path in graphlib.TopologicalSorter(graph).static_order() if path in formulas)
+
+
+def formula(leaf: Leaf) -> expressions.Expression:
+    """Return the parsed formula of a computed leaf."""
+    assert isinstance(leaf.distribution, Expr)
+    return expressions.parse(leaf.distribution.text)
+
+
+def _numbers(drawn_parts: tuple[Part, ...]) -> dict[str, float]:
+    """Return every constant number of the recipe by its path."""
+    return {
+        f"{part.path}.{name}": float(value)
+        for part in drawn_parts
+        for name, value in part.constants.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def _joint(part: Part) -> Joint:
+    """Return the joint rule of a part whose kind has one."""
+    names = part.cls.joint
+    constants = {name: part.constants[name] for name in names if name in part.constants}
+    return Joint(part.path, part.cls, constants, {name: part.drawn[name] for name in names if name in part.drawn})
+
+
+def draw(plan: Plan, start: int, stop: int) -> Columns:
+    """Return the drawn parameters of samples start..stop-1 as columns by path, each of shape (n_samples,).
+
+    Words are coded by their position among the key's categories. ``index`` holds the sample indices,
+    ``<part>.redraws`` how often a part's draw was repeated because it broke the part's joint rule.
+    """
+    indices = np.arange(start, stop, dtype=np.int64)
+    columns: Columns = {INDEX: indices.astype(np.float64)}
+    for leaf in plan.leaves:
+        if not isinstance(leaf.distribution, Expr):
+            columns[leaf.path] = leaf.distribution.ppf(streams.column_at(plan.seed, leaf.path, indices))
+    for joint in plan.joints:
+        columns[f"{joint.path}.{REDRAWS}"] = _redraw(plan.seed, joint, columns, indices)
+    for leaf in plan.formulas:
+        columns[leaf.path] = evaluate(leaf, {**plan.numbers, **columns}, len(indices))
+        _check_formula(plan, leaf, columns)
+    return columns
+
+
+def evaluate(leaf: Leaf, values: Mapping[str, Floats | float], n_rows: int) -> Floats:
+    """Return the column of a computed leaf, shape (n_rows,)."""
+    return np.array(np.broadcast_to(formula(leaf)(values), (n_rows,)))
+
+
+def _check_formula(plan: Plan, leaf: Leaf, columns: Columns) -> None:
+    """Hold a computed column against the legal range of its key.
+
+    Raises
+    ------
+    StmfabError
+        For the first value that is not finite or out of range: a recipe is checked at the ends only.
+    """
+    for index, value in zip(columns[INDEX], columns[leaf.path], strict=True):
+        if not (np.isfinite(value) and leaf.key.legal.holds(value)):
+            sample = f"sample {index:.0f} (seed {plan.seed})"
+            raise StmfabError(f"{sample}: {leaf.path}: the formula gives {value:g}; legal: {leaf.key.legal}")
+
+
+def _redraw(seed: int, joint: Joint, columns: Columns, indices: Ints) -> Floats:
+    """Draw the rows that break a joint rule again until they obey it; return how often, shape (n_samples,)."""
+    redraws = np.zeros(len(indices))
+    broken = np.flatnonzero(~joint.holds(columns, len(indices)))
+    for attempt in range(1, MAX_ATTEMPTS):
+        if not broken.size:
+            return redraws
+        redraws[broken] = attempt
+        again = {}
+        for leaf in joint.drawn.values():
+            uniforms = streams.column_at(seed, leaf.path, indices[broken], attempt=attempt)
+            again[leaf.path] = columns[leaf.path][broken] = leaf.distribution.ppf(uniforms)
+        broken = broken[~joint.holds(again, len(broken))]
+    raise StmfabError(f"{joint.path}: no draw in {MAX_ATTEMPTS} has {joint.cls.joint_words}")
+
+
+def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
+    """Return the parameters of the sample with this index, whose row is in the columns.
+
+    Raises
+    ------
+    StmfabError
+        If a formula gave a value outside the legal range of its key.
+    """
+    row = index - int(columns[INDEX][0])
+    if not 0 <= row < len(columns[INDEX]):
+        raise IndexError(f"sample {index} is not in these columns")
+    built: dict[str, Any] = {}
+    for part in plan.parts:
+        values = {name: leaf.value(columns[leaf.path][row]) for name, leaf in part.drawn.items()}
+        if part.path.startswith("sample.defects."):
+            built[part.path] = DefectDraw(part.cls, {**part.constants, **values}, part.per_defect)
+            continue
+        try:
+            built[part.path] = part.build(values)
+        except KeyRangeError as fault:
+            raise StmfabError(f"sample {index} (seed {plan.seed}): {part.path}.{fault}") from None
+    return Parameters(
+        index=index,
+        raster=built["scan"],
+        material=plan.material,
+        defects=_members(built, "sample.defects"),
+        tip=built["tip"],
+        junction=built["junction"],
+        instrument=_instrument(built),
+    )
+
+
+def _members(built: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the built members of a named place by their names."""
+    return {key[len(path) + 1 :]: value for key, value in built.items() if key.startswith(path + ".")}
+
+
+def _instrument(built: Mapping[str, Any]) -> Instrument:
+    """Return the instrument of the built parts; a place without a part keeps the ideal default."""
+    single = {name: value for name, value in _members(built, "instrument").items() if "." not in name}
+    return Instrument(**single, noise=_members(built, "instrument.noise"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sample's record."""
+
+    name: str
+    unit: str
+    categories: tuple[str, ...] | None = None
+    distribution: Distribution | None = None
+
+
+@functools.lru_cache(maxsize=8)
+def _record(leaves: tuple[Leaf, ...], joints: tuple[str, ...]) -> tuple[Column, ...]:
+    drawn = tuple(Column(leaf.path, leaf.unit, leaf.categories, leaf.distribution) for leaf in leaves)
+    redraws = tuple(Column(f"{path}.{REDRAWS}", "1") for path in joints)
+    return (*drawn, *redraws, *(Column(name, unit) for name, unit in DERIVED))
+
+
+def record_columns(plan: Plan) -> tuple[Column, ...]:
+    """Return the columns of ``param``: the drawn keys by path, the counts of redraws, the derived numbers."""
+    return _record(plan.leaves, tuple(joint.path for joint in plan.joints))
+
+
+def record(plan: Plan, columns: Columns, derived: Mapping[str, Floats]) -> Floats:
+    """Return the records of some samples, shape (n_samples, n_parameters), from draws and derived columns."""
+    return np.stack([{**columns, **derived}[column.name] for column in record_columns(plan)], axis=-1)
+
+
+def parameters_from_record(plan: Plan, row: Floats, index: int) -> Parameters:
+    """Return the parameters of a sample from its row of ``param``, shape (n_parameters,): the same, bit for bit."""
+    columns = {column.name: row[i : i + 1] for i, column in enumerate(record_columns(plan))}
+    return parameters(plan, {**columns, INDEX: np.array([float(index)])}, index)
