@@ -2,6 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+MAX_LISTED = 16  # legal words that a message still lists
+
+
+def did_you_mean(word: str, legal: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word: the nearest legal one, else all of them.
+
+    Examples
+    --------
+    >>> did_you_mean("density_nm2", ["density_per_nm2", "site"])
+    "; did you mean 'density_per_nm2'?"
+    """
+    words = list(legal)
+    near = nearest(word, words)
+    if near is not None:
+        return f"; did you mean {near!r}?"
+    return f"; legal: {', '.join(words)}" if 0 < len(words) <= MAX_LISTED else ""
+
+
+def nearest(word: str, legal: Iterable[str]) -> str | None:
+    """Return the legal word that is most like a mistyped one; None if none is."""
+    words = {w.lower(): w for w in legal}
+    close = difflib.get_close_matches(word.lower(), words, n=1)
+    starts = [w for w in words if w.startswith(word.lower() + "_")]
+    return words[(starts + close)[0]] if starts or close else None
+
 
 class StmfabError(Exception):
     """A mistake the user can mend; the message is one line, or one line a fault."""

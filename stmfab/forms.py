@@ -19,6 +19,7 @@ from .distributions import (
     Uniform,
     Words,
 )
+from .errors import did_you_mean
 
 
 class FormError(ValueError):
@@ -44,7 +45,10 @@ def parse(mapping: Mapping[str, Any]) -> Distribution:
     """
     forms = [name for name in mapping if name in READERS]
     if len(forms) != 1:
-        raise FormError((), f"{_listed(mapping)} is not a distribution; legal: exactly one of {_listed(READERS)}")
+        hint = (
+            did_you_mean(next(iter(mapping)), READERS) if len(mapping) == 1 else f"; legal: one of {_listed(READERS)}"
+        )
+        raise FormError((), f"found a mapping of {_listed(mapping)}, which is no distribution{hint}")
     for name in mapping:
         if name not in (forms[0], *EXTRAS.get(forms[0], ())):
             legal = _listed(EXTRAS[forms[0]]) if forms[0] in EXTRAS else "nothing"
@@ -54,7 +58,7 @@ def parse(mapping: Mapping[str, Any]) -> Distribution:
 
 def is_distribution(value: Any) -> bool:
     """Return whether a plain value is meant as a distribution: a mapping with a form key."""
-    return isinstance(value, Mapping) and any(name in READERS for name in value)
+    return isinstance(value, Mapping) and any(k in READERS and not isinstance(v, Mapping) for k, v in value.items())
 
 
 def number(value: Any, where: tuple[str | int, ...]) -> float:

@@ -77,9 +77,13 @@ class Key:
         return unit_of(self.name)
 
 
-@functools.cache
-def keys_of(kind: type[Any]) -> dict[str, Key]:
+def keys_of(kind: type[Any]) -> Mapping[str, Key]:
     """Return the keys of a kind by name, in the order of its dataclass."""
+    return _keys_of(kind)  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+
+
+@functools.cache
+def _keys_of(kind: type[Any]) -> Mapping[str, Key]:
     hints = typing.get_type_hints(kind)
     return {field.name: _key(field, hints[field.name]) for field in dataclasses.fields(kind)}
 
@@ -172,7 +176,7 @@ def part(path: str, slot: Slot, mapping: Tree) -> Part:
     constants: dict[str, Any] = {}
     drawn: dict[str, Leaf] = {}
     per_defect: dict[str, Distribution] = {}
-    for name, key in keys_of(cls).items():  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+    for name, key in keys_of(cls).items():
         value = mapping.get(name)
         if not isinstance(value, Mapping):
             constants[name] = key.default if value is None else value

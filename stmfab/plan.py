@@ -158,7 +158,7 @@ def from_tree(tree: Tree) -> Plan:
         leaves=tuple(leaves),
         formulas=_in_order(leaves),
         numbers=_numbers(drawn_parts),
-        joints=tuple(_joint(part) for part in drawn_parts if hasattr(part.cls, "joint") and part.drawn),
+        joints=tuple(joint(part) for part in drawn_parts if hasattr(part.cls, "joint") and part.drawn),
         channels=tuple(tree["channels"]),
         targets={part.path.split(".", 1)[1]: part.build({}) for slot, part in placed if slot.path == "targets"},
     )
@@ -193,7 +193,7 @@ def _numbers(drawn_parts: tuple[Part, ...]) -> dict[str, float]:
     }
 
 
-def _joint(part: Part) -> Joint:
+def joint(part: Part) -> Joint:
     """Return the joint rule of a part whose kind has one."""
     names = part.cls.joint
     constants = {name: part.constants[name] for name in names if name in part.constants}

@@ -1,0 +1,75 @@
+"""Recipes: YAML text in, a checked plan out; every fault at once, with its place, what was found, and what is legal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .. import plan as plans
+from ..errors import RecipeError
+from ..plan import Plan
+from .checking import check
+from .reading import read
+from .rules import check_rules
+from .sources import assemble, builtin_texts
+
+__all__ = ["builtin_recipes", "load", "resolved"]
+
+
+def load(
+    name_or_path: str, overrides: Iterable[str] = (), *, seed: int | None = None, samples: int | None = None
+) -> Plan:
+    """Return the plan of a built-in recipe or of a recipe file.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A built-in's name, as ``builtin_recipes`` lists them, or a file.
+    overrides : iterable of str
+        Values that replace the recipe's, each ``key.path=value`` in YAML.
+    seed, samples : int, optional
+        In place of the recipe's.
+
+    Raises
+    ------
+    RecipeError
+        With every fault found, each one line.
+    """
+    options = [("--set", text) for text in overrides]
+    options += [("--seed", f"seed={seed}")] if seed is not None else []
+    options += [("-n", f"samples={samples}")] if samples is not None else []
+    root, text_faults = assemble(str(name_or_path), options)
+    tree, report = check(root)
+    check_rules(report, tree["sample"]["material"])
+    faults = [*text_faults, *report.lines()]
+    if faults:
+        raise RecipeError(faults)
+    return plans.from_tree(tree)
+
+
+def builtin_recipes() -> dict[str, str]:
+    """Return the one-line description of every built-in recipe by name."""
+    return {name: _description(text) for name, text in builtin_texts().items()}
+
+
+def _description(text: str) -> str:
+    node, _ = read(text, "")
+    found = node.members.get("description")
+    return " ".join(str(found.plain()).split()) if found is not None else ""
+
+
+def resolved(plan: Plan) -> str:
+    """Return a recipe as YAML text, defaults filled in and nothing inherited; loading it gives the same plan."""
+    return "".join(_lines(plan.tree, ""))
+
+
+def _lines(tree: Mapping[str, Any], indent: str) -> Iterable[str]:
+    """Yield a mapping as YAML lines: places block by block, values and distributions in one line."""
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping) and any(isinstance(v, (Mapping, str)) for v in value.values())
+        if nested and "expr" not in value and "per" not in value:
+            yield f"{indent}{key}:\n"
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: {json.dumps(value)}\n"

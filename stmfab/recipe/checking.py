@@ -1,0 +1,375 @@
+"""A recipe's tree against the kinds: every fault at once, one message each, and the parts that the tree describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import forms, parts
+from ..distributions import Choice, Constant, Distribution, Expr, Words, whole
+from ..errors import did_you_mean, nearest
+from ..parts import KIND, PER, SLOTS, Key, Part, Slot, keys_of
+from ..physics.materials import MATERIALS
+from ..physics.targets import CHANNELS
+from .reading import Node, Place
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
+MAX_SAMPLES = 10**12
+MAX_SEED = 2**63 - 1
+TOP_KEYS = ("name", "description", "extends", "samples", "seed", "sample", "channels")
+SAMPLE_KEYS = ("material",)
+
+
+@dataclass
+class Report:
+    """The faults found so far, the place of every path, and the parts that could be read."""
+
+    faults: list[tuple[Place, str]] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)  # of values; of keys for what holds more keys
+    faulty: set[str] = field(default_factory=set)
+    parts: list[tuple[Slot, Part]] = field(default_factory=list)
+
+    def fault(self, place: Place, path: str, text: str) -> None:
+        """Add a fault of a path."""
+        self.faults.append((place, f"{path}: {text}"))
+        self.faulty.add(path)
+
+    def fault_at(self, path: str, text: str) -> None:
+        """Add a fault at the place of a path, or of the nearest thing that holds it."""
+        known = path
+        while known not in self.places and "." in known:
+            known = known.rpartition(".")[0]
+        self.fault(self.places.get(known, self.places[""]), path, text)
+
+    def lines(self) -> list[str]:
+        """Return the faults as lines, in the order of their places."""
+        return [f"{place}: {text}" for place, text in sorted(self.faults, key=lambda fault: fault[0])]
+
+    def hidden(self, path: str) -> bool:
+        """Return whether a path, or what holds it, has a fault already."""
+        return any(path == bad or path.startswith(bad + ".") for bad in self.faulty)
+
+
+def check(root: Node) -> tuple[dict[str, Any], Report]:
+    """Return the resolved tree of a recipe and the report; with faults in the report the tree is incomplete."""
+    report = Report(places={"": root.place})
+    slots = {slot.path: slot for slot in SLOTS}
+    _unknown(root, "", [*TOP_KEYS, *(path.split(".")[0] for path in slots)], report)
+    tree: dict[str, Any] = {
+        "name": _text(root, "name", NAME, "letters, digits, '-', '_' and '.'", report),
+        "samples": _count(root, "samples", 1, MAX_SAMPLES, report),
+        "seed": _count(root, "seed", 0, MAX_SEED, report),
+    }
+    if root.members.get("description") is not None:
+        tree["description"] = _text(root, "description", re.compile(r"(?s).{0,2000}"), "text", report)
+    groups = {group: _group(root, group, slots, report) for group in ("sample", "instrument")}
+    tree["sample"] = {"material": _material(groups["sample"], report)}
+    for slot in SLOTS:
+        head, _, tail = slot.path.rpartition(".")
+        _slot((groups[head] if head else root).members.get(tail), slot, tree, report)
+    tree["channels"] = _channels(root, report)
+    return tree, report
+
+
+def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) -> Node:
+    """Return the node that holds several places, its keys checked."""
+    node = root.members.get(group)
+    if node is None or node.value is None:
+        return Node({}, root.place, root.key_place)
+    report.places[group] = node.key_place
+    if not isinstance(node.value, dict):
+        report.fault(node.place, group, f"found {forms.described(node.plain())}; legal: a mapping of keys")
+        return Node({}, node.place, node.key_place)
+    inside = [path[len(group) + 1 :] for path in slots if path.startswith(group + ".")]
+    _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == "sample" else ())], report)
+    return node
+
+
+def _unknown(node: Node, path: str, legal: Iterable[str], report: Report) -> set[str]:
+    """Report the unknown keys of a mapping; return the legal keys that they seem to mean."""
+    words, meant = list(legal), set()
+    for name, inner in node.members.items():
+        if name not in words:
+            meant.add(nearest(name, words))
+            text = f"unknown key{did_you_mean(name, words)}"
+            elsewhere = [slot.path for slot in SLOTS for kind in slot.kinds.values() if name in keys_of(kind)]
+            if nearest(name, words) is None and elsewhere:
+                text = f"unknown key; it belongs to {' or '.join(dict.fromkeys(elsewhere))}"
+            report.fault(inner.key_place, f"{path}.{name}".lstrip("."), text)
+    return {name for name in meant if name is not None}
+
+
+def _text(root: Node, key: str, pattern: re.Pattern[str], legal: str, report: Report) -> str:
+    """Return a top-level text."""
+    node = root.members.get(key)
+    if node is None:
+        report.fault(root.place, key, f"missing; legal: {legal}")
+    elif not isinstance(node.value, str):
+        hint = " (quote it)" if isinstance(node.value, (int, float)) else ""
+        report.fault(node.place, key, f"found {forms.described(node.plain())}; legal: {legal}{hint}")
+    elif not pattern.fullmatch(node.value):
+        report.fault(node.place, key, f"found {forms.described(node.value)}; legal: {legal}")
+    else:
+        return node.value
+    return ""
+
+
+def _count(root: Node, key: str, low: int, high: int, report: Report) -> int:
+    """Return a top-level whole number."""
+    node = root.members.get(key)
+    legal = f"a whole number from {low} to {high}"
+    if node is None:
+        report.fault(root.place, key, f"missing; legal: {legal}")
+        return low
+    value = node.value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        found = f"{value}"[:40] if isinstance(value, int) else forms.described(node.plain())
+        report.fault(node.place, key, f"found {found}; legal: {legal}")
+        return low
+    return value
+
+
+def _material(sample: Node, report: Report) -> str:
+    """Return the name of the material."""
+    node = sample.members.get("material")
+    path = "sample.material"
+    if node is None:
+        report.fault(sample.key_place, path, f"missing; legal: one of {', '.join(MATERIALS)}")
+    elif not isinstance(node.value, str):
+        report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: one of {', '.join(MATERIALS)}")
+    elif node.value not in MATERIALS:
+        report.fault(node.place, path, f"unknown material {node.value!r}{did_you_mean(node.value, MATERIALS)}")
+    else:
+        return node.value
+    return ""
+
+
+def _channels(root: Node, report: Report) -> list[str]:
+    """Return the names of the recorded channels."""
+    node = root.members.get("channels")
+    legal = f"a list of {', '.join(CHANNELS)}"
+    if node is None:
+        report.fault(root.place, "channels", f"missing; legal: {legal}")
+        return []
+    if not isinstance(node.value, list) or not node.value:
+        found = "an empty list" if node.value == [] else forms.described(node.plain())
+        report.fault(node.place, "channels", f"found {found}; legal: {legal}")
+        return []
+    names: list[str] = []
+    for item in node.value:
+        name = item.plain()
+        if not isinstance(name, str) or name not in CHANNELS:
+            hint = did_you_mean(name, CHANNELS) if isinstance(name, str) else f"; legal: {legal}"
+            report.fault(item.place, "channels", f"found {forms.described(name)}{hint}")
+        elif name in names:
+            report.fault(item.place, "channels", f"{name!r} is listed twice")
+        else:
+            names.append(name)
+    return names
+
+
+def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -> None:
+    """Check what stands at a place, and add its resolved form to the tree."""
+    if node is None or node.value is None:
+        if slot.required and not report.hidden(slot.path):
+            report.fault_at(slot.path, f"missing; legal: a mapping ({slot.meaning})")
+        return
+    report.places[slot.path] = node.key_place
+    if not isinstance(node.value, dict):
+        report.fault(node.place, slot.path, f"found {forms.described(node.plain())}; legal: a mapping ({slot.meaning})")
+        return
+    if not slot.named:
+        _put(tree, slot.path, _part(node, slot.path, slot, report))
+        return
+    _put(tree, slot.path, {})
+    for name, member in node.members.items():
+        if member.value is not None:  # a null removes an inherited member
+            _member(member, f"{slot.path}.{name}", slot, tree, report)
+
+
+def _member(node: Node, path: str, slot: Slot, tree: dict[str, Any], report: Report) -> None:
+    """Check a part under a name of the user's choice, and add its resolved form to the tree."""
+    report.places[path] = node.key_place
+    if not MEMBER.fullmatch(path.rpartition(".")[2]):
+        report.fault(node.key_place, path, "legal names: a letter or '_', then letters, digits and '_'")
+    elif not isinstance(node.value, dict):
+        report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: a mapping with kind: ...")
+    else:
+        _put(tree, path, _part(node, path, slot, report))
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path of a tree."""
+    *heads, last = path.split(".")
+    for head in heads:
+        tree = tree.setdefault(head, {})
+    tree[last] = value
+
+
+def _part(node: Node, path: str, slot: Slot, report: Report) -> dict[str, Any]:
+    """Check one part; add it to the report's parts and return its resolved form.
+
+    A faulty key is replaced by a legal stand-in, so that the rules over several keys are still checked.
+    """
+    kind = _kind(node, path, slot, report)
+    if kind is None:
+        return {}
+    cls = slot.kinds[kind]
+    keys = keys_of(cls)
+    meant = _unknown(node, path, [*keys, *([KIND] if slot.kind_names() else [])], report)
+    values: dict[str, Any] = {KIND: kind} if kind else {}
+    for name, key in keys.items():
+        found = node.members.get(name)
+        if found is not None and not (found.value is None and not key.required):
+            report.places[f"{path}.{name}"] = found.place
+            values[name] = _value(found, f"{path}.{name}", key, slot, report)
+        elif key.required and name not in meant:
+            report.fault(node.key_place, f"{path}.{name}", f"missing; legal: {expected(key)}")
+        if name not in values and (name in meant or key.required):
+            values[name] = stand_in(key)
+        elif name not in values and key.default is not None:
+            values[name] = key.default
+    report.parts.append((slot, parts.part(path, slot, values)))
+    return values
+
+
+def _kind(node: Node, path: str, slot: Slot, report: Report) -> str | None:
+    """Return the kind of a part; None if it cannot be told."""
+    names = slot.kind_names()
+    given = node.members.get(KIND)
+    if given is None or not names:
+        if slot.only_kind() is None:
+            report.fault(node.key_place, f"{path}.{KIND}", f"missing; legal: one of {', '.join(names)}")
+        return slot.only_kind()
+    value = given.plain()
+    if isinstance(value, str) and value in names:
+        return value
+    hint = did_you_mean(value, names) if isinstance(value, str) else f"; legal: one of {', '.join(names)}"
+    report.fault(given.place, f"{path}.{KIND}", f"unknown kind: found {forms.described(value)}{hint}")
+    return None
+
+
+def expected(key: Key) -> str:
+    """Return in words what a key takes."""
+    if key.legal.one_of is not None:
+        return str(key.legal)
+    noun = {float: "a number", int: "a whole number", str: "text"}[key.type]
+    bounds = str(key.legal)
+    return noun if bounds == "a number" else f"{noun} {bounds}"
+
+
+def stand_in(key: Key) -> Any:
+    """Return a legal value of a key whose own value has a fault."""
+    legal = key.legal
+    if legal.one_of is not None:
+        return legal.one_of[0]
+    if key.type is str:
+        return ""
+    tries = [legal.at_least, legal.at_most, (legal.above or 0) + 1, (legal.below or 0) - 1, 1]
+    tries += [(legal.above + legal.below) / 2] if legal.above is not None and legal.below is not None else []
+    return next(key.type(value) for value in tries if value is not None and legal.holds(value))
+
+
+def _value(node: Node, path: str, key: Key, slot: Slot, report: Report) -> Any:
+    """Return the resolved value of a key: a number, a word, or a distribution's form."""
+    try:
+        if isinstance(node.value, dict):
+            return _drawn(node, key, slot)
+        return _constant(node.plain(), key)
+    except forms.FormError as fault:
+        report.fault(node.at(*fault.where).place, path, str(fault))
+        return stand_in(key)
+
+
+def _constant(value: Any, key: Key, where: tuple[str | int, ...] = ()) -> Any:
+    """Return a constant as the type of its key.
+
+    Raises
+    ------
+    FormError
+        If it is of another type, or out of range.
+    """
+    found, legal = forms.described(value), expected(key)
+    if isinstance(value, list) and not key.legal.fixed:
+        raise forms.FormError(where, f"found a list; legal: {legal}, or {{choice: [...]}}, {{uniform: [low, high]}}")
+    if key.type is str:
+        if not isinstance(value, str):
+            hint = " (quote it)" if isinstance(value, (int, float)) and key.legal.one_of is None else ""
+            raise forms.FormError(where, f"found {found}; legal: {legal}{hint}")
+        if not key.legal.holds(value):
+            words = did_you_mean(value, key.legal.one_of or ())
+            raise forms.FormError(where, f"found {found}{words if 'mean' in words else f'; legal: {legal}'}")
+        return value
+    try:
+        as_float = forms.number(value, where)
+    except forms.FormError:
+        raise forms.FormError(where, f"found {found}; legal: {legal}") from None
+    if (key.type is int and not as_float.is_integer()) or not key.legal.holds(as_float):
+        raise forms.FormError(where, f"found {found}; legal: {legal}")
+    return key.type(value)
+
+
+def _drawn(node: Node, key: Key, slot: Slot) -> dict[str, Any]:
+    """Return the resolved form of a drawn key, its range and its cadence checked.
+
+    Raises
+    ------
+    FormError
+        For the first thing that is wrong.
+    """
+    mapping = node.plain()
+    if key.legal.fixed or slot.fixed:
+        raise forms.FormError((), f"found a mapping, but it may not be drawn; legal: {expected(key)}")
+    per = mapping.pop(PER, "sample")
+    if per not in (("sample", "defect") if key.legal.per_defect else ("sample",)):
+        legal = "sample or defect" if key.legal.per_defect else "sample (drawn once a sample)"
+        raise forms.FormError((PER,), f"per: found {forms.described(per)}; legal: {legal}")
+    distribution = forms.parse(mapping)
+    form = next(iter(distribution.form()))
+    _check_type(distribution, key, form)
+    if per == "defect" and isinstance(distribution, Expr):
+        raise forms.FormError((), "per: defect does not go with expr; legal: a distribution")
+    if not isinstance(distribution, Expr):
+        _check_ends(distribution, key, form)
+    return distribution.form() | ({PER: per} if per == "defect" else {})
+
+
+def _check_type(distribution: Distribution, key: Key, form: str) -> None:
+    """Raise if a distribution draws another type than the key takes."""
+    if (key.type is str) != isinstance(distribution, Words):
+        wanted = "a choice among words" if key.type is str else expected(key)
+        raise forms.FormError((form,), f"{form}: found {'numbers' if key.type is str else 'words'}; legal: {wanted}")
+    if key.type is int and not whole(distribution):
+        raise forms.FormError((form,), f"{form}: draws fractions; legal: {expected(key)} (integer, poisson or choice)")
+
+
+def _check_ends(distribution: Distribution, key: Key, form: str) -> None:
+    """Raise if a draw can be out of the key's range."""
+    if isinstance(distribution, Words):
+        for i, word in enumerate(distribution.categories):
+            _constant(word, key, ("choice", i))
+        return
+    if isinstance(distribution, Choice):
+        for i, option in enumerate(distribution.options):
+            if isinstance(option, Constant):
+                _constant(option.value, key, ("choice", i))
+            else:
+                _reaches(option, key, ("choice", i))
+        return
+    _reaches(distribution, key, (form,))
+
+
+def _reaches(distribution: Distribution, key: Key, where: tuple[str | int, ...]) -> None:
+    """Raise if an end of a distribution is out of the key's range."""
+    if key.legal.one_of is not None:
+        raise forms.FormError(where, f"{where[-1]}: legal: {expected(key)}, or a choice among them")
+    for i, end in enumerate(distribution.ends()):
+        if not key.legal.holds(end):
+            inside = "min" in distribution.form() or "max" in distribution.form()
+            hint = " (min: and max: bound it)" if where[-1] == "normal" and not inside else ""
+            raise forms.FormError((*where, i), f"the draws reach {end:g}; legal: {expected(key)}{hint}")

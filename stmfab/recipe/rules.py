@@ -1,0 +1,216 @@
+"""Rules of a recipe over several keys: formulas, corners of the drawn ranges, joint rules, sites and densities."""
+
+from __future__ import annotations
+
+import graphlib
+import itertools
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import streams
+from ..distributions import Expr, Words
+from ..errors import did_you_mean
+from ..parts import Leaf, Part, keys_of
+from ..physics.keys import KeyRangeError
+from ..physics.materials import MATERIALS, Material
+from ..plan import Joint, evaluate, formula, joint
+from ..streams import Floats
+from .checking import Report, expected, stand_in
+
+N_PROBES = 256  # random rows on which formulas are tried, besides the corners
+MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
+MIN_JOINT_SHARE = 0.01
+N_JOINT_PROBES = 4096
+
+Ends = dict[str, tuple[float, float]]
+
+
+def check_rules(report: Report, material: str) -> None:
+    """Add the faults of the rules over several keys to a report."""
+    all_parts = [part for slot, part in report.parts if not slot.fixed]
+    ends = _ends(all_parts, report)
+    for part in all_parts:
+        _check_corners(part, ends, report)
+        if hasattr(part.cls, "joint"):
+            _check_joint(part, report)
+    if material in MATERIALS:
+        _check_sites(all_parts, MATERIALS[material], ends, report)
+
+
+def _ends(all_parts: list[Part], report: Report) -> Ends:
+    """Return the ends of every drawn key; those of formulas by trial. Formulas with a fault have none."""
+    leaves = [leaf for part in all_parts for leaf in part.drawn.values()]
+    formulas = {leaf.path: leaf for leaf in leaves if isinstance(leaf.distribution, Expr)}
+    known = {leaf.path: leaf for leaf in leaves if leaf.path not in formulas}
+    ends: Ends = {path: leaf.distribution.ends() for path, leaf in known.items()}
+    readable = _readable(all_parts, formulas, report)
+    if not readable:
+        return ends
+    read = {name for leaf in readable for name in formula(leaf).names}
+    values: dict[str, Floats | float] = dict(_probes([known[name] for name in sorted(read) if name in known]))
+    n_rows = next((len(column) for column in values.values() if isinstance(column, np.ndarray)), 1)
+    values |= _constants(all_parts)
+    for leaf in readable:
+        if not all(name in values for name in formula(leaf).names):
+            continue
+        values[leaf.path] = column = evaluate(leaf, values, n_rows)
+        if _legal_column(leaf, column, report):
+            ends[leaf.path] = (float(column.min()), float(column.max()))
+    return ends
+
+
+def _legal_column(leaf: Leaf, column: Floats, report: Report) -> bool:
+    """Return whether a formula's values are legal; report the first that is not."""
+    if not np.isfinite(column).all():
+        report.fault_at(leaf.path, f"expr: no finite value for some draws; legal: {expected(leaf.key)}")
+        return False
+    for value in (float(column.min()), float(column.max())):
+        if not leaf.key.legal.holds(value):
+            report.fault_at(leaf.path, f"expr: the formula reaches {value:g}; legal: {expected(leaf.key)}")
+            return False
+    return True
+
+
+def _constants(all_parts: list[Part]) -> dict[str, float]:
+    """Return every constant number by its path."""
+    found = ((f"{part.path}.{name}", value) for part in all_parts for name, value in part.constants.items())
+    return {path: float(value) for path, value in found if isinstance(value, (int, float))}
+
+
+def _probes(leaves: list[Leaf]) -> dict[str, Floats]:
+    """Return columns of trial values: the corners of the leaves' ranges (some, if many), then random draws."""
+    if len(leaves) <= MAX_CORNERS:
+        corners = np.array(list(itertools.product((0, 1), repeat=len(leaves))), np.int64)
+    else:
+        bits = [streams.column(0, leaf.path, 0, N_PROBES, word=1) for leaf in leaves]
+        corners = np.round(np.stack(bits, axis=-1)).astype(np.int64)
+    columns = {}
+    for i, leaf in enumerate(leaves):
+        inside = leaf.distribution.ppf(streams.column(0, leaf.path, 0, N_PROBES))
+        columns[leaf.path] = np.concatenate([np.array(leaf.distribution.ends())[corners[:, i]], inside])
+    return columns
+
+
+def _readable(all_parts: list[Part], formulas: dict[str, Leaf], report: Report) -> list[Leaf]:
+    """Return the formulas whose names are all known, each after those it reads; report the others."""
+    good = {path: leaf for path, leaf in formulas.items() if _names_known(leaf, all_parts, report)}
+    graph = {path: formula(leaf).names & good.keys() for path, leaf in good.items()}
+    while True:
+        try:
+            return [good[path] for path in graphlib.TopologicalSorter(graph).static_order()]
+        except graphlib.CycleError as fault:
+            circle = list(reversed(fault.args[1]))
+            first = min(circle)
+            turned = circle[circle.index(first) : -1] + circle[: circle.index(first)] + [first]
+            report.fault_at(first, f"expr: a circle: {' reads '.join(turned)}")
+            for path in circle[1:]:
+                good.pop(path, None)
+            graph = {path: names & good.keys() for path, names in graph.items() if path in good}
+
+
+def _names_known(leaf: Leaf, all_parts: list[Part], report: Report) -> bool:
+    """Return whether a formula reads numbers of this recipe only; report each other name."""
+    numbers = set(_constants(all_parts))
+    others = {}
+    for part in all_parts:
+        for name in keys_of(part.cls):
+            path, drawn = f"{part.path}.{name}", part.drawn.get(name)
+            if drawn is not None and not isinstance(drawn.distribution, Words):
+                numbers.add(path)
+            elif path not in numbers:
+                per_defect = name in part.per_defect
+                words = drawn is not None or isinstance(part.constants.get(name), str)
+                others[path] = "is drawn per defect" if per_defect else "is a word" if words else "is not given"
+    bad = sorted(formula(leaf).names - numbers)
+    for name in bad:
+        if not report.hidden(name):
+            why = f"{name} {others[name]}" if name in others else f"unknown key {name!r}{did_you_mean(name, numbers)}"
+            report.fault_at(leaf.path, f"expr: {why}")
+    return not bad
+
+
+def _check_corners(part: Part, ends: Ends, report: Report) -> None:
+    """Build a part at the ends of its drawn keys and report what its own rules refuse."""
+    names = list(part.drawn)
+    if len(names) <= MAX_CORNERS:
+        corners = [dict(zip(names, bits, strict=True)) for bits in itertools.product((0, 1), repeat=len(names))]
+    else:
+        corners = [{name: int(name == high or high == "") for name in names} for high in (*names, "", "none")]
+    seen = set()
+    for corner in corners:
+        values = {name: _end(leaf, ends, corner[name]) for name, leaf in part.drawn.items()}
+        values |= {name: distribution.ends()[0] for name, distribution in part.per_defect.items()}
+        try:
+            part.build(values)
+        except KeyRangeError as fault:
+            path = f"{part.path}.{fault.key_name}"
+            if path not in seen and not report.hidden(path):
+                report.fault_at(path, f"found {_words(fault.found)}; legal: {fault.legal}")
+            seen.add(path)
+
+
+def _end(leaf: Leaf, ends: Ends, end: int) -> object:
+    """Return the value of a drawn key at an end of its range; of a faulty formula any legal value."""
+    return leaf.value(ends[leaf.path][end]) if leaf.path in ends else stand_in(leaf.key)
+
+
+def _words(found: object) -> str:
+    """Return what a kind's own rule found, in words."""
+    if isinstance(found, (list, tuple)):
+        return " and ".join(str(item) for item in found)
+    return f"{found:g}" if isinstance(found, float) else str(found)
+
+
+def _check_joint(part: Part, report: Report) -> None:
+    """Report a joint rule that the constants break, or that hardly a draw obeys."""
+    rule = joint(part)
+    paths = [f"{part.path}.{name}" for name in part.cls.joint]
+    if any(report.hidden(path) for path in paths):
+        return
+    for leaf in rule.drawn.values():
+        if isinstance(leaf.distribution, Expr):
+            report.fault_at(
+                leaf.path, "expr: a key of a joint rule is drawn again where the rule fails; legal: no expr"
+            )
+            return
+    columns = {
+        leaf.path: leaf.distribution.ppf(streams.column(0, leaf.path, 0, N_JOINT_PROBES))
+        for leaf in rule.drawn.values()
+    }
+    share = float(np.mean(rule.holds(columns, N_JOINT_PROBES if rule.drawn else 1)))
+    if share < MIN_JOINT_SHARE:
+        report.fault_at(part.path, _joint_text(rule, share))
+
+
+def _joint_text(rule: Joint, share: float) -> str:
+    if rule.drawn:
+        return (
+            f"{share:.1%} of the draws obey the rule; legal: {MIN_JOINT_SHARE:.0%} or more with {rule.cls.joint_words}"
+        )
+    found = ", ".join(f"{name} = {value:g}" for name, value in rule.constants.items())
+    return f"found {found}; legal: {rule.cls.joint_words}"
+
+
+def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report defects on sites that the material does not have, and densities that cannot fit."""
+    names = [site.name for site in material.sites]
+    room = 1 / material.cell_area_nm2
+    taken: Mapping[str, list[float]] = defaultdict(list)
+    for part in (part for part in all_parts if part.path.startswith("sample.defects.")):
+        site, path = part.constants.get("site"), f"{part.path}.density_per_nm2"
+        if report.hidden(f"{part.path}.site") or report.hidden(path):
+            continue
+        if site not in names:
+            report.fault_at(
+                f"{part.path}.site", f"unknown site {site!r} of {material.name}{did_you_mean(str(site), names)}"
+            )
+            continue
+        density = ends.get(path, (0.0, float(part.constants.get("density_per_nm2", 0.0))))[1]
+        left = room - sum(taken[site])
+        if density > left:
+            others = f" beside the {sum(taken[site]):g} of the defects before it" if taken[site] else ""
+            report.fault_at(path, f"{density:g} per nm^2 do not fit on {site}; legal: at most {left:.4g}{others}")
+        else:
+            taken[site].append(density)
