@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
+import pickle
 import signal
 import struct
 import sys
@@ -27,8 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from joblib import cpu_count
-from joblib.externals import cloudpickle
-from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from numpy.typing import NDArray
 
 from . import provenance, sample, store, verify
@@ -146,6 +147,27 @@ def generate(
     return Outcome(dataset, fresh, seconds, jobs, tuple(failures), tuple(missing), tuple(_notes(dataset)))
 
 
+@dataclass(frozen=True)
+class Measure:
+    """What one sample takes on this machine, its writing included."""
+
+    bytes_per_sample: float
+    seconds_per_sample: float
+
+
+def measure(plan: Plan, samples: int) -> Measure:
+    """Return what a sample of a plan takes, from a small dataset that is made and thrown away."""
+    sample.prepare(plan)
+    sample.simulate(plan, 0, 1)  # compiles
+    with tempfile.TemporaryDirectory(prefix="stmfab-check-") as folder:
+        outcome = generate(dataclasses.replace(plan, samples=samples), Folder(Path(folder) / "check.zarr"), jobs=1)
+        if outcome.failures:
+            raise StmfabError(outcome.failures[0].traceback or outcome.failures[0].line)
+        found = [store.receipt_of(outcome.store, shard) for shard in store.made(outcome.store)]
+    total = sum(record.bytes for receipt in found for record in receipt.arrays.values())
+    return Measure(total / samples, outcome.seconds / samples)
+
+
 def _samples(dataset: Store, shards: range | list[int]) -> int:
     bounds = (dataset.layout.bounds(shard) for shard in shards)
     return sum(stop - start for start, stop in bounds)
@@ -189,7 +211,7 @@ def _loky(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Ite
     start, _ = job.store.layout.bounds(todo[0])
     with contextlib.suppress(Exception):  # compiles the kernels once for all workers; they report what fails
         job.simulate(job.plan, start, start + 1)
-    packed = cloudpickle.dumps(job)
+    packed = pickle.dumps(job)
     with _pool(jobs) as pool, _death_is_incomplete(job.store):
         with _signals_kept_from_children():  # workers are spawned at the first submission
             tasks = ((slot, shard) for slot, shard in enumerate(todo))
@@ -209,7 +231,7 @@ def _work(packed: bytes, slot: int, shard: int) -> Failure | None:
 
 @lru_cache(maxsize=1)
 def _unpacked(packed: bytes) -> Job:
-    job: Job = cloudpickle.loads(packed)
+    job: Job = pickle.loads(packed)
     return job
 
 
@@ -266,7 +288,9 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BaseException:
         for worker in set(active_children()) - others:
-            worker.kill()
+            if worker.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
         pool.shutdown(wait=False, kill_workers=True)
         raise
     pool.shutdown(wait=True)

@@ -125,10 +125,15 @@ def _same_recipe(store: Store, plan: Plan) -> None:
         raise StoreError(f"{store}: holds another recipe: {keys}{more}; give another STORE")
 
 
+def planned(plan: Plan) -> Layout:
+    """Return the layout that the store of a plan will have."""
+    return layout(plan.samples, tuple(plans.arrays(plan)))
+
+
 def _documents(plan: Plan) -> dict[str, bytes]:
     """Return the first documents of a store: the metadata of root, arrays and the folder of receipts."""
     memory: dict[str, Any] = {}
-    cut = layout(plan.samples, tuple(plans.arrays(plan)))
+    cut = planned(plan)
     group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
     for spec in cut.arrays:
         _create_array(group, spec, cut, plan)
@@ -168,7 +173,7 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
     dtype = np.dtype(spec.dtype)
     words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
     if spec.name == "param":
-        words["columns"] = [column.to_json() for column in plans.columns(plan)]
+        words["columns"] = column_words(plan)
     group.create_array(
         spec.name,
         shape=(cut.samples, *spec.shape),
@@ -180,6 +185,20 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
         dimension_names=("sample", *spec.dims),
         attributes=words,
     )
+
+
+def column_words(plan: Plan) -> list[dict[str, Any]]:
+    """Return what a reader needs to understand each column of ``param``; words are coded by their position."""
+    return [_column(column) for column in plans.record_columns(plan)]
+
+
+def _column(column: plans.Column) -> dict[str, Any]:
+    words: dict[str, Any] = {"name": column.name, "unit": column.unit}
+    if column.categories is not None:
+        words["categories"] = list(column.categories)
+    if column.distribution is not None:
+        words["distribution"] = column.distribution.form()
+    return words
 
 
 def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, seconds: float) -> Receipt:

@@ -1,0 +1,299 @@
+"""The command line: parse, call, print. Heavy modules are imported inside the commands, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import _threads  # noqa: F401  before anything imports numpy
+from .errors import DamagedError, IncompleteError, StmfabError
+
+if TYPE_CHECKING:
+    from .factory import Outcome
+    from .plan import Plan
+    from .store import Store
+    from .verify import Fault
+
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
+PREVIEW_SAMPLES = 12
+GALLERY_SAMPLES = 48
+SHOWN_FAILURES = 10
+MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Part(click.ParamType):
+    """K/N with 0 <= K < N: the K-th of N parts of a job."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return (K, N)."""
+        k, slash, n = str(value).partition("/")
+        if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+            self.fail(f"{value!r} is not K/N with 0 <= K < N, for example 0/4", param, ctx)
+        return int(k), int(n)
+
+
+def recipe_options(command: Command) -> Command:
+    """Add the argument and the options that choose a recipe."""
+    for option in (
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
+        click.option("--seed", type=int, help="Another seed."),
+        click.option("-n", "--samples", type=click.IntRange(min=1), help="Another number of samples."),
+        click.argument("recipe"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="stmfab")
+def cli() -> None:
+    """Make labelled, synthetic scanning-tunnelling-microscope datasets from recipes.
+
+    RECIPE is the name of a built-in recipe (see: stmfab recipes) or a YAML file.
+    """
+
+
+def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> Plan:
+    from . import recipe as recipes
+
+    return recipes.load(recipe, overrides=overrides, seed=seed, samples=samples)
+
+
+@cli.command()
+@recipe_options
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes  [default: one a core].")
+@click.option("--part", type=Part(), default="0/1", help="Make the K-th of N parts only; all may run at once.")
+def generate(
+    recipe: str,
+    store: Path | None,
+    samples: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    jobs: int | None,
+    part: tuple[int, int],
+) -> int:
+    """Make a dataset; run again, it makes what is still missing.
+
+    STORE defaults to ./<name of the recipe>.zarr.
+    """
+    plan = _load(recipe, samples, seed, overrides)
+    from . import factory, progress
+    from .place import Folder
+
+    place = Folder(store or Path(f"{plan.name}.zarr"))
+    with _interruption_explained():
+        outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=progress.on_terminal(sys.stderr))
+    return _tell(outcome, part)
+
+
+@contextmanager
+def _interruption_explained() -> Iterator[None]:
+    """Say, when a run is interrupted, that nothing is lost; the exception goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        click.echo("interrupted; finished shards are kept, and the same command goes on from there", err=True)
+        raise
+
+
+def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
+    """Print what a run did; return the exit code."""
+    for note in outcome.notes:
+        click.echo(f"note: {note}", err=True)
+    if outcome.made:
+        rate = outcome.made / outcome.seconds
+        workers = f"{outcome.jobs} worker" + "s" * (outcome.jobs > 1)
+        click.echo(f"made {outcome.made} samples in {outcome.seconds:.1f} s: {rate:.1f} samples/s with {workers}")
+    for failure in outcome.failures[:SHOWN_FAILURES]:
+        click.echo(failure.traceback or f"shard {failure.shard}: {failure.line}", err=True)
+    cut = outcome.store.layout
+    if not outcome.missing:
+        click.echo(f"{outcome.store}: complete, {cut.samples} samples in {cut.n_shards} shards")
+        click.echo(f"next: stmfab inspect {outcome.store}")
+        return 0
+    done = "" if outcome.failures or part == (0, 1) else f"part {part[0]}/{part[1]} is done; "
+    click.echo(f"{outcome.store}: {done}{len(outcome.missing)} of {cut.n_shards} shards are missing", err=not done)
+    return 0 if done else IncompleteError.exit_code
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--verify",
+    type=click.Choice(["quick", "full"]),
+    is_flag=False,
+    flag_value="quick",
+    help="Hold files against receipts: their sizes (quick) or every byte (full).",
+)
+@click.option("--sample", type=click.IntRange(min=0), help="Print one sample's values and defects.")
+@click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
+def inspect(store: Path, as_json: bool, verify: str | None, sample: int | None, gallery: Path | None) -> int:
+    """Show what is in a dataset and whether it is whole."""
+    from . import report, text
+    from .place import Folder
+    from .store import open_store
+
+    dataset = open_store(Folder(store))
+    if gallery is not None:
+        _gallery(dataset, gallery, sample)
+    if sample is not None:
+        _print(report.one_sample(dataset, sample), text.sample, as_json)
+        return 0
+    faults = _faults(dataset, verify)
+    summary = report.summary(dataset, faults)
+    if gallery is None or as_json or verify:
+        _print(summary, text.overview, as_json)
+    if summary["faults"]:
+        return DamagedError.exit_code
+    return IncompleteError.exit_code if verify and not summary["complete"] else 0
+
+
+def _print(found: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    click.echo(json.dumps(found, indent=1) if as_json else as_text(found))
+
+
+def _faults(dataset: Store, level: str | None) -> list[Fault] | None:
+    from . import verify
+
+    checks = {"quick": verify.quick_faults, "full": verify.full_faults}
+    return checks[level](dataset) if level else None
+
+
+def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
+    """Write the contact sheet of samples spread over a store, or of one."""
+    import numpy as np
+
+    from . import gallery, report, store
+
+    made = [index for shard in sorted(store.made(dataset)) for index in range(*dataset.layout.bounds(shard))]
+    if sample is not None and sample not in made:
+        raise IncompleteError(f"{dataset}: sample {sample} has not been made")
+    if not made:
+        raise IncompleteError(f"{dataset}: no sample has been made yet")
+    indices = gallery.spread_out(made, GALLERY_SAMPLES) if sample is None else [sample]
+    pictures = gallery.shown(dataset.layout.arrays)
+    names = [spec.name for spec in pictures]
+    wanted = [name for name in (*names, "param") if name in dataset.metadata]
+    arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
+    recipe = dataset.attributes["recipe"]
+    rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
+    title = (
+        f"{dataset.attributes['name']} (seed {dataset.attributes['seed']}): heights less their plane, black to white"
+    )
+    gallery.save(gallery.sheet(title, pictures, rows), path)
+    click.echo(f"{path}: {len(indices)} samples", err=True)
+
+
+@cli.command()
+@recipe_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Picture to write  [default: ./<name>.png].")
+@click.option("--sample", type=click.IntRange(min=0), help="One sample only, by its index.")
+def preview(
+    recipe: str,
+    samples: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    sample: int | None,
+) -> int:
+    """Draw a contact sheet of a few samples of a recipe; no store is made."""
+    plan = _load(recipe, None, seed, overrides)
+    from . import gallery, store
+    from .sample import simulate
+
+    first, stop = (0, samples or PREVIEW_SAMPLES) if sample is None else (sample, sample + 1)
+    arrays = simulate(plan, first, stop)
+    pictures = gallery.shown(store.planned(plan).arrays)
+    rows = gallery.rows(
+        arrays,
+        indices=range(first, stop),
+        names=[spec.name for spec in pictures],
+        constants=plan.tree,
+        columns=store.column_words(plan),
+    )
+    path = output or Path(f"{plan.name}.png")
+    gallery.save(gallery.sheet(f"{plan.name} (seed {plan.seed})", pictures, rows), path)
+    click.echo(f"{path}: {stop - first} samples", err=True)
+    return 0
+
+
+@cli.command()
+@recipe_options
+def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> int:
+    """Check a recipe; show it with all defaults, and what its dataset will take."""
+    plan = _load(recipe, samples, seed, overrides)
+    from . import factory, store
+    from . import recipe as recipes
+    from .progress import duration
+    from .text import size
+
+    cut = store.planned(plan)
+    click.echo(recipes.resolved(plan).rstrip() + "\n")
+    click.echo(f"# {cut.samples} samples in {cut.n_shards} shards of {cut.shard}, {len(cut.arrays)} arrays")
+    measured = factory.measure(plan, min(MEASURED_SAMPLES, plan.samples))
+    total_s = cut.samples * measured.seconds_per_sample
+    rate = f"{1 / measured.seconds_per_sample:.1f} samples/s"
+    click.echo(f"# {size(cut.samples * measured.bytes_per_sample)} on disk, {duration(total_s)} on one core ({rate})")
+    return 0
+
+
+@cli.command()
+def recipes() -> int:
+    """List the built-in recipes."""
+    from . import recipe
+
+    found = recipe.builtin_recipes()
+    wide = max(map(len, found), default=0)
+    for name, description in found.items():
+        click.echo(f"{name:{wide}}  {description}")
+    return 0
+
+
+@cli.command()
+def schema() -> int:
+    """Print the JSON Schema of recipes, for editors."""
+    from . import recipe
+
+    click.echo(json.dumps(recipe.schema(), indent=2))
+    return 0
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; return its exit code. A mistake of the user is one line on stderr, never a traceback."""
+    try:
+        return int(cli.main(arguments, prog_name="stmfab", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return StmfabError.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except StmfabError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except OSError as error:
+        click.echo(f"{error.filename or 'disk'}: {error.strerror or error}", err=True)
+        return 5  # DESIGN 6: disk or I/O
+
+
+def main() -> None:
+    """Be the program ``stmfab``."""
+    silent = "ignore:resource_tracker:UserWarning"  # killed workers leave semaphores that Python clears, not in silence
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), silent]))
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
