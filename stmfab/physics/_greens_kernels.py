@@ -17,17 +17,25 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
 
     Orbitals beyond the table's are added ones: left alone.
     """
-    reach = table.shape[3] // 2
-    for e in range(table.shape[0]):
+    n_energies, n, _, width, _ = table.shape
+    reach = width // 2
+    start = np.full(rows.shape[0], -1, dtype=np.int64)
+    for i in range(rows.shape[0]):
+        if rows[i, 2] < n:
+            start[i] = (rows[i, 2] * n * width + reach - rows[i, 1]) * width + reach - rows[i, 0]
+    step = np.full(columns.shape[0], -1, dtype=np.int64)
+    low_u, low_v = columns[:, 0].min(), columns[:, 1].min()
+    for j in range(columns.shape[0]):
+        if columns[j, 2] < n:
+            step[j] = (columns[j, 2] * width + columns[j, 1] - low_v) * width + columns[j, 0] - low_u
+    for e in range(n_energies):
+        flat = table[e].reshape(-1)
         for i in range(rows.shape[0]):
-            if rows[i, 2] >= table.shape[1]:
-                continue
-            for j in range(columns.shape[0]):
-                if columns[j, 2] >= table.shape[1]:
-                    continue
-                du = columns[j, 0] - rows[i, 0] + reach
-                dv = columns[j, 1] - rows[i, 1] + reach
-                out[e, i, j] = table[e, rows[i, 2], columns[j, 2], dv, du]
+            if rows[i, 2] < n:
+                first = start[i] + low_v * width + low_u
+                for j in range(columns.shape[0]):
+                    if step[j] >= 0:
+                        out[e, i, j] = flat[first + step[j]]
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -1,10 +1,33 @@
-"""The tunnelling current of a scene under a tip: one ``CurrentField`` a junction."""
+"""The tunnelling current of a scene under a tip: one ``CurrentField`` a junction.
+
+I(r) = C sum_ij A_ij(V) exp(-2 kappa |r + t_j - R_i|) over sample sites i and tip atoms j,
+A_ij(V) = |int_0^eV rho_j(E - eV) rho_i(E) dE|, energies from the Fermi levels, V the sample bias.
+C = G0 / (e rho_t rho_s), so that a gap of z = 0 has the conductance quantum: z is counted from point contact.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from . import _current_kernels, greens, structure, tips, units
+from .field import CurrentField, chebyshev_nodes, values_to_monomials
+from .greens import GreenTable, Perturbation
 from .keys import check_ranges, exactly_one, key
+from .materials import Material
+from .structure import Window
+from .units import Floats, Floats32, Ints
+
+N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
+NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_current.py::test_field_accuracy
+IN_CACHE = 64  # pairs worked on at a time: 80 kB of conductances
+BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
+NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
+CLOSE_nm, CLOSE_GRID = 0.08, 10  # and a finer table where the tip comes closer than this
 
 
 @dataclass(frozen=True)
@@ -24,3 +47,188 @@ class Junction:
         check_ranges(self)
         exactly_one(self, "kappa_per_nm", "work_function_eV")
         exactly_one(self, "height_nm", "current_nA")
+
+    @property
+    def sample_bias_V(self) -> float:
+        """Sample bias: V > 0 probes empty sample states."""
+        return self.polarity * self.bias_V
+
+    @property
+    def decay_per_nm(self) -> float:
+        """Decay constant kappa of the wave function in 1/nm; the current falls by exp(-2 kappa)."""
+        if self.kappa_per_nm is not None:
+            return self.kappa_per_nm
+        assert self.work_function_eV is not None  # exactly_one
+        return units.decay_constant(self.work_function_eV)
+
+    def expected_height_nm(self) -> float:
+        """Return the setpoint's gap, or for a setpoint current the gap of a point contact's exponential."""
+        if self.height_nm is not None:
+            return self.height_nm
+        assert self.current_nA is not None  # exactly_one
+        contact_nA = units.CONDUCTANCE_QUANTUM_nA_per_V * abs(self.bias_V)
+        return math.log(contact_nA / self.current_nA) / (2 * self.decay_per_nm)
+
+
+def calibration_nA_eV(material: Material) -> float:
+    """Return C = G0 / (e rho_t rho_s) in nA eV: with A in 1/eV the current is in nA; both spins."""
+    return units.CONDUCTANCE_QUANTUM_nA_per_V / (tips.MEAN_LDOS_per_eV * material.mean_ldos_per_eV)
+
+
+def window_weights(
+    energies_eV: NDArray[np.complex128], tip: tips.Tip, *, bias_V: float, broadening_eV: float
+) -> NDArray[np.complex128]:
+    """Return w_nj with A_ij = Im sum_n w_nj G_ii(z_n), shape (n_energies, n_tip).
+
+    w_nj = |int_0^eV rho_j(E - eV) W_n(E) dE|, the sign of V taken out; W_n of ``greens.contour_weights``.
+    """
+    nodes, weights = special.roots_legendre(N_QUADRATURE)
+    at_eV = bias_V * (nodes + 1) / 2
+    densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
+    return np.asarray(greens.contour_weights(energies_eV, at_eV, broadening_eV) @ densities.T)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sample site and tip atom pairs that carry current into a cell.
+
+    Attributes
+    ----------
+    offsets : int array of shape (n_offsets, 2)
+        Cell offsets (u, v).
+    cells, sites, tip_atoms : int arrays of shape (n_pairs,)
+        The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
+    conductance : array of shape (n_pairs, n_heights * n_grid**2)
+        exp(-2 kappa D) at the heights and, fastest, the cell's grid nodes (v, then u).
+    """
+
+    offsets: Ints
+    cells: Ints
+    sites: Ints
+    tip_atoms: Ints
+    conductance: Floats32
+
+
+def pairs(material: Material, tip: tips.Tip, *, kappa_per_nm: float, n_grid: int, heights_nm: Floats) -> Pairs:
+    """Return the pairs that matter anywhere in a cell, and their conductances, for heights of shape (n_heights,).
+
+    A pair matters if at the largest height it comes so close that exp(-2 kappa (D - z)) exceeds ``NEGLECTED``.
+    """
+    reach, z = math.log(1 / NEGLECTED) / (2 * kappa_per_nm), float(heights_nm[-1])
+    spread = np.linalg.norm(tip.positions_nm[:, :2], axis=1).max()
+    lateral = math.sqrt((z + reach) ** 2 - z**2)
+    cells = structure.cells_within(material, lateral + spread + 2 * material.lattice_constant_nm)
+    nodes = np.indices((n_grid, n_grid)).reshape(2, -1)[::-1].T / n_grid @ material.lattice_nm
+    cell, site, atom, lateral2, above = _current_kernels.near_pairs(
+        cells @ material.lattice_nm, material.positions_nm, tip.positions_nm, nodes, reach, z
+    )
+    vertical2 = (heights_nm.astype(np.float32) - above[:, None]) ** 2
+    conductance = np.empty((len(lateral2), len(heights_nm), lateral2.shape[1]), dtype=np.float32)
+    for first in range(0, len(conductance), IN_CACHE):
+        part = slice(first, first + IN_CACHE)
+        block = np.add(lateral2[part, None, :], vertical2[part, :, None], out=conductance[part])
+        np.sqrt(block, out=block)
+        block *= np.float32(-2 * kappa_per_nm)
+        np.exp(block, out=block)
+    return Pairs(cells, cell, site, atom, conductance.reshape(len(conductance), -1))
+
+
+@dataclass(frozen=True)
+class Heights:
+    """The tabulated heights: ``n_heights`` Chebyshev nodes on z_mid +- z_half, and the lateral grid they need."""
+
+    z_mid_nm: float
+    z_half_nm: float
+    n_heights: int
+    n_grid: int
+
+    @property
+    def nodes_nm(self) -> Floats:
+        """Heights in nm, ascending, shape (n_heights,)."""
+        return self.z_mid_nm + self.z_half_nm * chebyshev_nodes(self.n_heights)
+
+
+def heights(z_low_nm: float, z_high_nm: float) -> Heights:
+    """Return the table for a range of heights: finer, laterally and in z, the closer the tip comes."""
+    half = max((z_high_nm - z_low_nm) / 2, BASE_HALF_nm)
+    low = (z_high_nm + z_low_nm) / 2 - half
+    extra = math.ceil(round((half - BASE_HALF_nm) * 2 / NM_PER_EXTRA_HEIGHT, 6))
+    close = low < CLOSE_nm
+    return Heights(low + half, half, BASE_HEIGHTS + extra + close, CLOSE_GRID if close else BASE_GRID)
+
+
+def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
+    """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
+    used = np.zeros((len(carried.offsets), len(material.sites)), dtype=np.bool_)
+    used[carried.cells, carried.sites] = True
+    reached = []
+    for site in np.flatnonzero(used.any(axis=0)):
+        cells = structure.grown(view, carried.offsets[used[:, site]]).indices
+        reached.append(np.column_stack([cells, np.full(len(cells), site)]))
+    return structure.grown(view, carried.offsets[used.any(axis=1)]), np.concatenate(reached)
+
+
+def site_strengths(
+    table: GreenTable,
+    perturbation: Perturbation,
+    weights: NDArray[np.complex128],
+    *,
+    material: Material,
+    sites: Ints,
+    whole: Window,
+) -> Floats32:
+    """Return A_ij for each tip atom, shape (n_v, n_u, n_sites, n_tip), in 1/eV; 0 away from ``sites`` (u, v, site).
+
+    The orbitals of a site add; removed orbitals carry nothing.
+    """
+    orbitals = _orbitals(material, sites)
+    local = greens.local_green(table, perturbation, orbitals)
+    strength = (local.T @ weights.astype(local.dtype)).imag
+    n_v, n_u = whole.cells.shape
+    by_orbital = np.zeros((n_v, n_u, material.n_orbitals, weights.shape[1]), dtype=np.float32)
+    by_orbital[orbitals[:, 1] - whole.v0, orbitals[:, 0] - whole.u0, orbitals[:, 2]] = strength
+    removed = perturbation.removed - (whole.u0, whole.v0, 0)
+    removed = removed[((removed[:, :2] >= 0) & (removed[:, :2] < (n_u, n_v))).all(axis=1)]
+    by_orbital[removed[:, 1], removed[:, 0], removed[:, 2]] = 0
+    first = np.cumsum([0, *(site.n_orbitals for site in material.sites[:-1])])
+    return by_orbital if len(first) == material.n_orbitals else np.add.reduceat(by_orbital, first, axis=2)
+
+
+def _orbitals(material: Material, sites: Ints) -> Ints:
+    """Return the orbitals (u, v, orbital) of sites (u, v, site), shape (n, 3)."""
+    n_orbitals = np.array([site.n_orbitals for site in material.sites])
+    first = np.concatenate([[0], np.cumsum(n_orbitals)[:-1]])
+    count = n_orbitals[sites[:, 2]]
+    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.column_stack([np.repeat(sites[:, :2], count, axis=0), np.repeat(first[sites[:, 2]], count) + number])
+
+
+def current_field(
+    strengths: Floats32, carried: Pairs, table: Heights, *, material: Material, view: Window, sites_view: Window
+) -> CurrentField:
+    """Return the field over the cells of ``view`` from the site strengths over ``sites_view``.
+
+    ln(I / nA) on the lattice-commensurate grid: one matrix product over the pairs, the logarithm, and the polynomial in z.
+    """
+    cells = view.indices
+    n_u, n_sites, n_tip = strengths.shape[1:]
+    place = ((cells[:, 1] - sites_view.v0) * n_u + cells[:, 0] - sites_view.u0) * (n_sites * n_tip)
+    offsets = carried.offsets[carried.cells]
+    step = (offsets[:, 1] * n_u + offsets[:, 0]) * (n_sites * n_tip)
+    step = step + carried.sites * n_tip + carried.tip_atoms
+    gathered = np.empty((len(cells), len(step)), dtype=np.float32)
+    _current_kernels.gather(strengths.ravel(), place, step, gathered)
+    log_current = np.log(gathered @ carried.conductance) + np.float32(math.log(calibration_nA_eV(material)))
+    to_monomials = values_to_monomials(table.n_heights).astype(np.float32)
+    coefficients = np.swapaxes(to_monomials @ log_current.reshape(len(cells), table.n_heights, -1), 1, 2)
+    g = table.n_grid
+    blocks = np.full((*view.cells.shape, g, g, table.n_heights), np.nan, dtype=np.float32)
+    blocks[cells[:, 1] - view.v0, cells[:, 0] - view.u0] = coefficients.reshape(-1, g, g, table.n_heights)
+    shape = (view.cells.shape[0] * g, view.cells.shape[1] * g, table.n_heights)
+    return CurrentField(
+        np.ascontiguousarray(blocks.swapaxes(1, 2)).reshape(shape),
+        np.array([view.u0, view.v0]) @ material.lattice_nm,
+        material.lattice_nm / g,
+        table.z_mid_nm,
+        table.z_half_nm,
+    )

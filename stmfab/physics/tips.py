@@ -1,26 +1,104 @@
-"""Tungsten tips: apex clusters, dulling, and the density of states of their front atoms."""
+"""Tips: apex atoms, their density of states, and how the tip is turned."""
 
 from __future__ import annotations
 
+import functools
+import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .keys import check_ranges, key
+import numpy as np
+from scipy.spatial.transform import Rotation
 
-APEXES = ("w111", "w001")  # filled from the shipped table
+from .keys import check_ranges, key
+from .units import Floats
+
+TABLE = "tungsten.npz"  # made by tests/make_tips.py from physics/tungsten.py
+MEAN_LDOS_per_eV = 0.096  # |E| <= 0.5 eV, mean of the two pristine apexes; test_tips.py::test_mean_ldos
+
+
+@dataclass(frozen=True)
+class Tip:
+    """A tip as the current sees it.
+
+    Attributes
+    ----------
+    positions_nm : array of shape (n_atoms, 3)
+        Atoms relative to the centroid of the front atoms, z upward.
+    at_eV : array of shape (n_at,)
+        Equidistant energies from the tip's Fermi level.
+    ldos_per_eV : array of shape (n_atoms, n_at)
+        Local density of states, per spin.
+    """
+
+    positions_nm: Floats
+    at_eV: Floats
+    ldos_per_eV: Floats
+
+    def density(self, energies_eV: Floats) -> Floats:
+        """Return the densities of states at energies, shape (n_atoms, n_energies), by 4-point Lagrange interpolation.
+
+        Raises
+        ------
+        ValueError
+            If an energy is outside the table.
+        """
+        step = self.at_eV[1] - self.at_eV[0]
+        place = (energies_eV - self.at_eV[0]) / step
+        node = np.floor(place).astype(np.int64)
+        if node.min() < 1 or node.max() + 2 >= len(self.at_eV):
+            raise ValueError(f"tip density of states is tabulated for |E| < {self.at_eV[-1]:g} eV")
+        t = place - node
+        weights = (
+            -t * (t - 1) * (t - 2) / 6,
+            (t + 1) * (t - 1) * (t - 2) / 2,
+            -(t + 1) * t * (t - 2) / 2,
+            (t + 1) * t * (t - 1) / 6,
+        )
+        return np.asarray(sum(w * self.ldos_per_eV[:, node - 1 + i] for i, w in enumerate(weights)))
+
+
+@functools.cache
+def _table() -> Mapping[str, tuple[int, Tip]]:
+    """Return the shipped apexes: name -> (number of front atoms, tip in its own frame)."""
+    with importlib.resources.as_file(importlib.resources.files(__package__) / TABLE) as path, np.load(path) as data:
+        n_atoms = data["n_atoms"]
+        first = np.concatenate([[0], np.cumsum(n_atoms)])
+        parts = [slice(first[i], first[i + 1]) for i in range(len(n_atoms))]
+        positions, at_eV, ldos = data["positions_nm"], data["at_eV"], data["ldos_per_eV"].astype(np.float64)[data["which"]]
+        return {
+            str(name): (int(n_front), Tip(positions[part], at_eV, ldos[part]))
+            for name, n_front, part in zip(data["names"], data["n_front"], parts, strict=True)
+        }
+
+
+APEXES = (
+    *("w111", "w111-d1-1of3", "w111-d1-2of3", "w111-d1", "w111-d2"),
+    *("w111-d3-1of6a", "w111-d3-1of6b", "w111-d3-2of6a", "w111-d3-2of6b", "w111-d3-2of6c", "w111-d3-2of6d"),
+    *("w111-d3-3of6a", "w111-d3-3of6b", "w111-d3-3of6c", "w111-d3-3of6d", "w111-d3-3of6e", "w111-d3-3of6f"),
+    *("w111-d3-4of6a", "w111-d3-4of6b", "w111-d3-4of6c", "w111-d3-4of6d", "w111-d3-5of6a", "w111-d3-5of6b"),
+    *("w111-d3", "w001", "w001-d1-1of4", "w001-d1-2of4a", "w001-d1-2of4b", "w001-d1-3of4", "w001-d1"),
+)
+ONE_ATOM_APEXES = ("w111", "w111-d1-1of3", "w111-d2", "w111-d3-1of6a", "w111-d3-1of6b", "w001", "w001-d1-1of4")
 
 
 @dataclass(frozen=True)
 class Tungsten:
-    """A bcc tungsten tip with one of the tabulated apexes (``stmfab schema`` lists them)."""
+    """A bcc tungsten tip: ``w111`` is pristine, ``w111-d2`` lacks two layers, ``w111-d1-2of3`` keeps part of a layer."""
 
-    apex: str = key("apex: orientation, then dulling", default="w111", one_of=APEXES)
-    rotation_deg: float = key("rotation about the tip's axis", default=0.0)
+    apex: str = key("orientation, whole layers lost, atoms left in the front layer", default="w111", one_of=APEXES)
+    rotation_deg: float = key("rotation about the tip's axis, counter-clockwise from above", default=0.0)
     tilt_x_deg: float = key("tilt about x", default=0.0, above=-60, below=60)
     tilt_y_deg: float = key("tilt about y", default=0.0, above=-60, below=60)
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def tip(self) -> Tip:
+        """Return the turned tip: rotated about its axis first, then tilted about x, then about y."""
+        _, upright = _table()[self.apex]
+        turn = Rotation.from_euler("zxy", [self.rotation_deg, self.tilt_x_deg, self.tilt_y_deg], degrees=True)
+        return Tip(turn.apply(upright.positions_nm), upright.at_eV, upright.ldos_per_eV)
 
 
 TIPS: Mapping[str, type[Tungsten]] = {"tungsten": Tungsten}
