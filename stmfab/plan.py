@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import expressions, streams
+from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
 from .parts import Leaf, Part, Tree, parts
@@ -23,13 +23,14 @@ from .physics.current import Junction
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
-from .physics.targets import Target
+from .physics.targets import ArraySpec, Target
 from .physics.tips import Tungsten
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
 REDRAWS = "redraws"
 MAX_ATTEMPTS = 10_000  # a recipe is refused when fewer than 1 in 100 draws hold: this many failures have odds e^-100
+N_FIRST = 1024  # draws that stand for the range of a formula
 NO_CONTENT = ("samples", "description")  # top-level keys that change no sample
 DERIVED: tuple[tuple[str, str], ...] = (  # numbers a simulation adds to a sample's record: name, unit
     ("setpoint_nA", "nA"),
@@ -97,12 +98,19 @@ class Plan:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @functools.cached_property
     def raster(self) -> Raster:
         """Return the raster with every drawn key at the upper end of its range: the largest frame."""
         scan = next(part for part in self.parts if part.path == "scan")
-        raster: Raster = scan.build(scan.corner(1))
+        raster: Raster = scan.build({name: leaf.value(self.largest[leaf.path]) for name, leaf in scan.drawn.items()})
         return raster
+
+    @functools.cached_property
+    def largest(self) -> Mapping[str, float]:
+        """Return the upper end of every drawn key by path; of a formula the largest of its first draws."""
+        ends = {leaf.path: leaf.distribution.ends()[1] for leaf in self.leaves if leaf not in self.formulas}
+        first = draw(self, 0, N_FIRST) if self.formulas else {}
+        return ends | {leaf.path: float(first[leaf.path].max()) for leaf in self.formulas}
 
 
 @dataclass(frozen=True)
@@ -328,3 +336,13 @@ def parameters_from_record(plan: Plan, row: Floats, index: int) -> Parameters:
     """Return the parameters of a sample from its row of ``param``, shape (n_parameters,): the same, bit for bit."""
     columns = {column.name: row[i : i + 1] for i, column in enumerate(record_columns(plan))}
     return parameters(plan, {**columns, INDEX: np.array([float(index)])}, index)
+
+
+def arrays(plan: Plan) -> tuple[ArraySpec, ...]:
+    """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
+    pixels = plan.raster.pixels
+    images = [specs.channel(name, pixels) for name in plan.channels]
+    drawn = [spec for name, target in plan.targets.items() for spec in specs.target(name, target, pixels)]
+    members = [part for part in plan.parts if part.path.startswith("sample.defects.")]
+    labels = specs.defect_table(members, plan.largest, plan.raster.size_nm)
+    return (*images, *drawn, *labels, *specs.parameters(len(record_columns(plan))))

@@ -1,0 +1,100 @@
+"""The arrays of a dataset: what each channel, target and label is called, its shape, unit and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from .distributions import Poisson
+from .parts import Part, keys_of, unit_of
+from .physics.targets import ArraySpec, Clean, Events, Ideal, Target, TruePath
+
+DEFECT_MARGIN_nm = 1.0  # defects this far outside the frame are listed still: drift and creep bring them in
+OVERFLOW_ODDS = 1e-9  # of a sample with more defects than the table has rows
+CHANNEL_MEANINGS: Mapping[str, tuple[str, str]] = {
+    "topography": ("nm", "commanded height, forward"),
+    "topography_backward": ("nm", "commanded height, backward"),
+    "current": ("nA", "tunnelling current, forward"),
+    "current_backward": ("nA", "tunnelling current, backward"),
+}
+DEFECT_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+    ("kind", "int16", "1", "kind, as its position among the kinds of defects"),
+    ("name", "int16", "1", "name, as its position among the recipe's defects"),
+    ("site", "int16", "1", "site, as its position among the material's sites"),
+    ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
+    ("x_nm", "float64", "nm", "x in the sample frame"),
+    ("y_nm", "float64", "nm", "y in the sample frame"),
+    ("row", "float32", "1", "fractional row on the forward true path"),
+    ("col", "float32", "1", "fractional column on the forward true path"),
+    ("in_view", "bool", "1", "within 0.75 pixel of the frame"),
+)
+
+
+def channel(name: str, pixels: int) -> ArraySpec:
+    """Return the array of a recorded channel."""
+    unit, meaning = CHANNEL_MEANINGS[name]
+    return _image(name, pixels, unit, meaning, "image")
+
+
+def target(name: str, kind: Target, pixels: int) -> list[ArraySpec]:
+    """Return the arrays of a target, called as the recipe calls it."""
+    meaning = (type(kind).__doc__ or "").split(":")[0].rstrip(".")
+    if isinstance(kind, TruePath):
+        return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip", "target") for axis in "xy"]
+    if isinstance(kind, Events):
+        return [ArraySpec(name, ("y", "x"), (pixels, pixels), "uint8", "1", meaning, "target")]
+    return [_image(name, pixels, "nm" if isinstance(kind, (Ideal, Clean)) else "1", meaning, "target")]
+
+
+def _image(name: str, pixels: int, unit: str, meaning: str, role: str) -> ArraySpec:
+    return ArraySpec(name, ("y", "x"), (pixels, pixels), "float32", unit, meaning, role)
+
+
+def parameters(n_columns: int) -> list[ArraySpec]:
+    """Return the arrays of numbers drawn and derived."""
+    return [
+        ArraySpec("param", ("parameter",), (n_columns,), "float64", "1", "drawn and derived parameters", "parameter"),
+        ArraySpec("pixel_size_nm", (), (), "float64", "nm", "pixel pitch", "parameter"),
+    ]
+
+
+def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: float) -> list[ArraySpec]:
+    """Return the columns of the padded table of defects; none for a recipe without defects.
+
+    Parameters
+    ----------
+    members : list of Part
+        The recipe's defects.
+    largest : mapping
+        Upper end of every drawn key by path.
+    size_nm : float
+        Width of the largest frame.
+    """
+    slots = _slots(members, largest, size_nm)
+    if not slots:
+        return []
+    keys = (key for member in members for key in keys_of(member.cls).values() if key.legal.per_defect)
+    values = {key.name: (key.name, "float32", unit_of(key.name), key.meaning) for key in keys}
+    count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
+    return [count, *_columns((*DEFECT_COLUMNS, *values.values()), slots)]
+
+
+def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[ArraySpec]:
+    return [
+        ArraySpec(f"defect_{name}", ("defect",), (slots,), dtype, unit, meaning, "label")
+        for name, dtype, unit, meaning in columns
+    ]
+
+
+def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) -> int:
+    """Return the rows of the table of defects: from the recipe alone, more than a sample will need.
+
+    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin.
+    """
+    densities = [
+        float(largest.get(f"{member.path}.density_per_nm2", member.constants.get("density_per_nm2", 0.0)))
+        for member in members
+    ]
+    mean = sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
+    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0])
