@@ -14,7 +14,7 @@ from .reading import read
 from .rules import check_rules
 from .sources import assemble, builtin_texts
 
-__all__ = ["builtin_recipes", "load", "resolved"]
+__all__ = ["builtin_recipes", "load", "resolved", "schema"]
 
 
 def load(
@@ -62,6 +62,13 @@ def _description(text: str) -> str:
 def resolved(plan: Plan) -> str:
     """Return a recipe as YAML text, defaults filled in and nothing inherited; loading it gives the same plan."""
     return "".join(_lines(plan.tree, ""))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe, for editors."""
+    from .schema import schema as make  # pydantic is slow to import, and nothing else needs it
+
+    return make()
 
 
 def _lines(tree: Mapping[str, Any], indent: str) -> Iterable[str]:

@@ -19,8 +19,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
 MAX_SAMPLES = 10**12
 MAX_SEED = 2**63 - 1
-TOP_KEYS = ("name", "description", "extends", "samples", "seed", "sample", "channels")
+TOP_KEYS = ("name", "description", "extends", "samples", "seed", "channels", "sample")
 SAMPLE_KEYS = ("material",)
+SLOT_KEYS = [slot.path.split(".")[0] for slot in SLOTS]
+TREE_KEYS = tuple(dict.fromkeys(["name", "description", "samples", "seed", *SLOT_KEYS[:-1], "channels", "targets"]))
 
 
 @dataclass
@@ -57,7 +59,7 @@ def check(root: Node) -> tuple[dict[str, Any], Report]:
     """Return the resolved tree of a recipe and the report; with faults in the report the tree is incomplete."""
     report = Report(places={"": root.place})
     slots = {slot.path: slot for slot in SLOTS}
-    _unknown(root, "", [*TOP_KEYS, *(path.split(".")[0] for path in slots)], report)
+    _unknown(root, "", [*TOP_KEYS, *SLOT_KEYS], report)
     tree: dict[str, Any] = {
         "name": _text(root, "name", NAME, "letters, digits, '-', '_' and '.'", report),
         "samples": _count(root, "samples", 1, MAX_SAMPLES, report),
@@ -71,7 +73,7 @@ def check(root: Node) -> tuple[dict[str, Any], Report]:
         head, _, tail = slot.path.rpartition(".")
         _slot((groups[head] if head else root).members.get(tail), slot, tree, report)
     tree["channels"] = _channels(root, report)
-    return tree, report
+    return {key: tree[key] for key in TREE_KEYS if key in tree}, report
 
 
 def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) -> Node:
