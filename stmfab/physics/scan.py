@@ -1,0 +1,339 @@
+"""The scan: a feedback loop on the log current draws the topography along the tip's path, line after line in time.
+
+Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo sits between command and tip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _scan_kernels
+from .field import CurrentField
+from .instrument import Feedback, Instrument, LinearPiezo, Noise, Raster
+from .path import Path, images, nominal_raster
+from .units import Floats, Floats32
+
+CURRENT_CHANNELS = frozenset({"current", "current_backward"})
+LEFT_WINDOW = "the tip left the computed window of the field"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was recorded, forward and backward, each array (2, n_rows, n_cols).
+
+    Attributes
+    ----------
+    topography_nm : array
+        Commanded z in the laboratory frame, as gap from point contact over the frame's centre.
+    events : array of uint8
+        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights.
+    current_nA : array or None
+        Mean current with its sign; None where no current channel was asked for.
+    loop_radius : float
+        Spectral radius of the linearised loop at the piezo's steepest answer: ringing grows above 1; 0 without a loop.
+    """
+
+    topography_nm: Floats
+    events: NDArray[np.uint8]
+    current_nA: Floats | None
+    loop_radius: float
+
+
+class Gains(NamedTuple):
+    """The controller per update: z moves by Kp e + Ki sum(e) + Kd (e - last e), in nm a unit of ln|I|."""
+
+    proportional_nm: float
+    integral_nm: float
+    derivative_nm: float
+
+
+class Timing(NamedTuple):
+    """Sub-steps an update, and the share of its last ln|I| that the amplifier keeps from sub-step to sub-step."""
+
+    per_update: int
+    memory: float
+
+
+@dataclass(frozen=True)
+class _Circuit:
+    """What the kernels need of field, path and instrument, in their order; see ``_scan_kernels``."""
+
+    coefficients: Floats32
+    ends: Floats
+    heights: tuple[float, float]
+    loop: tuple[float, float, float, float, float, float]
+    piezo: tuple[float, float, float, float, float]
+    setpoint: float
+    start_nm: float
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What the kernels recorded, in time: (n_lines, 2, n_pixels); ``reach`` is the largest |H| of the z piezo."""
+
+    topography_nm: Floats
+    events: NDArray[np.uint8]
+    current_nA: Floats | None
+    reach: float
+
+
+def run(
+    field: CurrentField,
+    path: Path,
+    instrument: Instrument,
+    *,
+    log_setpoint: float,
+    kappa_per_nm: float,
+    ideal_range_nm: float,
+    log_spread: float,
+    rng: np.random.Generator,
+    channels: Collection[str] = (),
+    start_nm: float | None = None,
+) -> Scan:
+    """Return the scan of a field along a path; without feedback that of a perfect loop with noise on its z.
+
+    The loop, once an update: e = mean ln|I| since the last update - ln I_set; S += e;
+    z = z_start + Kp e + Ki S + Kd (e - last e), + is away from the sample.
+
+    Parameters
+    ----------
+    log_setpoint : float
+        ln(I_set / nA).
+    ideal_range_nm : float
+        Peak-to-peak of the ideal image: the unit of ``step_limit`` and the default stroke of the z piezo.
+    log_spread : float
+        What ``WhiteLogNoise.share`` is a share of; see ``first_line_spread``.
+    channels : collection of str
+        Channels asked for; the current is computed only if one of them needs it.
+    start_nm : float, optional
+        First command; by default the constant-current height at the start of the settling line.
+
+    Raises
+    ------
+    ArithmeticError
+        If the tip left the window in which the field was computed.
+    """
+    log_sigma = noise_log_sigma(instrument.noise, kappa_per_nm=kappa_per_nm, log_spread=log_spread)
+    current = not CURRENT_CHANNELS.isdisjoint(channels)
+    feedback = instrument.feedback
+    if feedback is None:
+        rms_nm = log_sigma / (2 * kappa_per_nm)
+        return _perfect(field, path, log_setpoint=log_setpoint, rms_nm=rms_nm, rng=rng, current=current)
+    timing = loop_timing(feedback, path)
+    gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
+    circuit = _Circuit(
+        coefficients=field.coefficients,
+        ends=_grid_ends(field, path),
+        heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
+        loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
+        piezo=_piezo(instrument, ideal_range_nm),
+        setpoint=float(log_setpoint),
+        start_nm=_start_height(field, path, log_setpoint) if start_nm is None else float(start_nm),
+    )
+    resting = feedback.update == "pixel" and feedback.preamplifier_Hz is None
+    if resting:
+        lines = _scan_pixels(circuit, path, log_sigma=log_sigma, rng=rng, current=current)
+    else:
+        lines = _scan_steps(circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
+    log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach)
+    return Scan(
+        topography_nm=images(lines.topography_nm, path.raster),
+        events=images(lines.events, path.raster),
+        current_nA=None if lines.current_nA is None else field.polarity * images(lines.current_nA, path.raster),
+        loop_radius=loop_radius(gains, timing, log_slope_per_nm=log_slope_per_nm),
+    )
+
+
+def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, *, log_setpoint: float) -> Floats:
+    """Return the z at which a perfect loop holds the tip over points of the sample, in the laboratory frame.
+
+    Raises
+    ------
+    ArithmeticError
+        If a point lies outside the window in which the field was computed.
+    """
+    try:
+        gap_nm = field.heights(x_nm, y_nm, log_setpoint).reshape(x_nm.shape)
+    except ArithmeticError as error:
+        raise ArithmeticError(f"{LEFT_WINDOW}, or the current does not fall with z") from error
+    return np.asarray(path.plane_nm(x_nm, y_nm) + gap_nm / path.cos_tilt)
+
+
+def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) -> float:
+    """Return the standard deviation of ln|I| at a constant height along the first line of the undistorted frame."""
+    index = 0 if raster.slow_direction > 0 else -1
+    x_nm, y_nm = (v[index] if raster.fast_axis == "x" else v[:, index] for v in nominal_raster(raster))
+    return float(np.std(field.log_current(x_nm, y_nm, np.full(x_nm.shape, height_nm))))
+
+
+def noise_log_sigma(noise: Mapping[str, Noise], *, kappa_per_nm: float, log_spread: float) -> float:
+    """Return the rms of a pixel's ln|I| from all sources of white noise, added in quadrature."""
+    return math.hypot(*(s.log_sigma(kappa_per_nm=kappa_per_nm, log_spread=log_spread) for s in noise.values()))
+
+
+def loop_timing(feedback: Feedback, path: Path) -> Timing:
+    """Return how often the controller updates and how fast the amplifier forgets."""
+    per_update = path.n_sub if feedback.update == "pixel" else 1
+    if feedback.preamplifier_Hz is None:
+        return Timing(per_update, 0.0)
+    return Timing(per_update, math.exp(-2 * math.pi * feedback.preamplifier_Hz * path.sub_step_s))
+
+
+def loop_gains(feedback: Feedback, *, kappa_per_nm: float, update_s: float) -> Gains:
+    """Return the gains of one update: Ki = r / (2 kappa), r = 2 pi f dt where the crossover frequency f is given."""
+    if feedback.loop_gain is not None:
+        share = feedback.loop_gain
+    else:
+        share = 2 * math.pi * (feedback.crossover_Hz or 0.0) * update_s
+    integral_nm = share / (2 * kappa_per_nm)
+    return Gains(feedback.proportional * integral_nm, integral_nm, feedback.derivative * integral_nm)
+
+
+def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> float:
+    """Return the spectral radius of the linearised discrete loop; its errors grow where it is above 1.
+
+    State (move of z, sum of errors, last error, amplifier); x = -slope * move is what the amplifier hears, of which
+    it keeps the share q^n of its old value at the end of an update and the mean share m during it.
+    """
+    kp, ki, kd = gains
+    n, q = timing
+    kept, mean = q**n, float(np.mean(q ** np.arange(1, n + 1)))
+    error = np.array([-log_slope_per_nm * (1 - mean), 0.0, 0.0, mean])
+    total = error + np.eye(4)[1]
+    move = (kp + kd) * error + ki * total - kd * np.eye(4)[2]
+    amplifier = np.array([-log_slope_per_nm * (1 - kept), 0.0, 0.0, kept])
+    return float(np.abs(np.linalg.eigvals(np.stack([move, total, error, amplifier]))).max())
+
+
+def _perfect(
+    field: CurrentField, path: Path, *, log_setpoint: float, rms_nm: float, rng: np.random.Generator, current: bool
+) -> Scan:
+    """Return the scan of a perfect loop: constant current at each pixel's true position, and white noise on z."""
+    topography_nm = perfect_height(field, path, *path.pixels(), log_setpoint=log_setpoint)
+    if rms_nm > 0:
+        topography_nm = topography_nm + rms_nm * rng.standard_normal(topography_nm.shape)
+    held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
+    return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
+
+
+def _scan_pixels(circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.random.Generator, current: bool) -> _Lines:
+    """Scan with z at rest within each pixel."""
+    c, n = circuit, path.raster.pixels
+    noise = _noise((2 * (n + 1), n), log_sigma, rng)
+    topography_nm, tips, events = np.empty((2 * n, n)), np.empty((2 * n, n)), np.empty((2 * n, n), np.uint8)
+    reach = _scan_kernels.scan_pixels(
+        c.coefficients,
+        c.ends,
+        path.n_sub,
+        c.heights,
+        c.loop,
+        c.piezo,
+        c.setpoint,
+        c.start_nm,
+        noise,
+        topography_nm,
+        tips,
+        events,
+    )
+    _check_window(reach)
+    current_nA = np.empty((2 * n, n)) if current else None
+    if current_nA is not None:
+        _scan_kernels.pixel_currents(c.coefficients, c.ends, path.n_sub, tips, noise, current_nA)
+    return _lines(topography_nm, events, current_nA, reach)
+
+
+def _scan_steps(
+    circuit: _Circuit, path: Path, timing: Timing, *, log_sigma: float, rng: np.random.Generator, current: bool
+) -> _Lines:
+    """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
+    c, n = circuit, path.raster.pixels
+    noise = _noise((2 * (n + 1), n, path.n_sub), log_sigma * math.sqrt(path.n_sub), rng)
+    topography_nm, events = np.empty((2 * n, n)), np.empty((2 * n, n), np.uint8)
+    current_nA = np.empty((2 * n, n) if current else (0, 0))
+    reach = _scan_kernels.scan_steps(
+        c.coefficients,
+        c.ends,
+        (timing.per_update, timing.memory),
+        c.heights,
+        c.loop,
+        c.piezo,
+        c.setpoint,
+        c.start_nm,
+        noise,
+        topography_nm,
+        current_nA,
+        events,
+    )
+    _check_window(reach)
+    return _lines(topography_nm, events, current_nA if current else None, reach)
+
+
+def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats32:
+    """Return white noise on ln|I|; without noise nothing is drawn."""
+    if sigma == 0:
+        return np.zeros(shape, np.float32)
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise *= np.float32(sigma)
+    return noise
+
+
+def _check_window(reach: float) -> None:
+    if math.isnan(reach):
+        raise ArithmeticError(LEFT_WINDOW)
+
+
+def _lines(topography_nm: Floats, events: NDArray[np.uint8], current_nA: Floats | None, reach: float) -> _Lines:
+    shape = (-1, 2, topography_nm.shape[1])
+    recorded_nA = None if current_nA is None else current_nA.reshape(shape)
+    return _Lines(topography_nm.reshape(shape), events.reshape(shape), recorded_nA, reach)
+
+
+def _grid_ends(field: CurrentField, path: Path) -> Floats:
+    """Return the pixels' ends as (u, v, plane), shape (passes, n_pixels + 1, 3)."""
+    x_nm, y_nm = path.x_nm - field.origin_nm[0], path.y_nm - field.origin_nm[1]
+    to_grid = np.linalg.inv(field.steps_nm)
+    ends = np.empty((*x_nm.shape, 3))
+    ends[..., 0] = x_nm * to_grid[0, 0] + y_nm * to_grid[1, 0]
+    ends[..., 1] = x_nm * to_grid[0, 1] + y_nm * to_grid[1, 1]
+    ends[..., 2] = path.plane_nm(path.x_nm, path.y_nm)
+    return ends.reshape(-1, x_nm.shape[-1], 3)
+
+
+def _start_height(field: CurrentField, path: Path, log_setpoint: float) -> float:
+    """Return the constant-current height at the start of the settling line."""
+    x_nm, y_nm = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1]
+    return float(perfect_height(field, path, x_nm, y_nm, log_setpoint=log_setpoint)[0])
+
+
+def _largest_move(feedback: Feedback, path: Path, timing: Timing, ideal_range_nm: float) -> float:
+    """Return the largest |dz| of one update (nm) that step limit and slew limit allow."""
+    step_nm = math.inf if feedback.step_limit is None else feedback.step_limit * ideal_range_nm
+    slew_nm_per_s = math.inf if feedback.slew_nm_per_s is None else feedback.slew_nm_per_s
+    return min(step_nm, slew_nm_per_s * timing.per_update * path.sub_step_s)
+
+
+def _loop(feedback: Feedback, gains: Gains, largest_move_nm: float) -> tuple[float, float, float, float, float, float]:
+    """Return the gains, the largest move of an update and the stops as the kernels take them."""
+    return *gains, float(largest_move_nm), float(feedback.z_min_nm), float(feedback.z_max_nm)
+
+
+def _piezo(instrument: Instrument, ideal_range_nm: float) -> tuple[float, float, float, float, float]:
+    """Return the z piezo's A, B, C, stroke (nm) and gain."""
+    loop = (instrument.z_piezo or LinearPiezo()).bouc_wen()
+    stroke_nm = ideal_range_nm if loop.stroke_nm is None else loop.stroke_nm
+    return float(loop.A), float(loop.B), float(loop.C), float(stroke_nm), float(loop.gain)
+
+
+def _steepest_answer(piezo: tuple[float, float, float, float, float], reach: float) -> float:
+    """Return the largest d(tip) / d(command) while |H| stays within ``reach``.
+
+    Away from zero dH/dV = A - (B + C) |H|; the tip answers by gain (1 - dH/dV), the more the fuller the loop.
+    """
+    a, b, c, _, gain = piezo
+    return gain * (1 - a + (b + c) * reach)
