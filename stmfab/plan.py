@@ -36,6 +36,12 @@ DERIVED: tuple[tuple[str, str], ...] = (  # numbers a simulation adds to a sampl
     ("setpoint_nA", "nA"),
     ("height_nm", "nm"),
     ("kappa_per_nm", "1/nm"),
+    ("ideal_range_nm", "nm"),
+    ("sub_steps", "1"),
+    ("loop_radius", "1"),
+    ("stopped", "1"),
+    ("limited", "1"),
+    ("outside", "1"),
 )
 
 Columns = dict[str, Floats]
@@ -342,7 +348,7 @@ def arrays(plan: Plan) -> tuple[ArraySpec, ...]:
     """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
     pixels = plan.raster.pixels
     images = [specs.channel(name, pixels) for name in plan.channels]
-    drawn = [spec for name, target in plan.targets.items() for spec in specs.target(name, target, pixels)]
+    drawn = [spec for name, target in plan.targets.items() for spec in target.arrays(name, pixels)]
     members = [part for part in plan.parts if part.path.startswith("sample.defects.")]
     labels = specs.defect_table(members, plan.largest, plan.raster.size_nm)
     return (*images, *drawn, *labels, *specs.parameters(len(record_columns(plan))))

@@ -8,10 +8,11 @@ import numpy as np
 
 from .distributions import Poisson
 from .parts import Part, keys_of, unit_of
-from .physics.targets import ArraySpec, Clean, Events, Ideal, Target, TruePath
+from .physics.targets import ArraySpec
 
-DEFECT_MARGIN_nm = 1.0  # defects this far outside the frame are listed still: drift and creep bring them in
-OVERFLOW_ODDS = 1e-9  # of a sample with more defects than the table has rows
+DEFECT_MARGIN_nm = 0.5  # defects this far outside the frame are listed still: their tails reach in
+STRETCH = 1.5  # drift and creep may stretch the frame to this share of its nominal area
+OVERFLOW_ODDS = 1e-12  # of a sample with more defects than the table has rows
 CHANNEL_MEANINGS: Mapping[str, tuple[str, str]] = {
     "topography": ("nm", "commanded height, forward"),
     "topography_backward": ("nm", "commanded height, backward"),
@@ -35,16 +36,6 @@ def channel(name: str, pixels: int) -> ArraySpec:
     """Return the array of a recorded channel."""
     unit, meaning = CHANNEL_MEANINGS[name]
     return _image(name, pixels, unit, meaning, "image")
-
-
-def target(name: str, kind: Target, pixels: int) -> list[ArraySpec]:
-    """Return the arrays of a target, called as the recipe calls it."""
-    meaning = (type(kind).__doc__ or "").split(":")[0].rstrip(".")
-    if isinstance(kind, TruePath):
-        return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip", "target") for axis in "xy"]
-    if isinstance(kind, Events):
-        return [ArraySpec(name, ("y", "x"), (pixels, pixels), "uint8", "1", meaning, "target")]
-    return [_image(name, pixels, "nm" if isinstance(kind, (Ideal, Clean)) else "1", meaning, "target")]
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, role: str) -> ArraySpec:
@@ -96,5 +87,5 @@ def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) ->
         float(largest.get(f"{member.path}.density_per_nm2", member.constants.get("density_per_nm2", 0.0)))
         for member in members
     ]
-    mean = sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
+    mean = STRETCH * sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
     return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0])

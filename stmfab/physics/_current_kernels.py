@@ -10,9 +10,7 @@ I8 = NDArray[np.int64]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def near_pairs(
-    cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float
-) -> tuple[I8, I8, I8, F4, F4]:
+def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float) -> tuple[I8, I8, I8, F4, F4]:
     """Return (cell, site, tip atom, squared lateral distance to each node, height of the site above the tip atom).
 
     A pair is kept if at the height z it comes closer than z + reach to some node of the cell.

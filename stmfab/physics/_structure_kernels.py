@@ -11,16 +11,28 @@ B1 = NDArray[np.bool_]
 
 @numba.njit(cache=True, error_model="numpy")
 def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
-    """Mark the cells holding the nodes of each point's 4 x 4 stencil."""
-    for p in range(x.shape[0]):
-        node_u = int(np.floor((x[p] * inverse[0, 0] + y[p] * inverse[1, 0]) * n_grid))
-        node_v = int(np.floor((x[p] * inverse[0, 1] + y[p] * inverse[1, 1]) * n_grid))
-        u_first, u_last = (node_u - 1) // n_grid - low[0], (node_u + 2) // n_grid - low[0]
-        v_first, v_last = (node_v - 1) // n_grid - low[1], (node_v + 2) // n_grid - low[1]
-        cells[v_first, u_first] = True
-        cells[v_first, u_last] = True
-        cells[v_last, u_first] = True
-        cells[v_last, u_last] = True
+    """Mark the cells holding the nodes of the 4 x 4 stencils along straight lines x, y (n_lines, n_points).
+
+    Marked a node at a time, one node wider than the stencil: between two marked points no other cell is needed.
+    """
+    for line in range(x.shape[0]):
+        last_u = (x[line, 0] * inverse[0, 0] + y[line, 0] * inverse[1, 0]) * n_grid
+        last_v = (x[line, 0] * inverse[0, 1] + y[line, 0] * inverse[1, 1]) * n_grid
+        for p in range(x.shape[1]):
+            u = (x[line, p] * inverse[0, 0] + y[line, p] * inverse[1, 0]) * n_grid
+            v = (x[line, p] * inverse[0, 1] + y[line, p] * inverse[1, 1]) * n_grid
+            steps = int(max(abs(u - last_u), abs(v - last_v))) + 1
+            for step in range(1, steps + 1):
+                share = step / steps
+                node_u = int(np.floor(last_u + share * (u - last_u)))
+                node_v = int(np.floor(last_v + share * (v - last_v)))
+                u_first, u_last = (node_u - 2) // n_grid - low[0], (node_u + 3) // n_grid - low[0]
+                v_first, v_last = (node_v - 2) // n_grid - low[1], (node_v + 3) // n_grid - low[1]
+                cells[v_first, u_first] = True
+                cells[v_first, u_last] = True
+                cells[v_last, u_first] = True
+                cells[v_last, u_last] = True
+            last_u, last_v = u, v
 
 
 @numba.njit(cache=True, error_model="numpy")

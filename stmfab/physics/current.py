@@ -204,11 +204,18 @@ def _orbitals(material: Material, sites: Ints) -> Ints:
 
 
 def current_field(
-    strengths: Floats32, carried: Pairs, table: Heights, *, material: Material, view: Window, sites_view: Window
+    strengths: Floats32,
+    carried: Pairs,
+    table: Heights,
+    *,
+    material: Material,
+    view: Window,
+    sites_view: Window,
+    polarity: int,
 ) -> CurrentField:
     """Return the field over the cells of ``view`` from the site strengths over ``sites_view``.
 
-    ln(I / nA) on the lattice-commensurate grid: one matrix product over the pairs, the logarithm, and the polynomial in z.
+    ln|I / nA| on the lattice-commensurate grid: one matrix product over the pairs, the logarithm, a polynomial in z.
     """
     cells = view.indices
     n_u, n_sites, n_tip = strengths.shape[1:]
@@ -231,4 +238,5 @@ def current_field(
         material.lattice_nm / g,
         table.z_mid_nm,
         table.z_half_nm,
+        polarity,
     )

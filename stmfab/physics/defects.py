@@ -60,7 +60,7 @@ DEFECTS: Mapping[str, type[Defect]] = {"vacancy": Vacancy, "dopant": Dopant}
 
 @dataclass(frozen=True)
 class Placed:
-    """Defects of one member of a recipe: cells (u, v) of shape (n_defects, 2), site index, values of shape (n_defects,)."""
+    """Defects of one member of a recipe: cells (u, v), shape (n_defects, 2), site index, values, each (n_defects,)."""
 
     cells: Ints
     site: int
@@ -95,8 +95,8 @@ def place(
     ----------
     tiles : int array of shape (n_tiles, 2)
     uniforms : callable
-        n_words -> numbers in (0, 1) of each tile, shape (n_tiles, n_words): the count's, then for each candidate one for
-        its cell and ``n_values`` more. More words must not change the first ones.
+        n_words -> numbers in (0, 1) of each tile, shape (n_tiles, n_words): the count's, then for each candidate one
+        for its cell and ``n_values`` more. More words must not change the first ones.
 
     Raises
     ------

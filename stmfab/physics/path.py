@@ -55,6 +55,11 @@ class Path:
         """Return (x_min, x_max, y_min, y_max) of the whole path, the settling line too."""
         return float(self.x_nm.min()), float(self.x_nm.max()), float(self.y_nm.min()), float(self.y_nm.max())
 
+    @property
+    def lines_nm(self) -> tuple[Floats, Floats]:
+        """Return x, y of the pixels' ends, pass after pass, each (2 (n_lines + 1), n_pixels + 1)."""
+        return self.x_nm.reshape(-1, self.x_nm.shape[-1]), self.y_nm.reshape(-1, self.y_nm.shape[-1])
+
     def sub_steps(self) -> tuple[Floats, Floats]:
         """Return the position x, y of each sub-step, each (n_lines + 1, 2, n_pixels * n_sub), in time order."""
         share = (np.arange(self.n_sub) + 0.5) / self.n_sub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,22 +31,24 @@ class Window:
         return np.stack([u + self.u0, v + self.v0], axis=1)
 
 
-def window(material: Material, x_nm: Floats, y_nm: Floats, *, n_grid: int) -> Window:
-    """Return the cells whose grid nodes are needed to interpolate at the points of a path.
+def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_grid: int) -> Window:
+    """Return the cells whose grid nodes are needed to interpolate anywhere along straight lines.
 
     Parameters
     ----------
-    x_nm, y_nm : arrays of the same shape
-        Points in the sample frame.
+    lines_nm : sequence of (x, y)
+        Arrays of shape (n_lines, n_points) in the sample frame: the tip goes straight from point to point of a line.
     n_grid : int
         Grid nodes a cell along each lattice vector.
     """
     inverse: Floats = np.linalg.inv(material.lattice_nm).astype(np.float64)
-    corners = np.array([[x, y] for x in (x_nm.min(), x_nm.max()) for y in (y_nm.min(), y_nm.max())]) @ inverse
-    low = np.floor(corners.min(axis=0)).astype(np.int64) - 1
-    high = np.floor(corners.max(axis=0)).astype(np.int64) + 1
+    corners = [(x, y) for xs, ys in lines_nm for x in (xs.min(), xs.max()) for y in (ys.min(), ys.max())]
+    bounds = np.array(corners) @ inverse
+    low = np.floor(bounds.min(axis=0)).astype(np.int64) - 2
+    high = np.floor(bounds.max(axis=0)).astype(np.int64) + 2
     cells = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), dtype=np.bool_)
-    _structure_kernels.mark_cells(x_nm.ravel(), y_nm.ravel(), inverse, n_grid, low, cells)
+    for x, y in lines_nm:
+        _structure_kernels.mark_cells(x, y, inverse, n_grid, low, cells)
     rows, columns = np.nonzero(cells.any(axis=1))[0], np.nonzero(cells.any(axis=0))[0]
     trimmed = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _targets_kernels
+from .field import CurrentField
 from .keys import check_ranges, key
+from .materials import Material
+from .path import Path
+from .scan import perfect_height
+from .units import Bools, Floats, Ints
+
+LAYERS = ("top", "middle", "bottom")
+IN_VIEW_PIXELS = 0.75  # a defect this far outside the frame still counts as in view
 
 
 @dataclass(frozen=True)
@@ -26,40 +38,141 @@ class ArraySpec:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What is known about one sample, for its targets to be drawn.
+
+    Attributes
+    ----------
+    x_nm, y_nm : arrays of shape (n_rows, n_cols)
+        Mean true position of each forward pixel, in the sample frame.
+    ideal_nm : array of shape (n_rows, n_cols)
+        Constant-current topography on the nominal raster.
+    events : uint8 array of shape (n_rows, n_cols)
+    defect_sites_nm : array of shape (n_defects, 3)
+    defect_layers : int array of shape (n_defects,)
+        Positions in ``LAYERS``.
+    """
+
+    material: Material
+    field: CurrentField
+    log_setpoint: float
+    path: Path
+    x_nm: Floats
+    y_nm: Floats
+    ideal_nm: Floats
+    events: NDArray[np.uint8]
+    defect_sites_nm: Floats
+    defect_layers: Ints
+
+    def cone(self, distance_nm: Floats) -> Floats:
+        """Return clip(1.1 - d / (a/2), 0, 1) in the shape of the image."""
+        half_nm = self.material.lattice_constant_nm / 2
+        return np.clip(1.1 - distance_nm / half_nm, 0, 1).reshape(self.x_nm.shape)
+
+
+def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
+    return ArraySpec(name, ("y", "x"), (pixels, pixels), dtype, unit, meaning, "target")
+
+
+@dataclass(frozen=True)
 class LatticeCone:
-    """clip(1.1 - d / (a/2), 0, 1): d from the point (x, y, 0) on the true path to the nearest atom or vacant site."""
+    """Lattice: clip(1.1 - d / (a/2), 0, 1), d from (x, y, 0) on the true path to the nearest atom or vacant site."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "1", "cone map of the lattice sites, true path")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        lattice: Floats = labels.material.lattice_nm
+        distance = np.empty(labels.x_nm.size)
+        _targets_kernels.nearest_site(
+            labels.x_nm.ravel(),
+            labels.y_nm.ravel(),
+            lattice,
+            np.linalg.inv(lattice).astype(np.float64),
+            labels.material.positions_nm,
+            distance,
+        )
+        return [labels.cone(distance)]
 
 
 @dataclass(frozen=True)
 class DefectCone:
-    """clip(1.1 - d / (a/2), 0, 1): d in the plane from the true path to the nearest defect site."""
+    """Defects: clip(1.1 - d / (a/2), 0, 1), d in the plane from the true path to the nearest defect site."""
 
-    layer: str = key(
-        "layer whose defects are drawn", default="all", one_of=("all", "top", "middle", "bottom"), fixed=True
-    )
+    layer: str = key("layer whose defects are drawn", default="all", one_of=("all", *LAYERS), fixed=True)
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        where = "all layers" if self.layer == "all" else f"{self.layer} layer"
+        return [_image(name, pixels, "1", f"cone map of the defects ({where}), true path")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        shown: Bools = np.ones(len(labels.defect_layers), dtype=np.bool_)
+        if self.layer != "all":
+            shown = labels.defect_layers == LAYERS.index(self.layer)
+        distance = np.empty(labels.x_nm.size)
+        points = np.ascontiguousarray(labels.defect_sites_nm[shown, :2])
+        _targets_kernels.nearest_point(labels.x_nm.ravel(), labels.y_nm.ravel(), points, distance)
+        return [labels.cone(distance)]
+
 
 @dataclass(frozen=True)
 class Ideal:
-    """Constant-current topography of a perfect microscope on the nominal raster, without tilt, in nm."""
+    """Ideal: constant-current topography of a perfect microscope on the nominal raster, without tilt, in nm."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "nm", "constant-current topography, nominal raster")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        return [labels.ideal_nm]
 
 
 @dataclass(frozen=True)
 class Clean:
-    """Constant-current topography of a perfect loop along the true forward path, tilt included, in nm."""
+    """Clean: what a perfect loop would command along the true forward path, tilt included, in nm."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "nm", "constant-current topography, true path, tilt included")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        return [perfect_height(labels.field, labels.path, labels.x_nm, labels.y_nm, log_setpoint=labels.log_setpoint)]
 
 
 @dataclass(frozen=True)
 class Events:
-    """What went wrong at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights."""
+    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights"
+        return [_image(name, pixels, "1", meaning, "uint8")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        return [labels.events]
 
 
 @dataclass(frozen=True)
 class TruePath:
-    """Where the tip really was at each forward pixel, in the sample frame, nm."""
+    """Path: where the tip really was at each forward pixel, in the sample frame, nm."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        return [labels.x_nm, labels.y_nm]
 
 
 Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath
@@ -73,3 +186,16 @@ TARGETS: Mapping[str, type[Target]] = {
     "path": TruePath,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
+
+
+def pixels_of(x_nm: Floats, y_nm: Floats, points_nm: Floats) -> Floats:
+    """Return the fractional pixels (row, col) at which a path x, y (n_rows, n_cols) passes points, (n_points, 2)."""
+    out = np.empty((len(points_nm), 2))
+    _targets_kernels.pixels_of(x_nm, y_nm, np.ascontiguousarray(points_nm[:, :2]), out)
+    return out
+
+
+def in_view(pixels: Floats, n_rows: int, n_cols: int) -> Bools:
+    """Return which fractional pixels (row, col) lie in the frame or ``IN_VIEW_PIXELS`` outside its outer centres."""
+    inside = (pixels > -IN_VIEW_PIXELS) & (pixels < np.array([n_rows, n_cols]) - 1 + IN_VIEW_PIXELS)
+    return np.asarray(inside.all(axis=1))

@@ -65,7 +65,11 @@ def _table() -> Mapping[str, tuple[int, Tip]]:
         n_atoms = data["n_atoms"]
         first = np.concatenate([[0], np.cumsum(n_atoms)])
         parts = [slice(first[i], first[i + 1]) for i in range(len(n_atoms))]
-        positions, at_eV, ldos = data["positions_nm"], data["at_eV"], data["ldos_per_eV"].astype(np.float64)[data["which"]]
+        positions, at_eV, ldos = (
+            data["positions_nm"],
+            data["at_eV"],
+            data["ldos_per_eV"].astype(np.float64)[data["which"]],
+        )
         return {
             str(name): (int(n_front), Tip(positions[part], at_eV, ldos[part]))
             for name, n_front, part in zip(data["names"], data["n_front"], parts, strict=True)
@@ -84,7 +88,7 @@ ONE_ATOM_APEXES = ("w111", "w111-d1-1of3", "w111-d2", "w111-d3-1of6a", "w111-d3-
 
 @dataclass(frozen=True)
 class Tungsten:
-    """A bcc tungsten tip: ``w111`` is pristine, ``w111-d2`` lacks two layers, ``w111-d1-2of3`` keeps part of a layer."""
+    """A bcc tungsten tip: ``w111`` is pristine, ``w111-d2`` lacks two layers, ``w111-d1-2of3`` keeps part of one."""
 
     apex: str = key("orientation, whole layers lost, atoms left in the front layer", default="w111", one_of=APEXES)
     rotation_deg: float = key("rotation about the tip's axis, counter-clockwise from above", default=0.0)

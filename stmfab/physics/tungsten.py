@@ -88,9 +88,7 @@ def apexes(orientation: str, cluster: Cluster) -> Iterator[Apex]:
                 part = "" if n_front == len(front) else f"-{n_front}of{len(front)}"
                 remaining = depth > front_depth
                 remaining[front[kept]] = True
-                yield Apex(
-                    prefix + part + (letter if len(choices) > 1 else ""), orientation, remaining, n_front
-                )
+                yield Apex(prefix + part + (letter if len(choices) > 1 else ""), orientation, remaining, n_front)
 
 
 def _inequivalent(points: Floats, n_kept: int, order: int) -> list[list[int]]:

@@ -1,0 +1,145 @@
+"""What a store says about a sample beside its images: the table of defects, and the derived numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import scenes
+from .physics import structure, targets
+from .physics.crystal import Imaged, Scene
+from .physics.defects import DEFECTS
+from .physics.path import Path
+from .physics.scan import Scan
+from .physics.targets import LAYERS, Labels
+from .plan import Parameters, Plan, arrays
+from .specs import DEFECT_MARGIN_nm
+
+Arrays = dict[str, NDArray[Any]]
+KINDS = list(DEFECTS.values())
+
+
+def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
+    """Return what the targets of a sample are drawn from."""
+    x_nm, y_nm = path.pixels()
+    material = scene.material
+    sites = [structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site)) for placed in scene.members.values()]
+    layers = [np.full(len(placed.cells), _layer(scene, placed.site)) for placed in scene.members.values()]
+    return Labels(
+        material=material,
+        field=imaged.field,
+        log_setpoint=imaged.log_setpoint,
+        path=path,
+        x_nm=x_nm[0],
+        y_nm=y_nm[0],
+        ideal_nm=imaged.ideal_nm,
+        events=recorded.events[0],
+        defect_sites_nm=np.concatenate([np.zeros((0, 3)), *sites]),
+        defect_layers=np.concatenate([np.zeros(0, dtype=np.int64), *layers]),
+    )
+
+
+def _layer(scene: Scene, site: int) -> int:
+    return LAYERS.index(scene.material.sites[site].layer)
+
+
+def channel_images(plan: Plan, recorded: Scan) -> Arrays:
+    """Return the recorded images that a plan asks for."""
+    made = {"topography": recorded.topography_nm[0], "topography_backward": recorded.topography_nm[1]}
+    if recorded.current_nA is not None:
+        made |= {"current": recorded.current_nA[0], "current_backward": recorded.current_nA[1]}
+    return {name: made[name] for name in plan.channels}
+
+
+def check_finite(made: Arrays) -> None:
+    """Hold every image and number of a sample against NaN and infinity; padding of the table of defects is exempt.
+
+    Raises
+    ------
+    ArithmeticError
+        Naming the first array that is not finite.
+    """
+    for name, array in made.items():
+        if not name.startswith("defect_") and not np.isfinite(array).all():
+            raise ArithmeticError(f"NaN after stage {name}")
+
+
+def target_images(plan: Plan, labels: Labels) -> Arrays:
+    """Return the images of every target of a plan."""
+    made = {}
+    for name, target in plan.targets.items():
+        specs = target.arrays(name, len(labels.x_nm))
+        made |= {spec.name: image for spec, image in zip(specs, target.render(labels), strict=True)}
+    return made
+
+
+def defect_table(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) -> Arrays:
+    """Return the padded table of the defects in and around the frame; empty rows hold NaN, -1 or False.
+
+    Raises
+    ------
+    OverflowError
+        If a sample has more defects than the table has rows (odds below ``specs.OVERFLOW_ODDS``).
+    """
+    specs = {spec.name: spec for spec in arrays(plan) if spec.dims == ("defect",)}
+    if not specs:
+        return {}
+    (n_rows,) = specs["defect_kind"].shape
+    pixels = targets.pixels_of(labels.x_nm, labels.y_nm, labels.defect_sites_nm)
+    margin = DEFECT_MARGIN_nm / drawn.raster.size_nm * drawn.raster.pixels
+    listed = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
+    if listed.sum() > n_rows:
+        raise OverflowError(f"sample {drawn.index}: {listed.sum()} defects do not fit the table's {n_rows} rows")
+    columns = {name: column[listed] for name, column in _columns(drawn, scene, labels, pixels).items()}
+    return {"defect_count": np.array(listed.sum())} | {
+        f"defect_{name}": _padded(column, n_rows) for name, column in columns.items()
+    }
+
+
+def _columns(drawn: Parameters, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
+    """Return the columns of the table of defects, a row for every defect of the scene."""
+    members = [(drawn.defects[name], placed) for name, placed in scene.members.items()]
+    counts = [len(placed.cells) for _, placed in members]
+    kinds = [KINDS.index(draw.kind) for draw, _ in members]
+    values = {key for draw, _ in members for key in scenes.value_keys(draw.kind)}
+    return {
+        "kind": np.repeat(kinds, counts),
+        "name": np.repeat(np.arange(len(members)), counts),
+        "site": np.repeat([placed.site for _, placed in members], counts),
+        "layer": labels.defect_layers,
+        "x_nm": labels.defect_sites_nm[:, 0],
+        "y_nm": labels.defect_sites_nm[:, 1],
+        "row": pixels[:, 0],
+        "col": pixels[:, 1],
+        "in_view": targets.in_view(pixels, *labels.x_nm.shape),
+    } | {
+        key: np.concatenate([placed.values.get(key, np.full(len(placed.cells), np.nan)) for _, placed in members])
+        for key in values
+    }
+
+
+def _padded(column: NDArray[Any], n_rows: int) -> NDArray[Any]:
+    """Return a column lengthened to the table's rows."""
+    empty: Any = {"f": np.nan, "b": False}.get(column.dtype.kind, -1)
+    out = np.full(n_rows, empty, dtype=column.dtype)
+    out[: len(column)] = column
+    return out
+
+
+def derived(drawn: Parameters, imaged: Imaged, recorded: Scan, path: Path) -> Arrays:
+    """Return the numbers that ``plan.DERIVED`` names, and the pixel pitch."""
+    raster = drawn.raster
+    return {
+        "setpoint_nA": np.exp(imaged.log_setpoint) * imaged.field.polarity,
+        "height_nm": np.median(imaged.ideal_nm),
+        "kappa_per_nm": np.float64(drawn.junction.decay_per_nm),
+        "ideal_range_nm": np.ptp(imaged.ideal_nm),
+        "sub_steps": np.float64(path.n_sub),
+        "loop_radius": np.float64(recorded.loop_radius),
+        "stopped": (recorded.events & 1 != 0).mean(),
+        "limited": (recorded.events & 2 != 0).mean(),
+        "outside": (recorded.events & 4 != 0).mean(),
+        "pixel_size_nm": np.float64(raster.size_nm / raster.pixels),
+    }

@@ -1,0 +1,86 @@
+"""Cone maps of sites and defects, and where points of the sample lie in the recorded image."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+F4 = NDArray[np.float32]
+
+MAX_STEPS = 12
+SMOOTHING = 4  # pixels: the slope of the path is taken over this distance, so that one jittered line does not rule it
+
+
+@numba.njit(cache=True, error_model="numpy")
+def nearest_site(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, out: F8) -> None:
+    """Write the distance in space from each point (x, y, 0) to the nearest lattice site (n_sites, 3) of any cell."""
+    for p in range(x.shape[0]):
+        u0 = np.floor(x[p] * inverse[0, 0] + y[p] * inverse[1, 0])
+        v0 = np.floor(x[p] * inverse[0, 1] + y[p] * inverse[1, 1])
+        nearest2 = np.inf
+        for dv in range(-1, 2):
+            for du in range(-1, 2):
+                cell_x = (u0 + du) * lattice[0, 0] + (v0 + dv) * lattice[1, 0]
+                cell_y = (u0 + du) * lattice[0, 1] + (v0 + dv) * lattice[1, 1]
+                for s in range(sites.shape[0]):
+                    dx, dy, dz = cell_x + sites[s, 0] - x[p], cell_y + sites[s, 1] - y[p], sites[s, 2]
+                    nearest2 = min(nearest2, dx * dx + dy * dy + dz * dz)
+        out[p] = np.sqrt(nearest2)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def nearest_point(x: F8, y: F8, points: F8, out: F8) -> None:
+    """Write the distance in the plane from each (x, y) to the nearest of ``points`` (n_points, 2); inf without any."""
+    for p in range(x.shape[0]):
+        nearest2 = np.inf
+        for i in range(points.shape[0]):
+            dx, dy = points[i, 0] - x[p], points[i, 1] - y[p]
+            nearest2 = min(nearest2, dx * dx + dy * dy)
+        out[p] = np.sqrt(nearest2)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _position(image: F8, row: float, col: float) -> float:
+    """Return an image's bilinear value at a fractional pixel, its nearest edge's outside."""
+    row = min(max(row, 0.0), image.shape[0] - 1.0)
+    col = min(max(col, 0.0), image.shape[1] - 1.0)
+    i, j = min(int(row), image.shape[0] - 2), min(int(col), image.shape[1] - 2)
+    r, c = row - i, col - j
+    upper = image[i, j] * (1 - c) + image[i, j + 1] * c
+    lower = image[i + 1, j] * (1 - c) + image[i + 1, j + 1] * c
+    return float(upper * (1 - r) + lower * r)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _slopes(image: F8, row: float, col: float) -> tuple[float, float]:
+    """Return the change of an image per row and per column around a fractional pixel."""
+    last_row, last_col = image.shape[0] - 1.0, image.shape[1] - 1.0
+    up, down = max(min(row, last_row) - SMOOTHING, 0.0), min(max(row, 0.0) + SMOOTHING, last_row)
+    left, right = max(min(col, last_col) - SMOOTHING, 0.0), min(max(col, 0.0) + SMOOTHING, last_col)
+    by_row = (_position(image, down, col) - _position(image, up, col)) / (down - up)
+    by_col = (_position(image, row, right) - _position(image, row, left)) / (right - left)
+    return by_row, by_col
+
+
+@numba.njit(cache=True, error_model="numpy")
+def pixels_of(x: F8, y: F8, points: F8, out: F8) -> None:
+    """Write the fractional pixels (row, col) at which the path x, y (n_rows, n_cols) passes points (n_points, 2).
+
+    Newton's iteration on the path, continued straight outside the frame; the best of its steps is kept.
+    """
+    for p in range(points.shape[0]):
+        row, col = (x.shape[0] - 1) / 2, (x.shape[1] - 1) / 2
+        least = np.inf
+        for _ in range(MAX_STEPS):
+            x_row, x_col = _slopes(x, row, col)
+            y_row, y_col = _slopes(y, row, col)
+            beyond_row = row - min(max(row, 0.0), x.shape[0] - 1.0)
+            beyond_col = col - min(max(col, 0.0), x.shape[1] - 1.0)
+            miss_x = points[p, 0] - _position(x, row, col) - x_row * beyond_row - x_col * beyond_col
+            miss_y = points[p, 1] - _position(y, row, col) - y_row * beyond_row - y_col * beyond_col
+            miss = miss_x * miss_x + miss_y * miss_y
+            if miss < least:
+                least, out[p, 0], out[p, 1] = miss, row, col
+            det = x_row * y_col - x_col * y_row
+            row += (y_col * miss_x - x_col * miss_y) / det
+            col += (x_row * miss_y - y_row * miss_x) / det

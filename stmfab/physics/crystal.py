@@ -1,0 +1,177 @@
+"""The sample world of crystals: from a material and its defects to the current field at a setpoint."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import current, defects, greens, structure
+from .current import Heights, Junction
+from .defects import Placed
+from .field import CurrentField
+from .greens import GreenTable, Perturbation
+from .materials import MATERIALS, Material
+from .structure import Window
+from .tips import Tip
+from .units import Floats, Ints
+
+REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
+DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
+ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
+HALF_nm = current.BASE_HALF_nm  # and this far around its mean
+MAX_TABLES = 6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A crystal with defects: everything about the sample that does not depend on the tip.
+
+    ``members`` maps the recipe's names to placed defects; ``change`` is their sum in the Hamiltonian.
+    """
+
+    material: Material
+    members: Mapping[str, Placed]
+    change: Perturbation
+
+
+@dataclass(frozen=True)
+class Imaged:
+    """A scene's current field at its setpoint, and the ideal constant-current topography, (n_rows, n_cols), in nm."""
+
+    field: CurrentField
+    log_setpoint: float
+    ideal_nm: Floats
+
+    @property
+    def height_nm(self) -> float:
+        """Median height of the ideal image."""
+        return float(np.median(self.ideal_nm))
+
+    @property
+    def range_nm(self) -> float:
+        """Peak-to-peak of the ideal image."""
+        return float(np.ptp(self.ideal_nm))
+
+
+@functools.lru_cache(maxsize=8)
+def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTable:
+    """Return the lattice Green function for biases up to ``n_broadenings`` broadenings of either sign."""
+    material = MATERIALS[material_name]
+    window_eV = n_broadenings * material.broadening_eV
+    energies = greens.contour(-window_eV, window_eV, material.broadening_eV)
+    n_k = greens.converged_n_k(material, energies, reach=reach)
+    return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
+
+
+def bias_window(table: GreenTable, material: Material, bias_V: float) -> GreenTable:
+    """Return the part of a table that the window between 0 and a bias needs."""
+    needed = greens.contour(min(0.0, bias_V), max(0.0, bias_V), material.broadening_eV)
+    first = int(np.argmin(np.abs(table.energies_eV - needed[0])))
+    part = slice(first, first + len(needed))
+    return GreenTable(table.energies_eV[part], table.g[part])
+
+
+Lines = Sequence[tuple[Floats, Floats]]
+
+
+def image(
+    scene_of: Callable[[Window], Scene],
+    material: Material,
+    tip: Tip,
+    junction: Junction,
+    *,
+    lines_nm: Lines,
+    raster_nm: tuple[Floats, Floats],
+) -> tuple[Scene, Imaged]:
+    """Return a scene and its field along lines, tabulated around the heights of its ideal image.
+
+    Parameters
+    ----------
+    scene_of : callable
+        The scene under a window: defects as far as they are felt there.
+    lines_nm : sequence of (x, y)
+        Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
+    raster_nm : (x, y)
+        The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
+
+    Raises
+    ------
+    ArithmeticError
+        If the heights do not settle in a table: the setpoint is out of reach.
+    """
+    expected_nm = junction.expected_height_nm()
+    low_nm, high_nm = expected_nm - HALF_nm, expected_nm + HALF_nm
+    for _ in range(MAX_TABLES):
+        table = current.heights(low_nm, high_nm)
+        scene, field = _tabulated(scene_of, material, tip, junction, table, [*lines_nm, raster_nm])
+        log_setpoint = _log_setpoint(field, junction, raster_nm)
+        ideal_nm = field.heights(raster_nm[0].ravel(), raster_nm[1].ravel(), log_setpoint)
+        least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
+        if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
+            return scene, Imaged(field, log_setpoint, ideal_nm.reshape(raster_nm[0].shape))
+        low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
+        high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
+    raise ArithmeticError(f"the ideal image ({least:.3g} to {most:.3g} nm) does not settle in a table of heights")
+
+
+def _log_setpoint(field: CurrentField, junction: Junction, raster_nm: tuple[Floats, Floats]) -> float:
+    """Return ln(I_set / nA): the setpoint current, or the median of ln|I| over the raster at the setpoint height."""
+    if junction.current_nA is not None:
+        return math.log(junction.current_nA)
+    x_nm, y_nm = (v.ravel() for v in raster_nm)
+    return float(np.median(field.log_current(x_nm, y_nm, np.full(x_nm.shape, junction.height_nm))))
+
+
+def _tabulated(
+    scene_of: Callable[[Window], Scene],
+    material: Material,
+    tip: Tip,
+    junction: Junction,
+    table: Heights,
+    lines_nm: Lines,
+) -> tuple[Scene, CurrentField]:
+    """Return the scene under some lines and its field on a table of heights."""
+    view = structure.window(material, lines_nm, n_grid=table.n_grid)
+    scene = scene_of(view)
+    carried = current.pairs(
+        material, tip, kappa_per_nm=junction.decay_per_nm, n_grid=table.n_grid, heights_nm=table.nodes_nm
+    )
+    whole, sites = current.site_windows(material, view, carried)
+    bias_V, sigma_eV = junction.sample_bias_V, material.broadening_eV
+    green = green_table(material.name, math.ceil(abs(bias_V) / sigma_eV), _reach(sites, scene.change))
+    green = bias_window(green, material, bias_V)
+    weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
+    strengths = current.site_strengths(green, scene.change, weights, material=material, sites=sites, whole=whole)
+    field = current.current_field(
+        strengths,
+        carried,
+        table,
+        material=material,
+        view=view,
+        sites_view=whole,
+        polarity=1 if bias_V > 0 else -1,
+    )
+    return scene, field
+
+
+def _reach(sites: Ints, change: Perturbation) -> int:
+    """Return the cells a Green table must reach from any changed orbital to any site or other changed orbital."""
+    changed = [change.removed, change.shifted, *(cluster.orbitals for cluster in change.clusters)]
+    cells = np.concatenate([part[:, :2] for part in (sites, *changed)])
+    needed = int((cells.max(axis=0) - cells.min(axis=0)).max())
+    return REACH_STEP * math.ceil(needed / REACH_STEP)
+
+
+def scene_under(material: Material, members: Mapping[str, tuple[type[defects.Defect], Placed]], view: Window) -> Scene:
+    """Return the scene of all placed defects that a window feels."""
+    felt, changes = {}, []
+    for name, (kind, placed) in members.items():
+        near = structure.near(material, placed.cells, view, distance_nm=DEFECT_REACH_nm)
+        felt[name] = placed.kept(near)
+        orbitals = defects.site_orbitals(material, felt[name].cells, placed.site)
+        changes.append(kind.perturbation(orbitals, felt[name].values))
+    return Scene(material, felt, defects.combined(changes))
