@@ -16,8 +16,9 @@ import numpy as np
 
 from .streams import Floats
 
-LARGEST_NUMBER = np.finfo(np.float64).max
-MAX_LENGTH = 500  # characters: keeps the parser's recursion shallow
+LARGEST_NUMBER = float(np.finfo(np.float64).max)
+MAX_LENGTH = 500  # characters
+MAX_DEPTH = 100  # far below the depth of Python's own recursion
 
 
 class ExpressionError(ValueError):
@@ -60,7 +61,17 @@ def parse(text: str) -> Expression:
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, Warning):
         raise ExpressionError(f"{text!r} is not a formula; {GRAMMAR}") from None
+    if _depth(tree) > MAX_DEPTH:
+        raise ExpressionError(f"nested deeper than {MAX_DEPTH} operations")
     return Expression(text, tree, frozenset(_names(tree)))
+
+
+def _depth(tree: ast.AST) -> int:
+    """Return how deep a tree is nested, without recursion."""
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _names(node: ast.expr) -> set[str]:

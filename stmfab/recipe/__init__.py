@@ -66,9 +66,9 @@ def resolved(plan: Plan) -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe, for editors."""
-    from .schema import schema as make  # pydantic is slow to import, and nothing else needs it
+    from . import editor  # pydantic is slow to import, and nothing else needs it
 
-    return make()
+    return editor.schema()
 
 
 def _lines(tree: Mapping[str, Any], indent: str) -> Iterable[str]:

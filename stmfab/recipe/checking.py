@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import forms, parts
 from ..distributions import Choice, Constant, Distribution, Expr, Words, whole
-from ..errors import did_you_mean, nearest
+from ..errors import MAX_LISTED, did_you_mean, nearest
 from ..parts import KIND, PER, SLOTS, Key, Part, Slot, keys_of
 from ..physics.materials import MATERIALS
 from ..physics.targets import CHANNELS
@@ -17,6 +17,7 @@ from .reading import Node, Place
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
+FEW = 3  # words that stand for a list too long to show
 MAX_SAMPLES = 10**12
 MAX_SEED = 2**63 - 1
 TOP_KEYS = ("name", "description", "extends", "samples", "seed", "channels", "sample")
@@ -32,12 +33,18 @@ class Report:
     faults: list[tuple[Place, str]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)  # of values; of keys for what holds more keys
     faulty: set[str] = field(default_factory=set)
+    meant: set[str] = field(default_factory=set)  # legal paths that an unknown key seems to stand for
     parts: list[tuple[Slot, Part]] = field(default_factory=list)
 
     def fault(self, place: Place, path: str, text: str) -> None:
         """Add a fault of a path."""
         self.faults.append((place, f"{path}: {text}"))
         self.faulty.add(path)
+
+    def missing(self, place: Place, path: str, legal: str) -> None:
+        """Add the fault of a missing key, unless it is there under a mistyped name: one fault is one message."""
+        if path not in self.meant:
+            self.fault(place, path, f"missing; legal: {legal}")
 
     def fault_at(self, path: str, text: str) -> None:
         """Add a fault at the place of a path, or of the nearest thing that holds it."""
@@ -90,25 +97,27 @@ def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) ->
     return node
 
 
-def _unknown(node: Node, path: str, legal: Iterable[str], report: Report) -> set[str]:
-    """Report the unknown keys of a mapping; return the legal keys that they seem to mean."""
-    words, meant = list(legal), set()
+def _unknown(node: Node, path: str, legal: Iterable[str], report: Report) -> None:
+    """Report the unknown keys of a mapping."""
+    words = list(legal)
     for name, inner in node.members.items():
-        if name not in words:
-            meant.add(nearest(name, words))
-            text = f"unknown key{did_you_mean(name, words)}"
-            elsewhere = [slot.path for slot in SLOTS for kind in slot.kinds.values() if name in keys_of(kind)]
-            if nearest(name, words) is None and elsewhere:
-                text = f"unknown key; it belongs to {' or '.join(dict.fromkeys(elsewhere))}"
-            report.fault(inner.key_place, f"{path}.{name}".lstrip("."), text)
-    return {name for name in meant if name is not None}
+        if name in words:
+            continue
+        near = nearest(name, words)
+        elsewhere = [slot.path for slot in SLOTS for kind in slot.kinds.values() if name in keys_of(kind)]
+        text = f"unknown key{did_you_mean(name, words)}"
+        if near is not None:
+            report.meant.add(f"{path}.{near}".lstrip("."))
+        elif elsewhere:
+            text = f"unknown key; it belongs to {' or '.join(dict.fromkeys(elsewhere))}"
+        report.fault(inner.key_place, f"{path}.{name}".lstrip("."), text)
 
 
 def _text(root: Node, key: str, pattern: re.Pattern[str], legal: str, report: Report) -> str:
     """Return a top-level text."""
     node = root.members.get(key)
     if node is None:
-        report.fault(root.place, key, f"missing; legal: {legal}")
+        report.missing(root.place, key, legal)
     elif not isinstance(node.value, str):
         hint = " (quote it)" if isinstance(node.value, (int, float)) else ""
         report.fault(node.place, key, f"found {forms.described(node.plain())}; legal: {legal}{hint}")
@@ -124,7 +133,7 @@ def _count(root: Node, key: str, low: int, high: int, report: Report) -> int:
     node = root.members.get(key)
     legal = f"a whole number from {low} to {high}"
     if node is None:
-        report.fault(root.place, key, f"missing; legal: {legal}")
+        report.missing(root.place, key, legal)
         return low
     value = node.value
     if isinstance(value, float) and value.is_integer():
@@ -141,7 +150,7 @@ def _material(sample: Node, report: Report) -> str:
     node = sample.members.get("material")
     path = "sample.material"
     if node is None:
-        report.fault(sample.key_place, path, f"missing; legal: one of {', '.join(MATERIALS)}")
+        report.missing(sample.key_place, path, f"one of {', '.join(MATERIALS)}")
     elif not isinstance(node.value, str):
         report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: one of {', '.join(MATERIALS)}")
     elif node.value not in MATERIALS:
@@ -156,7 +165,7 @@ def _channels(root: Node, report: Report) -> list[str]:
     node = root.members.get("channels")
     legal = f"a list of {', '.join(CHANNELS)}"
     if node is None:
-        report.fault(root.place, "channels", f"missing; legal: {legal}")
+        report.missing(root.place, "channels", legal)
         return []
     if not isinstance(node.value, list) or not node.value:
         found = "an empty list" if node.value == [] else forms.described(node.plain())
@@ -179,7 +188,7 @@ def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -
     """Check what stands at a place, and add its resolved form to the tree."""
     if node is None or node.value is None:
         if slot.required and not report.hidden(slot.path):
-            report.fault_at(slot.path, f"missing; legal: a mapping ({slot.meaning})")
+            report.missing(report.places[""], slot.path, f"a mapping ({slot.meaning})")
         return
     report.places[slot.path] = node.key_place
     if not isinstance(node.value, dict):
@@ -191,13 +200,14 @@ def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -
     _put(tree, slot.path, {})
     for name, member in node.members.items():
         if member.value is not None:  # a null removes an inherited member
-            _member(member, f"{slot.path}.{name}", slot, tree, report)
+            _member(member, name, slot, tree, report)
 
 
-def _member(node: Node, path: str, slot: Slot, tree: dict[str, Any], report: Report) -> None:
+def _member(node: Node, name: str, slot: Slot, tree: dict[str, Any], report: Report) -> None:
     """Check a part under a name of the user's choice, and add its resolved form to the tree."""
+    path = f"{slot.path}.{name}"
     report.places[path] = node.key_place
-    if not MEMBER.fullmatch(path.rpartition(".")[2]):
+    if not MEMBER.fullmatch(name):
         report.fault(node.key_place, path, "legal names: a letter or '_', then letters, digits and '_'")
     elif not isinstance(node.value, dict):
         report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: a mapping with kind: ...")
@@ -223,16 +233,16 @@ def _part(node: Node, path: str, slot: Slot, report: Report) -> dict[str, Any]:
         return {}
     cls = slot.kinds[kind]
     keys = keys_of(cls)
-    meant = _unknown(node, path, [*keys, *([KIND] if slot.kind_names() else [])], report)
+    _unknown(node, path, [*keys, *([KIND] if slot.kind_names() else [])], report)
     values: dict[str, Any] = {KIND: kind} if kind else {}
     for name, key in keys.items():
         found = node.members.get(name)
         if found is not None and not (found.value is None and not key.required):
             report.places[f"{path}.{name}"] = found.place
             values[name] = _value(found, f"{path}.{name}", key, slot, report)
-        elif key.required and name not in meant:
-            report.fault(node.key_place, f"{path}.{name}", f"missing; legal: {expected(key)}")
-        if name not in values and (name in meant or key.required):
+        elif key.required:
+            report.missing(node.key_place, f"{path}.{name}", expected(key))
+        if name not in values and (key.required or f"{path}.{name}" in report.meant):
             values[name] = stand_in(key)
         elif name not in values and key.default is not None:
             values[name] = key.default
@@ -246,7 +256,7 @@ def _kind(node: Node, path: str, slot: Slot, report: Report) -> str | None:
     given = node.members.get(KIND)
     if given is None or not names:
         if slot.only_kind() is None:
-            report.fault(node.key_place, f"{path}.{KIND}", f"missing; legal: one of {', '.join(names)}")
+            report.missing(node.key_place, f"{path}.{KIND}", f"one of {', '.join(names)}")
         return slot.only_kind()
     value = given.plain()
     if isinstance(value, str) and value in names:
@@ -259,7 +269,9 @@ def _kind(node: Node, path: str, slot: Slot, report: Report) -> str | None:
 def expected(key: Key) -> str:
     """Return in words what a key takes."""
     if key.legal.one_of is not None:
-        return str(key.legal)
+        words = [str(word) for word in key.legal.one_of]
+        more = f", ... ({len(words)} in all, see `stmfab schema`)" if len(words) > MAX_LISTED else ""
+        return f"one of {', '.join(words[:FEW] if more else words)}{more}"
     noun = {float: "a number", int: "a whole number", str: "text"}[key.type]
     bounds = str(key.legal)
     return noun if bounds == "a number" else f"{noun} {bounds}"
