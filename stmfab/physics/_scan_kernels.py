@@ -107,6 +107,14 @@ def _pixel_polynomial(
 
 
 @numba.njit(cache=True, error_model="numpy")
+def mean_polynomial(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int) -> F8:
+    """Return the mean height polynomial over points (u + n du, v + n dv), n < n_sub."""
+    out = np.empty(coefficients.shape[2])
+    _pixel_polynomial(coefficients, u, v, du, dv, n_sub, np.empty(48), out)
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _step_polynomials(coefficients: F4, first: F8, last: F8, work: F8, out: F8) -> None:
     """Write the height polynomial of each sub-step of a pixel between its ends, shape (n_sub, n_heights)."""
     n_sub = out.shape[0]
@@ -202,8 +210,8 @@ def scan_pixels(
 ) -> float:
     """Scan with one update of the controller a pixel; return the largest |H| reached, NaN if the window was left.
 
-    z rests within a pixel: the mean of ln|I| over its sub-steps is the mean height polynomial at the tip's height s,
-    which is written to ``tips``.
+    z rests within a pixel: the mean of ln|I| over its sub-steps is the mean height polynomial at the tip's mean height.
+    The z of the tip itself is written to ``tips``.
     """
     scale, offset = heights
     a, b, c, stroke, gain = piezo
@@ -215,10 +223,11 @@ def scan_pixels(
             du, dv = (ends[row, i + 1, 0] - u) / n_sub, (ends[row, i + 1, 1] - v) / n_sub
             _pixel_polynomial(coefficients, u + 0.5 * du, v + 0.5 * dv, du, dv, n_sub, work, polynomial)
             plane = 0.5 * (ends[row, i, 2] + ends[row, i + 1, 2])
-            s = scale * (start + gain * (z - start - stroke * h) - plane) - offset
+            tip = start + gain * (z - start - stroke * h)
+            s = scale * (tip - plane) - offset
             error = _value(polynomial, s) + noise[row, i] - setpoint
             if row >= SETTLING:
-                topography[row - SETTLING, i], tips[row - SETTLING, i] = z, s
+                topography[row - SETTLING, i], tips[row - SETTLING, i] = z, tip
                 events[row - SETTLING, i] = reached | (OUTSIDE if abs(s) > 1.0 else 0)
             if np.isnan(error):
                 return np.nan
@@ -323,13 +332,16 @@ def scan_steps(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def pixel_currents(coefficients: F4, ends: F8, n_sub: int, tips: F8, noise: F4, current: F8) -> None:
-    """Write the mean |I| over the sub-steps of pixels at the heights s that ``scan_pixels`` wrote to ``tips``."""
+def pixel_currents(coefficients: F4, ends: F8, n_sub: int, heights: Pair, tips: F8, noise: F4, current: F8) -> None:
+    """Write the mean |I| over the sub-steps of pixels over which the tip rests at the z of ``tips``."""
+    scale, offset = heights
     polynomials, work = np.empty((n_sub, coefficients.shape[2])), np.empty(48)
     for row in range(ends.shape[0] - SETTLING):
         for i in range(ends.shape[1] - 1):
             _step_polynomials(coefficients, ends[row + SETTLING, i], ends[row + SETTLING, i + 1], work, polynomials)
+            plane, rise = ends[row + SETTLING, i, 2], ends[row + SETTLING, i + 1, 2] - ends[row + SETTLING, i, 2]
             total = 0.0
             for n in range(n_sub):
-                total += np.exp(_value(polynomials[n], tips[row, i]) + noise[row + SETTLING, i])
+                s = scale * (tips[row, i] - plane - rise * (n + 0.5) / n_sub) - offset
+                total += np.exp(_value(polynomials[n], s) + noise[row + SETTLING, i])
             current[row, i] = total / n_sub

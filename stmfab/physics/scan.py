@@ -244,7 +244,7 @@ def _scan_pixels(circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.ran
     _check_window(reach)
     current_nA = np.empty((2 * n, n)) if current else None
     if current_nA is not None:
-        _scan_kernels.pixel_currents(c.coefficients, c.ends, path.n_sub, tips, noise, current_nA)
+        _scan_kernels.pixel_currents(c.coefficients, c.ends, path.n_sub, c.heights, tips, noise, current_nA)
     return _lines(topography_nm, events, current_nA, reach)
 
 

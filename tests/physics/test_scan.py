@@ -1,0 +1,451 @@
+"""The scan on analytic fields: the loop, the piezo, noise, limits and where pixels land."""
+
+import math
+
+import numpy as np
+import pytest
+
+from stmfab.physics import _scan_kernels, field, instrument, path, scan
+from tests import twins
+
+KAPPA_per_nm = 11.0
+LOG_SETPOINT = math.log(0.1)
+GAP_nm = 0.5  # of the flat field at the setpoint
+DIRECTIONS = [(a, f, s) for a in ("x", "y") for f in (1, -1) for s in (1, -1)]
+
+
+def surface(height):
+    """The field of a surface whose constant-current height is GAP_nm + height(x, y): ln|I| falls by 2 kappa per nm."""
+
+    def log_current(x, y, z):
+        return LOG_SETPOINT - 2 * KAPPA_per_nm * (z - GAP_nm - height(x, y))
+
+    return field.tabulated(log_current, window_nm=(-1.5, 1.5, -1.5, 1.5), step_nm=0.04, z_nm=(0.25, 0.75))
+
+
+def lattice(x, y):
+    return 0.03 * np.cos(2 * np.pi * x / 0.3) * np.cos(2 * np.pi * y / 0.3) + 0 * (x + y)
+
+
+FLAT = surface(lambda x, y: 0.0 * (x + y))
+LATTICE = surface(lattice)
+
+
+def raster(**keys):
+    return instrument.Raster(**{"size_nm": 1.6, "pixels": 24, **keys})
+
+
+def tip_path(frame, machine):
+    return path.tip_path(frame, machine, jitter_rng=np.random.default_rng(1), walk_rng=np.random.default_rng(2))
+
+
+def run(world, frame, *, channels=(), start_nm=None, seed=0, log_spread=1.0, ideal_range_nm=0.1, **parts):
+    machine = instrument.Instrument(**parts)
+    return scan.run(
+        world,
+        tip_path(frame, machine),
+        machine,
+        log_setpoint=LOG_SETPOINT,
+        kappa_per_nm=KAPPA_per_nm,
+        ideal_range_nm=ideal_range_nm,
+        log_spread=log_spread,
+        rng=np.random.default_rng(seed),
+        channels=channels,
+        start_nm=start_nm,
+    )
+
+
+def in_time(image, pixels):
+    """The recorded z of a forward x, upward y scan as one line in time, after the settling line."""
+    return np.stack([image[0], image[1, :, ::-1]], axis=1).reshape(2 * pixels * pixels)
+
+
+# The kernels are their plain twins
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"loop_gain": 0.8},
+        {"loop_gain": 0.5, "proportional": 0.4, "derivative": 0.2},
+        {"loop_gain": 1.9, "step_limit": 0.1},
+        {"loop_gain": 0.7, "preamplifier_Hz": 300.0},
+        {"update": "continuous", "crossover_Hz": 300.0, "proportional": 1.0, "derivative": 0.5},
+        {"update": "continuous", "loop_gain": 0.2, "preamplifier_Hz": 800.0, "slew_nm_per_s": 40.0},
+        {"update": "continuous", "crossover_Hz": 100.0, "z_min_nm": 0.49, "z_max_nm": 0.52},
+    ],
+)
+@pytest.mark.parametrize("tilt", [None, instrument.Tilt(2.0, -1.0)])
+def test_scan_is_its_plain_twin(keys, tilt):
+    frame = raster(pixels=6, size_nm=1.0, rotation_deg=20.0)
+    feedback = instrument.Feedback(**keys)
+    piezo = instrument.BoucWen(A=0.6, B=0.9, C=0.4, stroke_nm=0.1, gain=1.5)
+    machine = instrument.Instrument(feedback=feedback, z_piezo=piezo, tilt=tilt)
+    result = run(LATTICE, frame, feedback=feedback, z_piezo=piezo, tilt=tilt, channels=["current"], start_nm=0.47)
+    n_sub = path.sub_steps(frame, feedback)
+    per_update = 1 if feedback.update == "continuous" else n_sub
+    dt_s = frame.dwell_s / n_sub
+    share = feedback.loop_gain or 2 * math.pi * feedback.crossover_Hz * per_update * dt_s
+    controller = twins.Controller(
+        feedback,
+        piezo,
+        start_nm=0.47,
+        integral_nm=share / (2 * KAPPA_per_nm),
+        max_move_nm=min(
+            (feedback.step_limit or math.inf) * 0.1, (feedback.slew_nm_per_s or math.inf) * per_update * dt_s
+        ),
+        steps=20,
+    )
+    expected = twins.scan(
+        LATTICE,
+        tip_path(frame, machine),
+        controller,
+        log_setpoint=LOG_SETPOINT,
+        per_update=per_update,
+        memory=math.exp(-2 * math.pi * (feedback.preamplifier_Hz or math.inf) * dt_s),
+    )
+    topography, current, events = (path.images(values, frame) for values in expected)
+    # RK4 of 20 steps through the kink at H = 0: 1e-5 nm; the plane taken at a resting pixel's middle: 1e-5 nm
+    np.testing.assert_allclose(result.topography_nm, topography, atol=2e-5)
+    np.testing.assert_allclose(result.current_nA, current, rtol=1e-3)  # 2 kappa 2e-5 nm
+    assert (result.events == events).mean() > 0.95  # a limit met within 1e-5 nm may be met in the twin only
+    if tilt is None:
+        np.testing.assert_array_equal(result.events & 4, events & 4)
+
+
+def test_hysteresis_is_its_plain_twin():
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        a, b, c = rng.uniform(0, 1, 3)
+        h, dv = rng.uniform(-0.5, 0.5), rng.uniform(-1, 1)
+        exact = _scan_kernels.hysteresis(h, dv, a, b, c)
+        assert exact == pytest.approx(twins.hysteresis(h, dv, a, b, c, steps=2000), abs=1e-6)  # RK4 through the kink
+
+
+def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps():
+    rng = np.random.default_rng(3)
+    coefficients = rng.standard_normal((40, 40, 6)).astype(np.float32)
+    world = field.CurrentField(coefficients, np.zeros(2), np.eye(2), 0.0, 1.0)
+    for _ in range(50):
+        start, step, n_sub = rng.uniform(15, 25, 2), rng.uniform(-0.7, 0.7, 2), int(rng.integers(1, 16))
+        mean = _scan_kernels.mean_polynomial(coefficients, *start, *step, n_sub)
+        points = start + np.arange(n_sub)[:, None] * step
+        expected = np.mean([twins.height_polynomial(world, *p) for p in points], axis=0)
+        np.testing.assert_allclose(mean, expected, atol=1e-5)  # float32 coefficients of order 1
+
+
+# The loop
+
+
+@pytest.mark.parametrize("r", [0.1, 0.5, 1.0, 1.5])
+def test_integral_loop_shrinks_its_error_by_one_minus_r_an_update(r):
+    frame = raster()
+    image = run(FLAT, frame, feedback=instrument.Feedback(loop_gain=r), start_nm=GAP_nm + 0.1).topography_nm
+    error = in_time(image, frame.pixels) - GAP_nm
+    settling = 2 * frame.pixels
+    updates = np.arange(settling, settling + 6)
+    np.testing.assert_allclose(error[:6], 0.1 * (1 - r) ** updates, rtol=1e-3, atol=1e-7)  # float32 coefficients
+
+
+@pytest.mark.parametrize(
+    ("gains", "stable"),
+    [
+        ({"loop_gain": 1.98}, True),
+        ({"loop_gain": 2.02}, False),
+        # 2 kappa g (2 Kp + Ki + 4 Kd) < 2: r (2 p + 1 + 4 d) < 2
+        ({"loop_gain": 0.5, "proportional": 1.45}, True),
+        ({"loop_gain": 0.5, "proportional": 1.55}, False),
+        ({"loop_gain": 0.5, "derivative": 0.73}, True),
+        ({"loop_gain": 0.5, "derivative": 0.77}, False),
+        # 2 kappa g Kp < 1 with little Ki: r p < 1
+        ({"loop_gain": 1e-3, "proportional": 990.0}, True),
+        ({"loop_gain": 1e-3, "proportional": 1010.0}, False),
+    ],
+)
+def test_loop_is_stable_within_its_bounds(gains, stable):
+    frame = raster(pixels=64)
+    limits = {"z_min_nm": 0.3, "z_max_nm": 0.7}
+    result = run(FLAT, frame, feedback=instrument.Feedback(**gains, **limits), start_nm=GAP_nm + 1e-3)
+    assert (result.loop_radius < 1) == stable
+    error = np.abs(in_time(result.topography_nm, 64) - GAP_nm)
+    assert (error[-100:].max() < 1e-3) == stable
+    assert bool(result.events.any()) == (not stable)
+
+
+def test_loop_radius_is_the_decay_of_the_error_with_all_poles():
+    frame = raster(pixels=64)
+    for keys, updates in (
+        ({"loop_gain": 0.02, "proportional": 20.0, "derivative": 5.0, "preamplifier_Hz": 150.0}, 100),
+        ({"update": "continuous", "crossover_Hz": 1.0, "preamplifier_Hz": 30.0}, 1000),
+    ):
+        result = run(FLAT, frame, feedback=instrument.Feedback(**keys), start_nm=GAP_nm + 0.1)
+        error = in_time(result.topography_nm, 64) - GAP_nm
+        assert error[100] > 1e-4  # far above the rounding of float32 coefficients
+        assert error[200] / error[100] == pytest.approx(result.loop_radius**updates, rel=2e-3)  # one slow pole is left
+
+
+def step_response(**keys):
+    """Times (s) and the share left of an initial error of a slow continuous loop."""
+    frame = instrument.Raster(size_nm=1.0, pixels=64, dwell_s=1e-3, sub_steps=2)
+    feedback = instrument.Feedback(update="continuous", **keys)
+    image = run(FLAT, frame, feedback=feedback, start_nm=GAP_nm + 0.1).topography_nm
+    error = (in_time(image, 64) - GAP_nm) / 0.1
+    return (np.arange(len(error)) + 2 * 64 + 0.5) * frame.dwell_s, error
+
+
+def test_continuous_integral_loop_rises_in_0_35_over_its_crossover():
+    t, error = step_response(crossover_Hz=0.1)
+    rise = np.interp(-0.1, -error, t) - np.interp(-0.9, -error, t)
+    assert rise == pytest.approx(math.log(9) / (2 * math.pi * 0.1), rel=2e-3)  # sub-steps of 6e-4 rad
+    assert rise == pytest.approx(0.35 / 0.1, rel=1e-2)  # PHYSICS.md F9
+
+
+@pytest.mark.parametrize(("ratio", "overshoot"), [(2, 0.043), (1, 0.163)])
+def test_preamplifier_pole_makes_the_loop_overshoot(ratio, overshoot):
+    _, error = step_response(crossover_Hz=0.15, preamplifier_Hz=0.15 * ratio)
+    assert -error.min() == pytest.approx(overshoot, abs=0.002)  # PHYSICS.md F9: 4.3 %, 16.3 %
+
+
+# The piezo
+
+
+def test_first_loading_of_hysteresis():
+    # H = A/(B+C) (1 - exp(-(B+C) V)) from H = 0; Ikhouane & Rodellar, Systems with Hysteresis (2007)
+    v = np.linspace(0, 1, 11)
+    h = [_scan_kernels.hysteresis(0.0, x, 1.0, 3.0, 2.0) for x in v]
+    np.testing.assert_allclose(h, (1 - np.exp(-5 * v)) / 5, rtol=1e-9)
+    np.testing.assert_allclose([_scan_kernels.hysteresis(0.0, -x, 1.0, 3.0, 2.0) for x in v], -np.array(h))
+
+
+def cycle(a, b, c, half_range, n_cycles, n_steps=4000):
+    """V and H over the last of some cycles of V over +-half_range, rising then falling."""
+    v = half_range * np.concatenate([np.linspace(-1, 1, n_steps), np.linspace(1, -1, n_steps)[1:]])
+    h, last = 0.0, -half_range
+    for _ in range(n_cycles):
+        loop = []
+        for x in v:
+            h = _scan_kernels.hysteresis(h, x - last, a, b, c)
+            loop.append(h)
+            last = x
+    return v, np.array(loop)
+
+
+def test_loop_area_is_the_closed_form():
+    # PHYSICS.md C.5 for C = 0: 2 [2 V0 A/B - (A/B + H0)(1 - exp(-2 B V0))/B], H0 = (A/B) tanh(B V0): 0.0455
+    a, b, v0 = 0.3, 1.0, 0.5
+    v, h = cycle(a, b, 0.0, v0, n_cycles=12)
+    area = abs(np.sum((h[1:] + h[:-1]) / 2 * np.diff(v)))
+    h0 = a / b * np.tanh(b * v0)
+    expected = 2 * (2 * v0 * a / b - (a / b + h0) * (1 - np.exp(-2 * b * v0)) / b)
+    assert area == pytest.approx(expected, rel=1e-2)
+    assert area == pytest.approx(0.0455, rel=1e-2)
+
+
+def opening(piezo, half_range):
+    """The widest opening of the steady loop in units of V and its travel."""
+    n_cycles = math.ceil(8 / ((piezo.B + piezo.C) * half_range))  # the first loading dies out by e^-8 or more
+    v, h = cycle(piezo.A, piezo.B, piezo.C, half_range, n_cycles, n_steps=101)
+    x = piezo.gain * (v - h)
+    n = (len(v) + 1) // 2
+    return np.abs(x[:n] - x[n - 1 :][::-1]).max(), np.ptp(x)
+
+
+@pytest.mark.parametrize("percent", [2.0, 5.0, 10.0, 15.0, 19.0])
+def test_loop_opens_by_the_set_percentage_and_travels_its_stroke(percent):
+    width, travel = opening(instrument.HysteresisLoop(opening_percent=percent).bouc_wen(), 0.5)
+    assert travel == pytest.approx(1.0, rel=1e-4)
+    assert 100 * width / travel == pytest.approx(percent, rel=1e-3)
+
+
+def test_opening_grows_with_the_amplitude():
+    piezo = instrument.HysteresisLoop(opening_percent=10.0).bouc_wen()
+    share = [np.divide(*opening(piezo, half_range)) for half_range in (0.05, 0.1, 0.25, 0.5)]
+    assert np.all(np.diff(share) > 0)
+    assert share[0] / share[-1] == pytest.approx(0.1, rel=0.2)  # PHYSICS.md F8: proportional within 20 %
+
+
+def test_hysteresis_of_the_whole_range_makes_forward_and_backward_differ():
+    frame = raster(pixels=32)
+    loop = instrument.Feedback(loop_gain=0.9)
+    plain = run(LATTICE, frame, feedback=loop)
+    open_loop = run(LATTICE, frame, feedback=loop, z_piezo=instrument.BoucWen(0.5, 0.9, 0.9))
+    assert np.ptp(open_loop.topography_nm) > 1.5 * np.ptp(plain.topography_nm)  # small-signal gain 1 - A = 1/2
+
+
+# Where pixels land
+
+
+def bump(x, y):
+    return 0.04 * np.exp(-((x - 0.31) ** 2 + (y + 0.22) ** 2) / 0.02)
+
+
+@pytest.mark.parametrize(("fast_axis", "fast", "slow"), DIRECTIONS)
+@pytest.mark.parametrize("angle", [0.0, 30.0, 200.0])
+@pytest.mark.parametrize("feedback", [None, instrument.Feedback(update="continuous", crossover_Hz=2000.0)])
+def test_a_bump_appears_at_its_pixel(fast_axis, fast, slow, angle, feedback):
+    frame = raster(fast_axis=fast_axis, fast_direction=fast, slow_direction=slow, rotation_deg=angle, center_x_nm=0.1)
+    image = run(surface(bump), frame, feedback=feedback).topography_nm
+    x, y = path.nominal_raster(frame)
+    nearest = np.unravel_index(np.hypot(x - 0.31, y + 0.22).argmin(), x.shape)
+    for way in range(2):
+        found = np.unravel_index(image[way].argmax(), x.shape)
+        assert np.abs(np.subtract(found, nearest)).max() <= 1  # half way between two pixels, or the loop's lag
+
+
+@pytest.mark.parametrize(("fast_axis", "fast", "slow"), DIRECTIONS)
+def test_the_loop_lags_along_the_fast_direction_only(fast_axis, fast, slow):
+    frame = raster(fast_axis=fast_axis, fast_direction=fast, slow_direction=slow)
+    world = surface(lambda x, y: 0.04 * np.exp(-(x**2 + y**2) / 0.05))
+    image = run(world, frame, feedback=instrument.Feedback(loop_gain=0.3)).topography_nm - GAP_nm
+    axis = 0 if fast_axis == "y" else 1
+    grid = np.arange(frame.pixels) - (frame.pixels - 1) / 2
+    for way, sign in enumerate((1, -1)):
+        along = (image[way].sum(1 - axis) * grid).sum() / image[way].sum()
+        across = (image[way].sum(axis) * grid).sum() / image[way].sum()
+        assert along * fast * sign > 1.0  # 1/r pixels of lag
+        assert abs(across) < 0.1  # what is left of the line before
+
+
+@pytest.mark.parametrize(("fast_axis", "fast", "slow"), DIRECTIONS)
+def test_a_perfect_loop_sees_the_same_scene_whatever_the_scan_direction(fast_axis, fast, slow):
+    image = run(LATTICE, raster(fast_axis=fast_axis, fast_direction=fast, slow_direction=slow)).topography_nm
+    np.testing.assert_allclose(image, run(LATTICE, raster()).topography_nm, atol=1e-9)
+
+
+def test_a_flat_terrace_is_its_tilted_plane():
+    frame = raster(rotation_deg=40.0)
+    tilt = instrument.Tilt(1.0, -2.0)
+    x, y = path.nominal_raster(raster())
+    plane = np.tan(np.deg2rad(1.0)) * x + np.tan(np.deg2rad(-2.0)) * y
+    cos_tilt = tip_path(frame, instrument.Instrument(tilt=tilt)).cos_tilt
+    expected = plane + GAP_nm / cos_tilt
+    for image in run(FLAT, frame, tilt=tilt).topography_nm:
+        np.testing.assert_allclose(image, expected, atol=1e-7)  # float32 coefficients
+
+
+def test_a_slow_loop_lags_behind_a_tilted_plane_by_its_slope_over_its_gain():
+    frame = raster(pixels=64)
+    r, slope = 0.5, np.tan(np.deg2rad(2.0))
+    image = run(FLAT, frame, feedback=instrument.Feedback(loop_gain=r), tilt=instrument.Tilt(x_deg=2.0)).topography_nm
+    pitch = frame.size_nm / 64
+    x, _ = path.nominal_raster(raster(pixels=64))
+    for way, sign in enumerate((1, -1)):
+        error = image[way, 5] - slope * x[5] - GAP_nm / np.cos(np.deg2rad(2.0))
+        np.testing.assert_allclose(error[20:44], -sign * slope * pitch / r, rtol=1e-3)  # 1 / cos(tilt) is 6e-4
+
+
+def test_forward_of_one_direction_is_backward_of_the_other():
+    forward = run(LATTICE, raster(pixels=48), feedback=instrument.Feedback(loop_gain=0.6)).topography_nm
+    mirrored = run(
+        LATTICE, raster(pixels=48, fast_direction=-1), feedback=instrument.Feedback(loop_gain=0.6)
+    ).topography_nm
+    np.testing.assert_allclose(forward[0, 5:, 20:], mirrored[1, 5:, 20:], atol=1e-7)  # after its turn has died out
+
+
+# Noise, limits, holes
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [{"loop_gain": 1e-9}, {"update": "continuous", "loop_gain": 1e-9}, {"loop_gain": 1e-9, "preamplifier_Hz": 1e9}],
+)
+def test_noise_inside_the_loop_is_white_with_the_set_sigma(feedback):
+    # a loop that does nothing shows the noise in its current
+    noise = {"log": instrument.WhiteLogNoise(0.03), "z": instrument.WhiteHeightNoise(rms_pm=1.0)}
+    frame = raster(pixels=64)
+    result = run(
+        FLAT, frame, feedback=instrument.Feedback(**feedback), noise=noise, log_spread=0.5, channels=["current"]
+    )
+    signal = np.log(result.current_nA[0]) - LOG_SETPOINT
+    sigma = math.hypot(0.03 * 0.5, 2 * KAPPA_per_nm * 1e-3)
+    assert signal.std() == pytest.approx(sigma, rel=0.056)  # 5 / sqrt(2 * 4096)
+    for shift in (1, 2, 64):
+        assert abs(np.corrcoef(signal.ravel()[shift:], signal.ravel()[:-shift])[0, 1]) < 0.08  # 5 / 64
+
+
+def test_perfect_loop_records_the_noise_of_the_gap():
+    noise = {"z": instrument.WhiteHeightNoise(rms_pm=3.0)}
+    image = run(FLAT, raster(pixels=64), noise=noise).topography_nm - GAP_nm
+    assert image.std() == pytest.approx(3e-3, rel=0.04)  # 5 / sqrt(2 * 8192)
+    assert abs(np.corrcoef(image[0].ravel(), image[1].ravel())[0, 1]) < 0.08
+
+
+def test_a_loop_of_gain_r_turns_white_noise_into_its_closed_form():
+    # z_{k+1} = (1 - r) z_k + r n_k / (2 kappa): variance sigma^2 r / (2 - r) / (2 kappa)^2
+    noise = {"z": instrument.WhiteHeightNoise(rms_pm=2.0)}
+    for r in (0.2, 1.0, 1.6):
+        image = run(FLAT, raster(pixels=64), feedback=instrument.Feedback(loop_gain=r), noise=noise).topography_nm
+        assert image.std() == pytest.approx(2e-3 * math.sqrt(r / (2 - r)), rel=0.12)  # 5 sd with the fewest free values
+
+
+def test_step_and_slew_limits_are_kept_and_recorded():
+    step = surface(lambda x, y: 0.1 * np.tanh(x / 0.02) + 0 * y)
+    frame = raster(pixels=64, dwell_s=1e-3)
+    for keys, most in (({"step_limit": 0.05}, 0.05 * 0.1), ({"slew_nm_per_s": 4.0}, 4e-3)):
+        result = run(step, frame, feedback=instrument.Feedback(loop_gain=1.0, **keys))
+        moves = np.diff(result.topography_nm[0], axis=1)
+        assert np.abs(moves).max() <= most * (1 + 1e-9)
+        limited = result.events[0, :, 1:] & 2 > 0
+        np.testing.assert_array_equal(limited, np.abs(moves) > most * (1 - 1e-9))
+        assert limited.any()
+
+
+def test_stops_hold_z_and_are_recorded_and_the_integrator_does_not_wind_up():
+    hill = surface(lambda x, y: 0.15 * np.exp(-(x**2) / 0.02) + 0 * y)
+    frame = raster(pixels=64)
+    image = run(hill, frame, feedback=instrument.Feedback(loop_gain=0.8, z_max_nm=0.55))
+    assert image.topography_nm.max() <= 0.55 + 1e-12
+    np.testing.assert_array_equal(image.events & 1 > 0, image.topography_nm > 0.55 - 1e-12)
+    free = run(hill, frame, feedback=instrument.Feedback(loop_gain=0.8))
+    np.testing.assert_allclose(image.topography_nm[:, :, [0, -1]], free.topography_nm[:, :, [0, -1]], atol=1e-6)
+
+
+def test_leaving_the_tabulated_heights_is_recorded():
+    high = surface(lambda x, y: np.where(x > 0, 0.3, 0.0) + 0 * y)
+    result = run(high, raster(), feedback=instrument.Feedback(loop_gain=0.8))
+    assert (result.events[0, :, -3:] & 4 > 0).all()
+    assert (result.events[0, :, 8:10] & 4 == 0).all()
+    np.testing.assert_allclose(result.topography_nm[0, :, -3:], GAP_nm + 0.3, atol=1e-3)  # the straight line goes on
+
+
+@pytest.mark.parametrize(
+    "feedback", [None, instrument.Feedback(loop_gain=0.5), instrument.Feedback(update="continuous", crossover_Hz=100.0)]
+)
+@pytest.mark.parametrize("center", [1.2, 30.0])
+def test_leaving_the_window_is_an_error(feedback, center):
+    with pytest.raises(ArithmeticError, match="left the computed window"):
+        run(FLAT, raster(center_x_nm=center), feedback=feedback)
+
+
+@pytest.mark.parametrize(
+    "feedback", [instrument.Feedback(loop_gain=0.5), instrument.Feedback(preamplifier_Hz=1e3, loop_gain=0.5)]
+)
+def test_a_node_that_was_never_computed_is_an_error(feedback):
+    holed = surface(lambda x, y: 0.0 * (x + y))
+    holed.coefficients[40, 40] = np.nan
+    with pytest.raises(ArithmeticError, match="left the computed window"):
+        run(holed, raster(), feedback=feedback)
+
+
+def test_a_diverging_loop_is_finite_and_marked():
+    result = run(LATTICE, raster(), feedback=instrument.Feedback(loop_gain=2.5))
+    assert np.isfinite(result.topography_nm).all()
+    assert result.loop_radius == pytest.approx(1.5)
+    assert (result.events & 1).any()
+
+
+def test_spread_along_the_first_line():
+    frame = raster(slow_direction=-1, fast_axis="y", fast_direction=-1)
+    x, y = path.nominal_raster(frame)
+    expected = np.std(2 * KAPPA_per_nm * lattice(x[:, -1], y[:, -1]))
+    assert scan.first_line_spread(LATTICE, frame, height_nm=0.5) == pytest.approx(expected, rel=0.025)
+    # 4-point Lagrange on a 40 pm grid weakens a period of 0.3 nm by up to 3/128 (2 pi 40 / 300)^4 = 1.2 % an axis
+
+
+def test_current_is_not_computed_unless_asked():
+    keys = {"feedback": instrument.Feedback(loop_gain=0.5), "noise": {"a": instrument.WhiteLogNoise(0.1)}}
+    without = run(LATTICE, raster(), **keys)
+    asked = run(LATTICE, raster(), channels=["topography", "current_backward"], **keys)
+    assert without.current_nA is None
+    assert asked.current_nA.shape == asked.topography_nm.shape
+    np.testing.assert_array_equal(without.topography_nm, asked.topography_nm)
