@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
+
+LN2 = 0.6931471805599453
+ONE = np.float32(1.0)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -50,8 +54,46 @@ def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
-    """Write out[c, p] = strengths[places[c] + steps[p]]."""
+def _exp2(x: F4, exponent: I4, power: F4) -> None:
+    """Replace x (from -126 to 0) by 2**x: the whole part through the exponent's bits, the rest by its Taylor series."""
+    for i in range(x.shape[0]):
+        whole = np.floor(x[i])
+        t = np.float32(LN2) * (x[i] - whole)
+        exponent[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
+        tail = ONE / np.float32(120) + t * (ONE / np.float32(720) + t / np.float32(5040))
+        tail = ONE / np.float32(6) + t * (ONE / np.float32(24) + t * tail)
+        x[i] = ONE + t * (ONE + t * (ONE / np.float32(2) + t * tail))
+    for i in range(x.shape[0]):
+        x[i] *= power[i]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def conductances(lateral2: F4, vertical2: F4, kappa: float, columns: I8, atoms: I8, mixing: F4, out: F4) -> None:
+    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[column, r], over heights and nodes, nodes fastest.
+
+    Floor of -126 in the exponent: a pair 87 e-folds down carries nothing.
+    """
+    n_nodes, n_heights = lateral2.shape[1], vertical2.shape[1]
+    x = np.empty(n_heights * n_nodes, dtype=np.float32)
+    exponent = np.empty(x.shape[0], dtype=np.int32)
+    power = exponent.view(np.float32)
+    slope = np.float32(-2.0 * kappa / LN2)
+    for p in range(lateral2.shape[0]):
+        for h in range(n_heights):
+            for g in range(n_nodes):
+                x[h * n_nodes + g] = max(slope * np.sqrt(lateral2[p, g] + vertical2[p, h]), np.float32(-126.0))
+        _exp2(x, exponent, power)
+        for r in range(mixing.shape[0]):
+            share = mixing[r, atoms[p]]
+            target = out[columns[p], r]
+            for i in range(x.shape[0]):
+                target[i] += share * x[i]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def gather(strengths: F4, places: I8, steps: I8, run: int, out: F4) -> None:
+    """Write the runs out[c, run * p : run * (p + 1)] = strengths[places[c] + steps[p] : ... + run]."""
     for c in range(places.shape[0]):
         for p in range(steps.shape[0]):
-            out[c, p] = strengths[places[c] + steps[p]]
+            for r in range(run):
+                out[c, run * p + r] = strengths[places[c] + steps[p] + r]

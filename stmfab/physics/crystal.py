@@ -12,7 +12,7 @@ import numpy as np
 from . import current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
-from .field import CurrentField
+from .field import CurrentField, FieldLines
 from .greens import GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
@@ -108,22 +108,23 @@ def image(
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm)
         scene, field = _tabulated(scene_of, material, tip, junction, table, [*lines_nm, raster_nm])
-        log_setpoint = _log_setpoint(field, junction, raster_nm)
-        ideal_nm = field.heights(raster_nm[0].ravel(), raster_nm[1].ravel(), log_setpoint)
+        over_raster = field.over(*raster_nm)
+        log_setpoint = _log_setpoint(over_raster, junction)
+        ideal_nm = over_raster.heights(log_setpoint)
         least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
-            return scene, Imaged(field, log_setpoint, ideal_nm.reshape(raster_nm[0].shape))
+            return scene, Imaged(field, log_setpoint, ideal_nm)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
     raise ArithmeticError(f"the ideal image ({least:.3g} to {most:.3g} nm) does not settle in a table of heights")
 
 
-def _log_setpoint(field: CurrentField, junction: Junction, raster_nm: tuple[Floats, Floats]) -> float:
+def _log_setpoint(over_raster: FieldLines, junction: Junction) -> float:
     """Return ln(I_set / nA): the setpoint current, or the median of ln|I| over the raster at the setpoint height."""
     if junction.current_nA is not None:
         return math.log(junction.current_nA)
-    x_nm, y_nm = (v.ravel() for v in raster_nm)
-    return float(np.median(field.log_current(x_nm, y_nm, np.full(x_nm.shape, junction.height_nm))))
+    assert junction.height_nm is not None  # exactly_one
+    return float(np.median(over_raster.log_current(junction.height_nm)))
 
 
 def _tabulated(
@@ -135,24 +136,25 @@ def _tabulated(
     lines_nm: Lines,
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights."""
+    kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
     scene = scene_of(view)
-    carried = current.pairs(
-        material, tip, kappa_per_nm=junction.decay_per_nm, n_grid=table.n_grid, heights_nm=table.nodes_nm
-    )
+    carried = current.pairs(material, tip, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
-    bias_V, sigma_eV = junction.sample_bias_V, material.broadening_eV
     green = green_table(material.name, math.ceil(abs(bias_V) / sigma_eV), _reach(sites, scene.change))
     green = bias_window(green, material, bias_V)
     weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
-    strengths = current.site_strengths(green, scene.change, weights, material=material, sites=sites, whole=whole)
+    few = current.mixed(weights, tip, kappa_per_nm=kappa)
+    strengths = current.site_strengths(green, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
         strengths,
+        few.mixing,
         carried,
         table,
         material=material,
         view=view,
-        sites_view=whole,
+        whole=whole,
+        kappa_per_nm=kappa,
         polarity=1 if bias_V > 0 else -1,
     )
     return scene, field

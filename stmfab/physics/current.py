@@ -24,7 +24,7 @@ from .units import Floats, Floats32, Ints
 
 N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
 NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_current.py::test_field_accuracy
-IN_CACHE = 64  # pairs worked on at a time: 80 kB of conductances
+MIXING_ERROR = 1e-5  # relative; test_current.py::test_mixed_weights
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
 NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
 CLOSE_nm, CLOSE_GRID = 0.08, 10  # and a finer table where the tip comes closer than this
@@ -89,51 +89,6 @@ def window_weights(
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Sample site and tip atom pairs that carry current into a cell.
-
-    Attributes
-    ----------
-    offsets : int array of shape (n_offsets, 2)
-        Cell offsets (u, v).
-    cells, sites, tip_atoms : int arrays of shape (n_pairs,)
-        The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
-    conductance : array of shape (n_pairs, n_heights * n_grid**2)
-        exp(-2 kappa D) at the heights and, fastest, the cell's grid nodes (v, then u).
-    """
-
-    offsets: Ints
-    cells: Ints
-    sites: Ints
-    tip_atoms: Ints
-    conductance: Floats32
-
-
-def pairs(material: Material, tip: tips.Tip, *, kappa_per_nm: float, n_grid: int, heights_nm: Floats) -> Pairs:
-    """Return the pairs that matter anywhere in a cell, and their conductances, for heights of shape (n_heights,).
-
-    A pair matters if at the largest height it comes so close that exp(-2 kappa (D - z)) exceeds ``NEGLECTED``.
-    """
-    reach, z = math.log(1 / NEGLECTED) / (2 * kappa_per_nm), float(heights_nm[-1])
-    spread = np.linalg.norm(tip.positions_nm[:, :2], axis=1).max()
-    lateral = math.sqrt((z + reach) ** 2 - z**2)
-    cells = structure.cells_within(material, lateral + spread + 2 * material.lattice_constant_nm)
-    nodes = np.indices((n_grid, n_grid)).reshape(2, -1)[::-1].T / n_grid @ material.lattice_nm
-    cell, site, atom, lateral2, above = _current_kernels.near_pairs(
-        cells @ material.lattice_nm, material.positions_nm, tip.positions_nm, nodes, reach, z
-    )
-    vertical2 = (heights_nm.astype(np.float32) - above[:, None]) ** 2
-    conductance = np.empty((len(lateral2), len(heights_nm), lateral2.shape[1]), dtype=np.float32)
-    for first in range(0, len(conductance), IN_CACHE):
-        part = slice(first, first + IN_CACHE)
-        block = np.add(lateral2[part, None, :], vertical2[part, :, None], out=conductance[part])
-        np.sqrt(block, out=block)
-        block *= np.float32(-2 * kappa_per_nm)
-        np.exp(block, out=block)
-    return Pairs(cells, cell, site, atom, conductance.reshape(len(conductance), -1))
-
-
-@dataclass(frozen=True)
 class Heights:
     """The tabulated heights: ``n_heights`` Chebyshev nodes on z_mid +- z_half, and the lateral grid they need."""
 
@@ -157,6 +112,69 @@ def heights(z_low_nm: float, z_high_nm: float) -> Heights:
     return Heights(low + half, half, BASE_HEIGHTS + extra + close, CLOSE_GRID if close else BASE_GRID)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """Window weights of all tip atoms as a few: w_nj = sum_r weights[n, r] mixing[r, j], to ``MIXING_ERROR``.
+
+    Neighbouring tip atoms' densities of states differ little over a bias window, and those far behind the front carry
+    little: two or three columns serve dozens of atoms.
+    """
+
+    weights: NDArray[np.complex128]  # (n_energies, n_mixed)
+    mixing: Floats  # (n_mixed, n_tip)
+
+
+def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float) -> Mixed:
+    """Return the weights (n_energies, n_tip) compressed, each atom as exactly as its share of the current asks."""
+    share = np.exp(-2 * kappa_per_nm * tip.positions_nm[:, 2])
+    stacked = np.concatenate([weights.real, weights.imag]) * share
+    left, values, right = np.linalg.svd(stacked, full_matrices=False)
+    rank = int((values > MIXING_ERROR * values[0]).sum())
+    columns = left[:, :rank] * values[:rank]
+    n = len(weights)
+    return Mixed(columns[:n] + 1j * columns[n:], right[:rank] / share)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sample site and tip atom pairs that carry current into a cell, each array over the pairs.
+
+    Attributes
+    ----------
+    offsets : int array of shape (n_offsets, 2)
+        Cell offsets (u, v).
+    cells, sites, tip_atoms : int arrays of shape (n_pairs,)
+        The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
+    lateral2_nm2 : array of shape (n_pairs, n_grid**2)
+        Squared lateral distance to each grid node of the cell (v, then u, fastest).
+    above_nm : array of shape (n_pairs,)
+        Height of the sample site minus that of the tip atom when the tip is at z = 0.
+    """
+
+    offsets: Ints
+    cells: Ints
+    sites: Ints
+    tip_atoms: Ints
+    lateral2_nm2: Floats32
+    above_nm: Floats32
+
+
+def pairs(material: Material, tip: tips.Tip, *, kappa_per_nm: float, table: Heights) -> Pairs:
+    """Return the pairs that matter anywhere in a cell.
+
+    A pair matters if at the largest height z it comes so close that exp(-2 kappa (D - z)) exceeds ``NEGLECTED``.
+    """
+    reach, z = math.log(1 / NEGLECTED) / (2 * kappa_per_nm), float(table.nodes_nm[-1])
+    spread = np.linalg.norm(tip.positions_nm[:, :2], axis=1).max()
+    lateral = math.sqrt((z + reach) ** 2 - z**2)
+    offsets = structure.cells_within(material, lateral + spread + 2 * material.lattice_constant_nm)
+    nodes = np.indices((table.n_grid, table.n_grid)).reshape(2, -1)[::-1].T / table.n_grid @ material.lattice_nm
+    found = _current_kernels.near_pairs(
+        offsets @ material.lattice_nm, material.positions_nm, tip.positions_nm, nodes, reach, z
+    )
+    return Pairs(offsets, *found)
+
+
 def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
     """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
     used = np.zeros((len(carried.offsets), len(material.sites)), dtype=np.bool_)
@@ -177,7 +195,7 @@ def site_strengths(
     sites: Ints,
     whole: Window,
 ) -> Floats32:
-    """Return A_ij for each tip atom, shape (n_v, n_u, n_sites, n_tip), in 1/eV; 0 away from ``sites`` (u, v, site).
+    """Return A for each mixed tip weight, shape (n_v, n_u, n_sites, n_mixed), in 1/eV; 0 away from ``sites`` (u, v, site).
 
     The orbitals of a site add; removed orbitals carry nothing.
     """
@@ -205,30 +223,51 @@ def _orbitals(material: Material, sites: Ints) -> Ints:
 
 def current_field(
     strengths: Floats32,
+    mixing: Floats,
     carried: Pairs,
     table: Heights,
     *,
     material: Material,
     view: Window,
-    sites_view: Window,
+    whole: Window,
+    kappa_per_nm: float,
     polarity: int,
 ) -> CurrentField:
-    """Return the field over the cells of ``view`` from the site strengths over ``sites_view``.
+    """Return the field over the cells of ``view`` from the strengths A (n_v, n_u, n_sites, n_mixed) over ``whole``.
 
-    ln|I / nA| on the lattice-commensurate grid: one matrix product over the pairs, the logarithm, a polynomial in z.
+    ln|I / nA| on the lattice-commensurate grid: one matrix product over sites and mixed tip weights, the logarithm, a
+    polynomial in z.
     """
     cells = view.indices
-    n_u, n_sites, n_tip = strengths.shape[1:]
-    place = ((cells[:, 1] - sites_view.v0) * n_u + cells[:, 0] - sites_view.u0) * (n_sites * n_tip)
-    offsets = carried.offsets[carried.cells]
-    step = (offsets[:, 1] * n_u + offsets[:, 0]) * (n_sites * n_tip)
-    step = step + carried.sites * n_tip + carried.tip_atoms
-    gathered = np.empty((len(cells), len(step)), dtype=np.float32)
-    _current_kernels.gather(strengths.ravel(), place, step, gathered)
-    log_current = np.log(gathered @ carried.conductance) + np.float32(math.log(calibration_nA_eV(material)))
+    n_u, n_sites, n_mixed = strengths.shape[1:]
+    carriers, column = np.unique(carried.cells * n_sites + carried.sites, return_inverse=True)
+    conductance = np.zeros((len(carriers), n_mixed, table.n_heights * table.n_grid**2), dtype=np.float32)
+    vertical2 = (table.nodes_nm.astype(np.float32) - carried.above_nm[:, None]) ** 2
+    _current_kernels.conductances(
+        carried.lateral2_nm2,
+        vertical2,
+        kappa_per_nm,
+        column,
+        carried.tip_atoms,
+        (mixing * calibration_nA_eV(material)).astype(np.float32),
+        conductance,
+    )
+    offsets = carried.offsets[carriers // n_sites]
+    step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + carriers % n_sites) * n_mixed
+    place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
+    gathered = np.empty((len(cells), len(carriers) * n_mixed), dtype=np.float32)
+    _current_kernels.gather(strengths.ravel(), place, step, n_mixed, gathered)
+    current_nA = gathered @ conductance.reshape(len(carriers) * n_mixed, -1)
+    return _field(np.log(current_nA), table, material=material, view=view, polarity=polarity)
+
+
+def _field(
+    log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int
+) -> CurrentField:
+    """Return the field of ln|I / nA| in the cells of a window, (n_cells, n_heights * n_grid**2)."""
+    g, cells = table.n_grid, view.indices
     to_monomials = values_to_monomials(table.n_heights).astype(np.float32)
     coefficients = np.swapaxes(to_monomials @ log_current.reshape(len(cells), table.n_heights, -1), 1, 2)
-    g = table.n_grid
     blocks = np.full((*view.cells.shape, g, g, table.n_heights), np.nan, dtype=np.float32)
     blocks[cells[:, 1] - view.v0, cells[:, 0] - view.u0] = coefficients.reshape(-1, g, g, table.n_heights)
     shape = (view.cells.shape[0] * g, view.cells.shape[1] * g, table.n_heights)

@@ -45,24 +45,50 @@ class CurrentField:
         points = np.stack([x_nm - self.origin_nm[0], y_nm - self.origin_nm[1]], axis=-1)
         return np.asarray(points @ np.linalg.inv(self.steps_nm))
 
-    def polynomials(self, x_nm: Floats, y_nm: Floats) -> Floats:
-        """Return the height polynomials' coefficients at points, shape (n_points, n_heights)."""
-        return np.asarray(_field_kernels.interpolate(self.coefficients, self.grid(x_nm, y_nm).reshape(-1, 2)))
+    def over(self, x_nm: Floats, y_nm: Floats) -> FieldLines:
+        """Return the field on the vertical lines over points, x and y of the same shape."""
+        points = self.grid(x_nm, y_nm)
+        polynomials = _field_kernels.interpolate(self.coefficients, points.reshape(-1, 2))
+        return FieldLines(polynomials, np.shape(x_nm), self.z_mid_nm, self.z_half_nm)
 
-    def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats) -> Floats:
-        """Return ln|I / nA| at points (x, y, z), shape (n_points,)."""
-        s = (np.broadcast_to(z_nm, np.shape(x_nm)).ravel() - self.z_mid_nm) / self.z_half_nm
-        return np.asarray(_field_kernels.evaluate(self.polynomials(x_nm, y_nm), s))
+    def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats | float) -> Floats:
+        """Return ln|I / nA| at points (x, y, z), in the shape of x."""
+        return self.over(x_nm, y_nm).log_current(z_nm)
 
     def heights(self, x_nm: Floats, y_nm: Floats, log_current: float) -> Floats:
-        """Return the heights z (nm) at which ln|I / nA| has a given value, shape (n_points,): Newton's iteration.
+        """Return the heights z (nm) at which ln|I / nA| has a given value, in the shape of x.
+
+        Raises
+        ------
+        ArithmeticError
+            If a point is outside the window, or the field does not fall with height.
+        """
+        return self.over(x_nm, y_nm).heights(log_current)
+
+
+@dataclass(frozen=True)
+class FieldLines:
+    """A current field on vertical lines over some points of any ``shape``."""
+
+    polynomials: Floats  # (n_points, n_heights)
+    shape: tuple[int, ...]
+    z_mid_nm: float
+    z_half_nm: float
+
+    def log_current(self, z_nm: Floats | float) -> Floats:
+        """Return ln|I / nA| at a height, or one a line."""
+        s = (np.broadcast_to(z_nm, self.shape).ravel() - self.z_mid_nm) / self.z_half_nm
+        return np.asarray(_field_kernels.evaluate(self.polynomials, s)).reshape(self.shape)
+
+    def heights(self, log_current: float) -> Floats:
+        """Return the heights z (nm) at which ln|I / nA| has a given value: Newton's iteration.
 
         Raises
         ------
         ArithmeticError
             If the iteration does not settle, as on a field that does not fall with height.
         """
-        s = np.asarray(_field_kernels.invert(self.polynomials(x_nm, y_nm), log_current))
+        s = np.asarray(_field_kernels.invert(self.polynomials, log_current)).reshape(self.shape)
         if np.isnan(s).any():
             raise ArithmeticError("constant-current height not found: the field has holes or does not fall with z")
         return self.z_mid_nm + self.z_half_nm * s
