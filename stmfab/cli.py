@@ -30,17 +30,12 @@ MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Part(click.ParamType):
-    """K/N with 0 <= K < N: the K-th of N parts of a job."""
-
-    name = "K/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return (K, N)."""
-        k, slash, n = str(value).partition("/")
-        if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
-            self.fail(f"{value!r} is not K/N with 0 <= K < N, for example 0/4", param, ctx)
-        return int(k), int(n)
+def _part(context: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
+    """Return (K, N) of K/N with 0 <= K < N: the K-th of N parts of a job."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise click.BadParameter(f"{text!r} is not K/N with 0 <= K < N, for example 0/4", context, option)
+    return int(k), int(n)
 
 
 def recipe_options(command: Command) -> Command:
@@ -74,7 +69,9 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
 @recipe_options
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes  [default: one a core].")
-@click.option("--part", type=Part(), default="0/1", help="Make the K-th of N parts only; all may run at once.")
+@click.option(
+    "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
+)
 def generate(
     recipe: str,
     store: Path | None,
@@ -190,9 +187,7 @@ def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
     recipe = dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
-    title = (
-        f"{dataset.attributes['name']} (seed {dataset.attributes['seed']}): heights less their plane, black to white"
-    )
+    title = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']}): heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(title, pictures, rows), path)
     click.echo(f"{path}: {len(indices)} samples", err=True)
 

@@ -135,7 +135,8 @@ def generate(
     failures: list[Failure] = []
     if todo:
         with _sigterm_raises(), _ticks(len(todo)) as ticks:
-            prepare(plan)
+            with contextlib.suppress(Exception):  # a sample that fails is reported with its shard
+                prepare(plan)
             begun = time.monotonic()
             job = Job(dataset, plan, simulate, ticks)
             failures = _run(job, todo, jobs=jobs, total=_samples(dataset, mine), progress=progress or Silent())
@@ -158,7 +159,6 @@ class Measure:
 def measure(plan: Plan, samples: int) -> Measure:
     """Return what a sample of a plan takes, from a small dataset that is made and thrown away."""
     sample.prepare(plan)
-    sample.simulate(plan, 0, 1)  # compiles
     with tempfile.TemporaryDirectory(prefix="stmfab-check-") as folder:
         outcome = generate(dataclasses.replace(plan, samples=samples), Folder(Path(folder) / "check.zarr"), jobs=1)
         if outcome.failures:
@@ -208,9 +208,6 @@ def _serial(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> I
 
 def _loky(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Iterator[Failure | None]:
     """Make shards in worker processes; yield the outcomes as they come."""
-    start, _ = job.store.layout.bounds(todo[0])
-    with contextlib.suppress(Exception):  # compiles the kernels once for all workers; they report what fails
-        job.simulate(job.plan, start, start + 1)
     packed = pickle.dumps(job)
     with _pool(jobs) as pool, _death_is_incomplete(job.store):
         with _signals_kept_from_children():  # workers are spawned at the first submission
@@ -240,16 +237,17 @@ def make_shard(job: Job, slot: int, shard: int, poll: Callable[[], None]) -> Fai
     try:
         begun = time.monotonic()
         blocks = _simulated(job, slot, shard, poll)
-        store.write_shard(job.store, shard, blocks, seconds=time.monotonic() - begun)
+        store.write_shard(job.store, shard, blocks, begun_s=begun)
     except Exception as error:
         job.ticks.set(slot, 0)
-        return Failure(shard, str(error) or repr(error), _traceback(error), isinstance(error, DiskError))
+        words = "; ".join([str(error) or repr(error), *getattr(error, "__notes__", [])])
+        return Failure(shard, words, _traceback(error), isinstance(error, DiskError))
     return None
 
 
 def _traceback(error: Exception) -> str:
-    """Return the traceback of a fault of ours; the user's mistakes have none."""
-    return "" if isinstance(error, StmfabError) else "".join(traceback.format_exception(error))
+    """Return the traceback of a fault of ours; the user's mistakes, and numbers that went astray, have none."""
+    return "" if isinstance(error, (StmfabError, ArithmeticError)) else "".join(traceback.format_exception(error))
 
 
 def _simulated(job: Job, slot: int, shard: int, poll: Callable[[], None]) -> dict[str, NDArray[Any]]:

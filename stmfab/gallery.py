@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,22 @@ from .place import disk_errors
 
 TILE = 112  # pixels of one picture on the sheet
 GAP = 4
-CAPTION = 14  # pixels under a picture, for its words
+CAPTION = 26  # pixels under a picture, for its range and the sample's values
 HEADER = 36  # pixels above a block, for the names of its columns
 MARGIN = 12
 DPI = 100
 ASPECT = 1.5  # width over height that the sheet aims at
-SHOWN_PERCENT = (1.0, 99.0)  # of the pixels lie inside the grey scale: one outlier must not rule it
+SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
+SHOWN_SPREAD = 6.0  # median absolute deviations from the median: a deep vacancy must not hide the lattice
 FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
 EVENTS_MAX = 7  # the events' bits, all set
+CAPTIONS = {
+    "scan.size_nm": "{:.3g} nm",
+    "height_nm": "gap {:.2f} nm",
+    "setpoint_nA": "{:.2g} nA",
+    "instrument.feedback.loop_gain": "gain {:.2g}",
+}  # what a sample's caption says beside its bias, where the dataset has it
 
 Image = NDArray[Any]
 
@@ -64,14 +71,17 @@ def rows(
         record = arrays["param"][place] if "param" in arrays else np.empty(0)
         values = {name: float(record[column]) for name, column in position.items() if column < len(record)}
         images = {name: arrays[name][place] for name in names}
-        drawn.append(_row(images, index, lambda path, values=values: values.get(path, _constant(constants, path))))
+        drawn.append(_row(images, index, constants, values))
     return drawn
 
 
-def _row(images: Mapping[str, Image], index: int, value: Callable[[str], Any]) -> Row:
-    size_nm = float(value("scan.size_nm") or 0.0)
+def _row(images: Mapping[str, Image], index: int, constants: Mapping[str, Any], drawn: Mapping[str, float]) -> Row:
+    def value(path: str) -> Any:
+        return drawn.get(path, _constant(constants, path))
+
     bias_V = float(value("junction.bias_V") or 0.0) * float(value("junction.polarity") or 1.0)
-    return Row(images, size_nm, f"#{index}  {size_nm:.3g} nm  {bias_V:+.2f} V")
+    words = [words.format(value(path)) for path, words in CAPTIONS.items() if isinstance(value(path), (int, float))]
+    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([f"#{index}", f"{bias_V:+.2f} V", *words]))
 
 
 def _constant(tree: Any, path: str) -> Any:
@@ -100,12 +110,14 @@ def levelled(image: Image) -> NDArray[np.float64]:
 
 
 def grey_range(image: Image) -> tuple[float, float]:
-    """Return the values that are shown black and white: the outer percent on each side does not count."""
+    """Return the values that are shown black and white: as far as the lattice needs, not the deepest defect."""
     there = np.asarray(image)[np.isfinite(image)]
     if not there.size:
         return 0.0, 1.0
     low, high = np.percentile(there, SHOWN_PERCENT)
-    return float(low), float(high)
+    middle = np.median(there)
+    reach = SHOWN_SPREAD * np.median(np.abs(there - middle))
+    return float(max(low, middle - reach)), float(min(high, middle + reach))
 
 
 def bar_nm(size_nm: float) -> float:
@@ -132,20 +144,20 @@ def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row]) -> 
     for block in range(min(grid.blocks, len(sheet_rows))):
         for column, spec in enumerate(specs):
             left, top = grid.corner(block, column)
-            axes.text(left, top - 4, cut_name(spec), fontsize=6, va="bottom")
+            axes.text(left, top - 4, cut_name(spec), fontsize=6.5, va="bottom")
     for position, row in enumerate(sheet_rows):
         for column, spec in enumerate(specs):
             left, top = grid.corner(position, column)
             tile, caption = picture(spec, row.images[spec.name])
             canvas[top : top + TILE, left : left + TILE] = tile
-            right = left + TILE
-            axes.text(right, top + TILE + 2, caption, fontsize=5, va="top", ha="right", color="0.35")
+            axes.text(left + TILE, top + TILE + 2, caption, fontsize=6, va="top", ha="right", color="0.35")
         left, top = grid.corner(position, 0)
         _draw_bar(canvas, axes, left, top, row.size_nm)
-        axes.text(left, top + TILE + 2, row.caption, fontsize=5, va="top")
+        axes.text(left, top + TILE + 12, row.caption, fontsize=6.5, va="top")
     axes.imshow(canvas, interpolation="nearest", extent=(0, grid.width, grid.height, 0), aspect="auto")
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream)
+    FigureCanvasAgg(figure)
+    figure.savefig(stream, format="png")
     return stream.getvalue()
 
 

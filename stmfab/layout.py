@@ -26,7 +26,7 @@ class Layout:
     samples : int
         Samples in the whole dataset.
     chunk, shard : int
-        Samples in one chunk (the unit of reading) and in one shard (the unit of writing: one file an array).
+        Samples in one chunk of images (the unit of reading) and in one shard (the unit of writing: a file an array).
     arrays : tuple of ArraySpec
         The arrays without their leading ``sample`` axis.
     """
@@ -44,6 +44,10 @@ class Layout:
     def bounds(self, shard: int) -> tuple[int, int]:
         """Return the first sample of a shard and the one after its last."""
         return shard * self.shard, min((shard + 1) * self.shard, self.samples)
+
+    def chunk_of(self, spec: ArraySpec) -> int:
+        """Return the samples in one chunk of an array: small ones have one a shard."""
+        return self.shard if self.shard * array_bytes(spec) <= CHUNK_BYTES else self.chunk
 
     def array(self, name: str) -> ArraySpec:
         """Return the declaration of one array.

@@ -41,6 +41,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: _version(name) for name in RECORDED}}
 
 
+@functools.cache
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
@@ -98,7 +99,7 @@ def _simd_level() -> str:
 
 def _llvm_cpu() -> str:
     """Return the processor LLVM compiles for, with a hash of its features."""
-    from llvmlite import binding
+    from llvmlite import binding  # type: ignore[import-untyped]  # it ships no types
 
     features = binding.get_host_cpu_features().flatten()
     return f"{binding.get_host_cpu_name()}/{sha256(features.encode())[:8]}"

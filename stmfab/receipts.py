@@ -71,7 +71,8 @@ def shard_of(document: str) -> int | None:
 
 def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
     """Return the record of one array's file: its hash, and its statistics in float64."""
-    there = values[np.isfinite(values)].astype(np.float64)
+    finite = np.isfinite(values)
+    there = np.asarray(values if finite.all() else values[finite], np.float64).ravel()
     return ArrayRecord(
         file=file,
         bytes=len(data),
@@ -80,7 +81,7 @@ def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
         minimum=float(there.min()) if there.size else None,
         maximum=float(there.max()) if there.size else None,
         sum=float(there.sum()),
-        sum_of_squares=float(np.square(there).sum()),
+        sum_of_squares=float(np.einsum("i,i", there, there)),
     )
 
 

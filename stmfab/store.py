@@ -5,6 +5,7 @@ Shards are encoded in memory and put in place whole, so that no reader, however 
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import time
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import zarr
@@ -26,7 +27,9 @@ from . import plan as plans
 from . import provenance, receipts
 from .errors import DamagedError, StmfabError, StoreError
 from .layout import Layout, differences, from_metadata, layout
-from .physics.targets import ArraySpec
+from .physics.defects import DEFECTS
+from .physics.materials import MATERIALS
+from .physics.targets import LAYERS, ArraySpec
 from .place import Folder
 from .plan import Plan
 from .receipts import Receipt
@@ -38,6 +41,8 @@ FORMAT = 1  # of the layout and of the samples' bytes; a change of either counts
 ROOT = "zarr.json"
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 WHOLE = {"array.write_empty_chunks": True}  # an absent chunk would read as fill values, in silence
+
+Encoders: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,17 @@ def _same_recipe(store: Store, plan: Plan) -> None:
         more = f" (and {len(found) - SHOWN_DIFFERENCES} more)" if len(found) > SHOWN_DIFFERENCES else ""
         keys = "; ".join(found[:SHOWN_DIFFERENCES])
         raise StoreError(f"{store}: holds another recipe: {keys}{more}; give another STORE")
+    _same_arrays(store, plan)
+
+
+def _same_arrays(store: Store, plan: Plan) -> None:
+    """Refuse to write into arrays that another version of this program declared in another way."""
+    root = json.loads(_documents(plan)[ROOT])
+    ours = root["consolidated_metadata"]["metadata"]
+    names = sorted(ours.keys() | store.metadata.keys())
+    found = [name for name in names if ours.get(name) != store.metadata.get(name)]
+    if found:
+        raise StoreError(f"{store}: made by another version of stmfab, which stores {', '.join(found)} differently")
 
 
 def planned(plan: Plan) -> Layout:
@@ -145,7 +161,7 @@ def _documents(plan: Plan) -> dict[str, bytes]:
 
 
 def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
-    recipe = json.loads(provenance.canonical(plan.tree))
+    recipe = json.loads(json.dumps(plan.tree))
     return {
         "generator": "stmfab",
         "format": FORMAT,
@@ -174,10 +190,12 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
     words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
     if spec.name == "param":
         words["columns"] = column_words(plan)
+    if spec.name in (coded := _categories(plan)):
+        words["categories"] = coded[spec.name]
     group.create_array(
         spec.name,
         shape=(cut.samples, *spec.shape),
-        chunks=(cut.chunk, *spec.shape),
+        chunks=(cut.chunk_of(spec), *spec.shape),
         shards=(cut.shard, *spec.shape),
         dtype=dtype,
         fill_value=np.nan if dtype.kind == "f" else 0,
@@ -185,6 +203,16 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
         dimension_names=("sample", *spec.dims),
         attributes=words,
     )
+
+
+def _categories(plan: Plan) -> dict[str, list[str]]:
+    """Return the words that the integers of coded labels stand for, by their position."""
+    return {
+        "defect_kind": list(DEFECTS),
+        "defect_name": sorted(plan.tree["sample"].get("defects", {})),
+        "defect_site": [site.name for site in MATERIALS[plan.material].sites],
+        "defect_layer": list(LAYERS),
+    }
 
 
 def column_words(plan: Plan) -> list[dict[str, Any]]:
@@ -201,8 +229,10 @@ def _column(column: plans.Column) -> dict[str, Any]:
     return words
 
 
-def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, seconds: float) -> Receipt:
+def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, begun_s: float) -> Receipt:
     """Write a shard of every array, then its receipt: the shard exists from the moment the receipt does.
+
+    ``begun_s`` is the reading of ``time.monotonic`` when the shard's work began.
 
     Raises
     ------
@@ -213,11 +243,12 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
     """
     start, stop = store.layout.bounds(shard)
     records = {}
+    encoders = _encoders(json.dumps(store.metadata))
     for spec in store.layout.arrays:
         block = blocks[spec.name]
         if block.shape != (stop - start, *spec.shape) or block.dtype != np.dtype(spec.dtype):
             raise ValueError(f"{spec.name}: {block.dtype}{block.shape} is not samples of {spec.dtype}{spec.shape}")
-        file, data = _encoded(store, spec.name, start, block)
+        file, data = _encoded(encoders, spec.name, start, block)
         store.place.write(file, data)
         records[spec.name] = receipts.record(file, data, block)
     receipt = Receipt(
@@ -228,21 +259,31 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
         host=provenance.host(),
         identity=provenance.identity()["key"],
         versions=provenance.versions(),
-        seconds=seconds,
+        seconds=time.monotonic() - begun_s,
         written=_now(),
     )
     store.place.write(receipts.name(shard), receipts.to_bytes(receipt))
     return receipt
 
 
-def _encoded(store: Store, array: str, start: int, block: NDArray[Any]) -> tuple[str, bytes]:
+def _encoded(encoders: Encoders, array: str, start: int, block: NDArray[Any]) -> tuple[str, bytes]:
     """Return the name and the bytes of the one file that a block of whole shard becomes."""
-    memory: dict[str, Any] = {f"{array}/{ROOT}": cpu.Buffer.from_bytes(json.dumps(store.metadata[array]).encode())}
+    memory, targets = encoders
     with zarr.config.set(WHOLE):
-        target: Any = zarr.open_array(MemoryStore(memory), path=array, mode="r+")
-        target[start : start + len(block)] = block
-    ((file, buffer),) = ((key, value) for key, value in memory.items() if not key.endswith(ROOT))
-    return file, buffer.to_bytes()
+        targets[array][start : start + len(block)] = block
+    (file,) = (name for name in memory if name.startswith(f"{array}/c"))
+    return file, memory.pop(file).to_bytes()
+
+
+@functools.lru_cache(maxsize=1)
+def _encoders(metadata: str) -> Encoders:
+    """Return a store in memory and its arrays by name: opening them anew for every shard costs more than encoding."""
+    nodes = {name: node for name, node in json.loads(metadata).items() if node["node_type"] == "array"}
+    memory: dict[str, Any] = {
+        f"{name}/{ROOT}": cpu.Buffer.from_bytes(json.dumps(node).encode()) for name, node in nodes.items()
+    }
+    with zarr.config.set(WHOLE):
+        return memory, {name: zarr.open_array(MemoryStore(memory), path=name, mode="r+") for name in nodes}
 
 
 def made(store: Store) -> set[int]:
@@ -316,7 +357,7 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     store = open_store(Folder(Path(path)))
     samples = [np.arange(*store.layout.bounds(shard)) for shard in sorted(made(store))]
     index = np.concatenate([np.empty(0, np.int64), *samples]).astype(np.int64)
-    dataset = xarray.open_zarr(store.place.root)
+    dataset: xarray.Dataset = xarray.open_zarr(store.place.root)
     if len(index) < store.layout.samples:
         dataset = dataset.isel(sample=index)
     dataset = dataset.assign_coords(sample=("sample", index))

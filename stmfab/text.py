@@ -65,11 +65,11 @@ def _parameters(found: Mapping[str, Any]) -> Iterator[str]:
     read = max(column["read"] for column in found["parameters"])
     yield f"Parameters, over {read} samples"
     yield f"  {'':{LEAF}} {'':{SPREAD}} {'min':>{NUMBER}} {'median':>{NUMBER}} {'max':>{NUMBER}}"
-    group = ""
+    group = None
     for column in found["parameters"]:
         path, _, leaf = column["name"].rpartition(".")
         if path != group:
-            yield f" {path}"
+            yield f" {path or 'derived'}"
         group = path
         yield f"  {cut(leaf, LEAF):{LEAF}} {cut(distribution(column), SPREAD):{SPREAD}} {_spread(column)}".rstrip()
 
@@ -142,8 +142,9 @@ def _next(found: Mapping[str, Any]) -> Iterator[str]:
     yield "Next"
     if not found["complete"]:
         yield "  the same `stmfab generate` command again makes what is missing"
-    yield f"  stmfab inspect {place} --verify full           hold every byte against its receipt"
-    yield f"  stmfab inspect {place} --gallery sheet.png     look at the images"
+    yield f"  stmfab inspect {place} --verify full"
+    yield f"  stmfab inspect {place} --gallery sheet.png"
+    yield f"  stmfab inspect {place} --sample 0"
     yield f"  python -c \"import stmfab; print(stmfab.open('{place}'))\""
 
 

@@ -1,0 +1,47 @@
+# make help lists the targets. Everything happens in .venv; another place: make VENV=/some/where test
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+LOCK = .ci/requirements.lock
+DEMO = demo/wse2-demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+	  while IFS='|' read -r target words; do printf '  make %-10s %s\n' "$$target" "$$words"; done
+
+install: $(VENV)/.tools  ## Build .venv with stmfab (editable) and all tools
+
+# The tested versions first; where this Python has no build of one of them, whatever pyproject.toml allows.
+$(VENV)/.program: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[xarray]' || \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -e '.[xarray]'
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.program
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]' || \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.program  ## Make 256 samples, inspect them, draw a contact sheet: demo/
+	mkdir -p demo
+	$(BIN)/stmfab generate wse2-demo $(DEMO).zarr -n 256
+	$(BIN)/stmfab inspect $(DEMO).zarr
+	$(BIN)/stmfab inspect $(DEMO).zarr --gallery $(DEMO).png
+	@echo "Now look at $(DEMO).png"
+
+test: $(VENV)/.tools  ## Run all tests
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
+	$(BIN)/python -m pytest -q -o addopts="--import-mode=importlib" --benchmark-only tests/bench
