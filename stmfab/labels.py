@@ -25,8 +25,11 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
     """Return what the targets of a sample are drawn from."""
     x_nm, y_nm = path.pixels()
     material = scene.material
-    sites = [structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site)) for placed in scene.members.values()]
-    layers = [np.full(len(placed.cells), _layer(scene, placed.site)) for placed in scene.members.values()]
+    sites = [
+        structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site))
+        for _, placed in scene.members.values()
+    ]
+    layers = [np.full(len(placed.cells), _layer(scene, placed.site)) for _, placed in scene.members.values()]
     return Labels(
         material=material,
         field=imaged.field,
@@ -68,7 +71,7 @@ def check_finite(made: Arrays) -> None:
 
 def target_images(plan: Plan, labels: Labels) -> Arrays:
     """Return the images of every target of a plan."""
-    made = {}
+    made: Arrays = {}
     for name, target in plan.targets.items():
         specs = target.arrays(name, len(labels.x_nm))
         made |= {spec.name: image for spec, image in zip(specs, target.render(labels), strict=True)}
@@ -100,7 +103,7 @@ def defect_table(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) ->
 
 def _columns(drawn: Parameters, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
     """Return the columns of the table of defects, a row for every defect of the scene."""
-    members = [(drawn.defects[name], placed) for name, placed in scene.members.items()]
+    members = [(drawn.defects[name], placed) for name, (_, placed) in scene.members.items()]
     counts = [len(placed.cells) for _, placed in members]
     kinds = [KINDS.index(draw.kind) for draw, _ in members]
     values = {key for draw, _ in members for key in scenes.value_keys(draw.kind)}

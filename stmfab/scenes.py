@@ -4,46 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from . import streams
 from .physics import crystal, defects, structure
 from .physics.crystal import Scene
 from .physics.defects import Defect, Placed
 from .physics.materials import MATERIALS
 from .physics.structure import TILE_CELLS, Window
+from .physics.units import Bools, Ints
 from .plan import DefectDraw, Parameters
-from .streams import Ints
 
 
 def scene(seed: int, drawn: Parameters, view: Window) -> Scene:
     """Return the crystal of a sample with the defects that a window feels."""
     material = MATERIALS[drawn.material]
     tiles = structure.tiles(material, view, margin_nm=crystal.DEFECT_REACH_nm)
-    taken: set[tuple[int, int, int]] = set()
+    taken = np.zeros((len(material.sites), len(tiles), TILE_CELLS**2), dtype=np.bool_)
     members = {}
     for name, member in sorted(drawn.defects.items()):
         site = material.site_index(member.site)
         mean = member.density_per_nm2 * material.cell_area_nm2 * TILE_CELLS**2
         stream = (seed, drawn.index, f"sample.defects.{name}")
-        members[name] = (member.kind, _placed(stream, member, tiles, site=site, mean_per_tile=mean, taken=taken))
+        members[name] = (member.kind, _placed(stream, member, tiles, site=site, mean=mean, taken=taken[site]))
     return crystal.scene_under(material, members, view)
 
 
 def _placed(
-    stream: tuple[int, int, str],
-    member: DefectDraw,
-    tiles: Ints,
-    *,
-    site: int,
-    mean_per_tile: float,
-    taken: set[tuple[int, int, int]],
+    stream: tuple[int, int, str], member: DefectDraw, tiles: Ints, *, site: int, mean: float, taken: Bools
 ) -> Placed:
-    """Return one member's defects on some tiles; their sites join ``taken``."""
+    """Return one member's defects, on average ``mean`` a tile; their places join ``taken`` (n_tiles, n_places)."""
     keys = value_keys(member.kind)
     cells, uniforms = defects.place(
         taken,
         tiles=tiles,
-        site=site,
-        mean_per_tile=mean_per_tile,
+        mean_per_tile=mean,
         n_values=len(keys),
         uniforms=lambda n_words: streams.tile_uniforms(*stream, tiles, n_words),
     )

@@ -14,31 +14,36 @@ ONE = np.float32(1.0)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float) -> tuple[I8, I8, I8, F4, F4]:
-    """Return (cell, site, tip atom, squared lateral distance to each node, height of the site above the tip atom).
-
-    A pair is kept if at the height z it comes closer than z + reach to some node of the cell.
-    """
-    centre_x, centre_y = nodes[:, 0].mean(), nodes[:, 1].mean()
-    radius = 0.0
-    for g in range(nodes.shape[0]):
-        radius = max(radius, np.hypot(nodes[g, 0] - centre_x, nodes[g, 1] - centre_y))
+def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reach: float, z: float) -> I8:
+    """Return rows (cell, site, tip atom) of the pairs that can come near to a circle about ``centre``."""
     chosen = np.empty((cells.shape[0] * sites.shape[0] * tip.shape[0], 3), dtype=np.int64)
     n = 0
     for c in range(cells.shape[0]):
         for s in range(sites.shape[0]):
             for t in range(tip.shape[0]):
                 lateral2 = (z + reach) ** 2 - (z - sites[s, 2] + tip[t, 2]) ** 2
-                dx = cells[c, 0] + sites[s, 0] - tip[t, 0] - centre_x
-                dy = cells[c, 1] + sites[s, 1] - tip[t, 1] - centre_y
+                dx = cells[c, 0] + sites[s, 0] - tip[t, 0] - centre[0]
+                dy = cells[c, 1] + sites[s, 1] - tip[t, 1] - centre[1]
                 if lateral2 > 0.0 and dx * dx + dy * dy < (np.sqrt(lateral2) + radius) ** 2:
                     chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
                     n += 1
-    lateral = np.empty((n, nodes.shape[0]), dtype=np.float32)
-    above = np.empty(n, dtype=np.float32)
+    return chosen[:n]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float) -> tuple[I8, I8, I8, F4, F4]:
+    """Return (cell, site, tip atom, squared lateral distance to each node, height of the site above the tip atom).
+
+    A pair is kept if at the height z it comes closer than z + reach to some node of the cell.
+    """
+    centre = np.array([nodes[:, 0].mean(), nodes[:, 1].mean()])
+    radius = np.sqrt(((nodes - centre) ** 2).sum(axis=1).max())
+    chosen = _perhaps_near(cells, sites, tip, centre, radius, reach, z)
+    lateral = np.empty((chosen.shape[0], nodes.shape[0]), dtype=np.float32)
+    above = np.empty(chosen.shape[0], dtype=np.float32)
     kept = 0
-    for p in range(n):
-        c, s, t = chosen[p, 0], chosen[p, 1], chosen[p, 2]
+    for p in range(chosen.shape[0]):
+        c, s, t = chosen[p]
         height = sites[s, 2] - tip[t, 2]
         x, y = cells[c, 0] + sites[s, 0] - tip[t, 0], cells[c, 1] + sites[s, 1] - tip[t, 1]
         nearest = np.inf

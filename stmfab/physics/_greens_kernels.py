@@ -10,6 +10,18 @@ C = NDArray[Any]
 I8 = NDArray[np.int64]
 F8 = NDArray[np.float64]
 
+ADDED = -(2**62)  # stands for no place in the table
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _places(orbitals: I8, sign: int, stride: int, width: int, n: int) -> I8:
+    """Return each orbital's share of a table's flat index, orbitals as (u, v, orbital); -1 for added orbitals."""
+    out = np.empty(orbitals.shape[0], dtype=np.int64)
+    for i in range(orbitals.shape[0]):
+        u, v, orbital = orbitals[i]
+        out[i] = (orbital * stride * width + sign * v) * width + sign * u if orbital < n else ADDED
+    return out
+
 
 @numba.njit(cache=True, error_model="numpy")
 def gather(table: C, rows: I8, columns: I8, out: C) -> None:
@@ -18,24 +30,15 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
     Orbitals beyond the table's are added ones: left alone.
     """
     n_energies, n, _, width, _ = table.shape
-    reach = width // 2
-    start = np.full(rows.shape[0], -1, dtype=np.int64)
-    for i in range(rows.shape[0]):
-        if rows[i, 2] < n:
-            start[i] = (rows[i, 2] * n * width + reach - rows[i, 1]) * width + reach - rows[i, 0]
-    step = np.full(columns.shape[0], -1, dtype=np.int64)
-    low_u, low_v = columns[:, 0].min(), columns[:, 1].min()
-    for j in range(columns.shape[0]):
-        if columns[j, 2] < n:
-            step[j] = (columns[j, 2] * width + columns[j, 1] - low_v) * width + columns[j, 0] - low_u
+    first, step = _places(rows, -1, n, width, n), _places(columns, 1, 1, width, n)
+    centre = (width // 2) * (width + 1)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
-        for i in range(rows.shape[0]):
-            if rows[i, 2] < n:
-                first = start[i] + low_v * width + low_u
-                for j in range(columns.shape[0]):
-                    if step[j] >= 0:
-                        out[e, i, j] = flat[first + step[j]]
+        for i in range(first.shape[0]):
+            if first[i] != ADDED:
+                for j in range(step.shape[0]):
+                    if step[j] != ADDED:
+                        out[e, i, j] = flat[centre + first[i] + step[j]]
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,25 +17,49 @@ from .greens import GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
 from .tips import Tip
-from .units import Floats, Ints
+from .units import Bools, Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
+FEW_DEFECTS, SMALLEST_BLOCK_nm = 30, 1.0  # blocks of the T-matrix: measured, make bench
 
 
 @dataclass(frozen=True)
 class Scene:
     """A crystal with defects: everything about the sample that does not depend on the tip.
 
-    ``members`` maps the recipe's names to placed defects; ``change`` is their sum in the Hamiltonian.
+    ``members`` maps the recipe's names to kinds and placed defects.
     """
 
     material: Material
-    members: Mapping[str, Placed]
-    change: Perturbation
+    members: Mapping[str, tuple[type[defects.Defect], Placed]]
+
+    @functools.cached_property
+    def change(self) -> Perturbation:
+        """The change of the Hamiltonian by all defects."""
+        return self._change(None)
+
+    def count_near(self, cells_nm: Floats) -> int:
+        """Return the number of defects within ``DEFECT_REACH_nm`` of cells at positions (n_cells, 2)."""
+        return sum(int(self._near(placed, cells_nm).sum()) for _, placed in self.members.values())
+
+    def near(self, cells_nm: Floats) -> Perturbation:
+        """Return the change of the Hamiltonian by the defects within ``DEFECT_REACH_nm`` of cells."""
+        return self._change(cells_nm)
+
+    def _near(self, placed: Placed, cells_nm: Floats) -> Bools:
+        return structure.near(placed.cells @ self.material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
+
+    def _change(self, cells_nm: Floats | None) -> Perturbation:
+        changes = []
+        for kind, placed in self.members.values():
+            felt = placed if cells_nm is None else placed.kept(self._near(placed, cells_nm))
+            orbitals = defects.site_orbitals(self.material, felt.cells, placed.site)
+            changes.append(kind.perturbation(orbitals, felt.values))
+        return defects.combined(changes)
 
 
 @dataclass(frozen=True)
@@ -46,7 +70,7 @@ class Imaged:
     log_setpoint: float
     ideal_nm: Floats
 
-    @property
+    @functools.cached_property
     def height_nm(self) -> float:
         """Median height of the ideal image."""
         return float(np.median(self.ideal_nm))
@@ -145,7 +169,8 @@ def _tabulated(
     green = bias_window(green, material, bias_V)
     weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
-    strengths = current.site_strengths(green, scene.change, few.weights, material=material, sites=sites, whole=whole)
+    local = _local_green(green, scene, view, sites)
+    strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
         strengths,
         few.mixing,
@@ -160,6 +185,34 @@ def _tabulated(
     return scene, field
 
 
+def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> Complexes:
+    """Return G on the orbitals of sites (u, v, site), shape (n_energies, n_orbitals): block by block.
+
+    A block of the window feels the defects within ``DEFECT_REACH_nm`` of it: with many defects the cost grows with the
+    area, not with its cube.
+    """
+    material = scene.material
+    orbitals = current.site_orbitals(material, sites)
+    out = np.empty((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
+    places = orbitals[:, :2] @ material.lattice_nm
+    for cells, own in _blocks(scene, view.indices @ material.lattice_nm, places, np.arange(len(orbitals))):
+        out[:, own] = greens.local_green(table, scene.near(cells), orbitals[own])
+    return out
+
+
+def _blocks(scene: Scene, cells_nm: Floats, places_nm: Floats, own: Ints) -> Iterator[tuple[Floats, Ints]]:
+    """Yield the window's cells and the orbitals' numbers of each block: halved until few defects are near."""
+    extent = np.ptp(cells_nm, axis=0)
+    axis = int(np.argmax(extent))
+    if scene.count_near(cells_nm) <= FEW_DEFECTS or extent[axis] < SMALLEST_BLOCK_nm:
+        yield cells_nm, own
+        return
+    middle = float(np.median(cells_nm[:, axis]))
+    below, left = cells_nm[:, axis] <= middle, places_nm[own, axis] <= middle
+    yield from _blocks(scene, cells_nm[below], places_nm, own[left])
+    yield from _blocks(scene, cells_nm[~below], places_nm, own[~left])
+
+
 def _reach(sites: Ints, change: Perturbation) -> int:
     """Return the cells a Green table must reach from any changed orbital to any site or other changed orbital."""
     changed = [change.removed, change.shifted, *(cluster.orbitals for cluster in change.clusters)]
@@ -169,11 +222,10 @@ def _reach(sites: Ints, change: Perturbation) -> int:
 
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[defects.Defect], Placed]], view: Window) -> Scene:
-    """Return the scene of all placed defects that a window feels."""
-    felt, changes = {}, []
+    """Return the scene of the placed defects that a window feels."""
+    cells_nm = view.indices @ material.lattice_nm
+    felt = {}
     for name, (kind, placed) in members.items():
-        near = structure.near(material, placed.cells, view, distance_nm=DEFECT_REACH_nm)
-        felt[name] = placed.kept(near)
-        orbitals = defects.site_orbitals(material, felt[name].cells, placed.site)
-        changes.append(kind.perturbation(orbitals, felt[name].values))
-    return Scene(material, felt, defects.combined(changes))
+        near = structure.near(placed.cells @ material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
+        felt[name] = (kind, placed.kept(near))
+    return Scene(material, felt)

@@ -7,6 +7,7 @@ C = G0 / (e rho_t rho_s), so that a gap of z = 0 has the conductance quantum: z 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -16,11 +17,11 @@ from scipy import special
 
 from . import _current_kernels, greens, structure, tips, units
 from .field import CurrentField, chebyshev_nodes, values_to_monomials
-from .greens import GreenTable, Perturbation
+from .greens import Perturbation
 from .keys import check_ranges, exactly_one, key
 from .materials import Material
 from .structure import Window
-from .units import Floats, Floats32, Ints
+from .units import Complexes, Floats, Floats32, Ints
 
 N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
 NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_current.py::test_field_accuracy
@@ -72,7 +73,14 @@ class Junction:
 
 def calibration_nA_eV(material: Material) -> float:
     """Return C = G0 / (e rho_t rho_s) in nA eV: with A in 1/eV the current is in nA; both spins."""
-    return units.CONDUCTANCE_QUANTUM_nA_per_V / (tips.MEAN_LDOS_per_eV * material.mean_ldos_per_eV)
+    return float(units.CONDUCTANCE_QUANTUM_nA_per_V) / (tips.MEAN_LDOS_per_eV * material.mean_ldos_per_eV)
+
+
+@functools.cache
+def _quadrature() -> tuple[Floats, Floats]:
+    """Return nodes and weights of the Gauss-Legendre rule on [-1, 1], each (N_QUADRATURE,)."""
+    nodes, weights = special.roots_legendre(N_QUADRATURE)
+    return nodes, weights
 
 
 def window_weights(
@@ -82,7 +90,7 @@ def window_weights(
 
     w_nj = |int_0^eV rho_j(E - eV) W_n(E) dE|, the sign of V taken out; W_n of ``greens.contour_weights``.
     """
-    nodes, weights = special.roots_legendre(N_QUADRATURE)
+    nodes, weights = _quadrature()
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
     return np.asarray(greens.contour_weights(energies_eV, at_eV, broadening_eV) @ densities.T)
@@ -187,34 +195,43 @@ def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Wind
 
 
 def site_strengths(
-    table: GreenTable,
-    perturbation: Perturbation,
+    local: Complexes,
+    change: Perturbation,
     weights: NDArray[np.complex128],
     *,
     material: Material,
     sites: Ints,
     whole: Window,
 ) -> Floats32:
-    """Return A for each mixed tip weight, shape (n_v, n_u, n_sites, n_mixed), in 1/eV; 0 away from ``sites`` (u, v, site).
+    """Return A for each mixed tip weight, shape (n_v, n_u, n_sites, n_mixed), in 1/eV; 0 away from ``sites``.
 
     The orbitals of a site add; removed orbitals carry nothing.
+
+    Parameters
+    ----------
+    local : complex array of shape (n_energies, n_orbitals)
+        G on the orbitals of ``sites``, in the order of ``site_orbitals``.
+    weights : complex array of shape (n_energies, n_mixed)
+    sites : int array of shape (n, 3)
+        Rows (u, v, site), inside the window ``whole``.
     """
-    orbitals = _orbitals(material, sites)
-    local = greens.local_green(table, perturbation, orbitals)
+    orbitals = site_orbitals(material, sites)
     strength = (local.T @ weights.astype(local.dtype)).imag
     n_v, n_u = whole.cells.shape
     by_orbital = np.zeros((n_v, n_u, material.n_orbitals, weights.shape[1]), dtype=np.float32)
     by_orbital[orbitals[:, 1] - whole.v0, orbitals[:, 0] - whole.u0, orbitals[:, 2]] = strength
-    removed = perturbation.removed - (whole.u0, whole.v0, 0)
+    removed = change.removed - (whole.u0, whole.v0, 0)
     removed = removed[((removed[:, :2] >= 0) & (removed[:, :2] < (n_u, n_v))).all(axis=1)]
     by_orbital[removed[:, 1], removed[:, 0], removed[:, 2]] = 0
     first = np.cumsum([0, *(site.n_orbitals for site in material.sites[:-1])])
     return by_orbital if len(first) == material.n_orbitals else np.add.reduceat(by_orbital, first, axis=2)
 
 
-def _orbitals(material: Material, sites: Ints) -> Ints:
-    """Return the orbitals (u, v, orbital) of sites (u, v, site), shape (n, 3)."""
+def site_orbitals(material: Material, sites: Ints) -> Ints:
+    """Return the orbitals (u, v, orbital) of sites (u, v, site), site after site, shape (n_orbitals, 3)."""
     n_orbitals = np.array([site.n_orbitals for site in material.sites])
+    if n_orbitals.max() == 1:
+        return sites
     first = np.concatenate([[0], np.cumsum(n_orbitals)[:-1]])
     count = n_orbitals[sites[:, 2]]
     number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
@@ -261,9 +278,7 @@ def current_field(
     return _field(np.log(current_nA), table, material=material, view=view, polarity=polarity)
 
 
-def _field(
-    log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int
-) -> CurrentField:
+def _field(log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
     """Return the field of ln|I / nA| in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     g, cells = table.n_grid, view.indices
     to_monomials = values_to_monomials(table.n_heights).astype(np.float32)

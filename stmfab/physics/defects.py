@@ -9,13 +9,14 @@ from typing import TypeAlias
 import numpy as np
 from scipy import special
 
+from . import _defects_kernels
 from .greens import Perturbation
 from .keys import check_ranges, key
 from .materials import Material
 from .structure import TILE_CELLS
-from .units import Floats, Ints
+from .units import Bools, Floats, Ints
 
-FIRST_CANDIDATES = 16  # candidates drawn a tile beyond the count, before more are asked for
+FIRST_CANDIDATES = 24  # candidates drawn a tile, before more are asked for
 
 
 @dataclass(frozen=True)
@@ -74,71 +75,49 @@ class Placed:
 def poisson_counts(uniforms: Floats, mean: float) -> Ints:
     """Return Poisson counts by inversion of the distribution function, shape of ``uniforms``."""
     largest = int(mean + 12 * np.sqrt(mean) + 20)  # P(count > largest) < 1e-20
-    return np.searchsorted(special.pdtr(np.arange(largest), mean), uniforms)
+    return np.asarray(np.searchsorted(special.pdtr(np.arange(largest), mean), uniforms))
 
 
 def place(
-    taken: set[tuple[int, int, int]],
-    *,
-    tiles: Ints,
-    site: int,
-    mean_per_tile: float,
-    n_values: int,
-    uniforms: Callable[[int], Floats],
+    taken: Bools, *, tiles: Ints, mean_per_tile: float, n_values: int, uniforms: Callable[[int], Floats]
 ) -> tuple[Ints, Floats]:
     """Return the cells (n_defects, 2) of one member's defects and their uniform numbers (n_defects, n_values).
 
-    In every fixed tile a Poisson number of defects; each takes the tile's next candidate cell whose site is free, so
-    that another member, or a larger window, moves nothing else. ``taken`` holds (u, v, site) and grows.
+    In every fixed tile a Poisson number of defects; each takes the tile's next candidate place that is free, so that
+    another member, or a larger window, moves nothing else.
 
     Parameters
     ----------
+    taken : array of shape (n_tiles, TILE_CELLS**2)
+        Which places of the member's site are occupied; the defects' places are marked.
     tiles : int array of shape (n_tiles, 2)
     uniforms : callable
         n_words -> numbers in (0, 1) of each tile, shape (n_tiles, n_words): the count's, then for each candidate one
-        for its cell and ``n_values`` more. More words must not change the first ones.
+        for its place and ``n_values`` more. More words must not change the first ones.
 
     Raises
     ------
     ArithmeticError
-        If a tile has fewer free sites than defects.
+        If a tile has fewer free places than defects.
     """
-    stride = 1 + n_values
-    counts = poisson_counts(uniforms(1)[:, 0], mean_per_tile)
-    n_candidates = FIRST_CANDIDATES + 2 * int(counts.max(initial=0))
+    stride, n_candidates = 1 + n_values, FIRST_CANDIDATES
     words = uniforms(1 + stride * n_candidates)
-    cells, values = [], []
-    for index, (tile, count) in enumerate(zip(tiles, counts.tolist(), strict=True)):
-        if count > TILE_CELLS**2:
-            raise ArithmeticError(f"{count} defects do not fit the {TILE_CELLS**2} sites of a tile")
-        found = _next_free(taken, words[index, 1::stride], origin=tile * TILE_CELLS, site=site, count=count)
-        while len(found) < count:
-            words = uniforms(1 + stride * 2 * words.shape[1])
-            found = _next_free(taken, words[index, 1::stride], origin=tile * TILE_CELLS, site=site, count=count)
-        for candidate, cell in found:
-            taken.add((*cell, site))
-            cells.append(cell)
-            values.append(words[index, 2 + stride * candidate : 1 + stride * (candidate + 1)])
-    n = len(cells)
-    return np.array(cells, dtype=np.int64).reshape(n, 2), np.array(values).reshape(n, n_values)
-
-
-def _next_free(
-    taken: set[tuple[int, int, int]], words: Floats, *, origin: Ints, site: int, count: int
-) -> list[tuple[int, tuple[int, int]]]:
-    """Return up to ``count`` (candidate number, cell) whose site is free and was not named before."""
-    found: list[tuple[int, tuple[int, int]]] = []
-    named = set()
-    u0, v0 = origin.tolist()
-    places = (words * TILE_CELLS**2).astype(np.int64).tolist() if count else []
-    for candidate, place_in_tile in enumerate(places):
-        if len(found) == count:
+    counts = poisson_counts(words[:, 0], mean_per_tile)
+    if (counts > (~taken).sum(axis=1)).any():
+        raise ArithmeticError(f"{counts.max()} defects do not fit the {TILE_CELLS**2} places of a tile")
+    chosen = np.empty((counts.sum(), 2), dtype=np.int64)
+    while True:
+        places = (words[:, 1::stride] * TILE_CELLS**2).astype(np.int64)
+        occupied = taken.copy()
+        if _defects_kernels.seat(places, counts, occupied, chosen):
             break
-        cell = (u0 + place_in_tile % TILE_CELLS, v0 + place_in_tile // TILE_CELLS)
-        if cell not in named and (*cell, site) not in taken:
-            named.add(cell)
-            found.append((candidate, cell))
-    return found
+        n_candidates *= 2
+        words = uniforms(1 + stride * n_candidates)
+    taken |= occupied
+    tile, candidate = chosen[:, 0], chosen[:, 1]
+    v, u = np.divmod(places[tile, candidate], TILE_CELLS)
+    values = words[tile[:, None], 2 + stride * candidate[:, None] + np.arange(n_values)]
+    return tiles[tile] * TILE_CELLS + np.stack([u, v], axis=1), values
 
 
 def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:

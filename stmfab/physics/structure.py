@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Window:
     v0: int
     cells: Bools
 
-    @property
+    @functools.cached_property
     def indices(self) -> Ints:
         """Cells (u, v) that are looked at, shape (n_cells, 2), row by row."""
         v, u = np.nonzero(self.cells)
@@ -82,10 +83,9 @@ def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
     return points
 
 
-def near(material: Material, cells: Ints, view: Window, *, distance_nm: float) -> Bools:
-    """Return which cells lie within a distance of any cell of a window, shape (n_cells,)."""
-    inside = view.indices @ material.lattice_nm
-    return np.asarray(_structure_kernels.near(cells @ material.lattice_nm, inside, distance_nm))
+def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float) -> Bools:
+    """Return which points (n_points, 2) lie within a distance of any centre (n_centres, 2), shape (n_points,)."""
+    return np.asarray(_structure_kernels.near(points_nm, centres_nm, distance_nm))
 
 
 def cells_within(material: Material, radius_nm: float) -> Ints:

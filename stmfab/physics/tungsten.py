@@ -148,7 +148,7 @@ def _half_steps(positions_nm: Floats) -> Ints:
     steps = np.round(cubic)
     if np.abs(steps - cubic).max() > 1e-6:
         raise ValueError("positions are not on a bcc lattice")
-    return steps.astype(np.int64)
+    return np.asarray(steps, dtype=np.int64)
 
 
 def _cubic_axes(difference: Floats) -> Floats:
