@@ -14,6 +14,7 @@ from .physics.targets import ArraySpec
 
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
+ABSENT = object()
 SHARDS = 64  # aimed at, so that a small dataset still spreads over many workers
 
 
@@ -110,25 +111,24 @@ def _spec(name: str, node: Mapping[str, Any]) -> ArraySpec:
     )
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
     """Return how two recipes differ, key by key, in the order of the keys.
 
     >>> differences({"seed": 1, "tip": {"kind": "tungsten"}}, {"seed": 2, "tip": {"kind": "tungsten"}})
     ['seed: 1 there, 2 asked']
+    >>> differences({"size_nm": {"uniform": [1, 4]}}, {"size_nm": 3})
+    ['size_nm: {"uniform": [1, 4]} there, 3 asked']
     """
-    there, asked = dict(_leaves(theirs, "")), dict(_leaves(ours, ""))
+    if theirs == ours:
+        return []
+    if not (isinstance(theirs, Mapping) and isinstance(ours, Mapping) and theirs.keys() & ours.keys()):
+        return [f"{path}: {_shown(theirs)} there, {_shown(ours)} asked"]
     return [
-        f"{path}: {_shown(there, path)} there, {_shown(asked, path)} asked"
-        for path in sorted(there.keys() | asked.keys())
-        if path not in there or path not in asked or json.dumps(there[path]) != json.dumps(asked[path])
+        line
+        for key in sorted(theirs.keys() | ours.keys())
+        for line in differences(theirs.get(key, ABSENT), ours.get(key, ABSENT), f"{path}.{key}" if path else key)
     ]
 
 
-def _leaves(tree: Any, path: str) -> list[tuple[str, Any]]:
-    if not isinstance(tree, Mapping) or not tree:
-        return [(path, tree)]
-    return [leaf for key, branch in tree.items() for leaf in _leaves(branch, f"{path}.{key}" if path else str(key))]
-
-
-def _shown(leaves: Mapping[str, Any], path: str) -> str:
-    return json.dumps(leaves[path]) if path in leaves else "nothing"
+def _shown(value: Any) -> str:
+    return "nothing" if value is ABSENT else json.dumps(value)

@@ -1,0 +1,99 @@
+"""Imports run one way, and each heavy library lives in one place: the table of DESIGN section 2, read with ``ast``."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "stmfab"
+FILES = sorted(ROOT.rglob("*.py"))
+
+# Inner modules first; a module may import only modules of its own row and of the rows before it.
+LAYERS = (
+    ("physics", "errors", "_threads", "_streams_kernels", "streams", "expressions", "distributions", "forms"),
+    ("parts", "specs", "plan"),
+    ("provenance", "place", "layout", "receipts", "progress"),
+    ("recipe", "scenes", "labels", "sample", "store"),
+    ("verify", "text"),
+    ("factory", "report", "gallery"),
+    ("cli", "__init__"),
+)
+# In pipeline order: a physics module imports only those before it, and its own file of kernels.
+PHYSICS = """
+    units keys materials structure greens defects tungsten tips field current crystal instrument path scan targets
+""".split()
+
+HOME = {
+    "click": {"cli"},
+    "yaml": {"recipe"},
+    "pydantic": {"recipe"},
+    "zarr": {"store"},
+    "numcodecs": set(),
+    "joblib": {"factory"},
+    "tqdm": {"progress"},
+    "matplotlib": {"gallery"},
+    "xarray": {"store"},
+    "pandas": set(),
+}
+PHYSICS_MAY = {"numpy", "scipy", "numba"}
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(file: Path) -> set[str]:
+    """Absolute dotted names of everything a file imports, wherever in the file."""
+    package = ["stmfab", *file.relative_to(ROOT).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def row(module: str) -> int:
+    return next(place for place, names in enumerate(LAYERS) if module in names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_module_has_its_row_and_imports_only_inwards(file):
+    own = name_of(file)
+    known = {name for names in LAYERS for name in names}
+    for dotted in imports(file):
+        head, *rest = dotted.split(".")
+        if head != "stmfab" or not rest or own == "__init__":
+            continue
+        inner = rest[0] if rest[0] in known else None
+        assert inner is not None, f"{own} imports {dotted}, which has no row in LAYERS"
+        assert row(inner) <= row(own), f"{own} imports {inner}, a layer further out"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_each_heavy_library_is_imported_in_one_place(file):
+    for dotted in imports(file):
+        library = dotted.split(".")[0]
+        assert name_of(file) in HOME.get(library, {name_of(file)}), f"{library} belongs to {HOME[library]}"
+        assert not dotted.startswith("scipy.stats"), "scipy.stats costs 650 ms at import"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "physics").glob("*.py")), ids=lambda file: file.stem)
+def test_physics_needs_numpy_scipy_numba_and_the_stages_before_it(file):
+    before = PHYSICS[: PHYSICS.index(file.stem)] if file.stem in PHYSICS else ()
+    for dotted in imports(file):
+        head, *rest = dotted.split(".")
+        if head != "stmfab":
+            assert head in PHYSICS_MAY | sys.stdlib_module_names, f"physics imports {dotted}"
+            continue
+        assert rest[0] == "physics", f"physics imports {dotted}"
+        assert not file.stem.endswith("_kernels"), "numba's cache would not see edits in another file"
+        assert rest[1] in (*before, f"_{file.stem}_kernels"), f"{file.stem} imports {rest[1]}, a later stage"
+
+
+def test_no_module_is_longer_than_400_lines():
+    assert {file.name: n for file in FILES if (n := len(file.read_text().splitlines())) > 400} == {}
