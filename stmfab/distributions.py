@@ -76,7 +76,8 @@ class Normal:
         sign = -1.0 if a > 0 else 1.0
         a, b, u = (-b, -a, 1 - u) if a > 0 else (a, b, u)
         log_p = np.logaddexp(special.log_ndtr(a) + np.log1p(-u), special.log_ndtr(b) + np.log(u))
-        values = self.mean + sign * self.deviation * special.ndtri_exp(log_p)
+        with np.errstate(over="ignore"):  # an infinite end is refused by the recipe's check
+            values = self.mean + sign * self.deviation * special.ndtri_exp(log_p)
         return np.asarray(np.clip(values, self.minimum, self.maximum))
 
     def ends(self) -> Ends:

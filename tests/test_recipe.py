@@ -111,7 +111,7 @@ def test_the_control_is_the_twin_of_the_published_set():
         (
             "size_nm: 2",
             "size_nm: [1, 2]",
-            "r.yaml:4:29: scan.size_nm: found a list; legal: a number above 0, or {choice",
+            "r.yaml:4:29: scan.size_nm: found a list; legal: a number above 0 and at most 10000",
         ),
         ("size_nm: 2", "size: 2", "r.yaml:4:20: scan.size: unknown key; did you mean 'size_nm'?"),
         ("size_nm: 2", "qq: 2, size_nm: 2", "r.yaml:4:20: scan.qq: unknown key; legal: size_nm, pixels, dwell_s, sub_"),
@@ -537,6 +537,61 @@ def test_no_damage_to_a_recipe_is_a_traceback(tmp_path_factory, data):
         return
     assert lines
     assert all(line and "\n" not in line for line in lines)
+
+
+def paths(tree, prefix=""):
+    """Yield the dotted path of every key of a tree."""
+    for key, value in tree.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from paths(value, f"{prefix}{key}.")
+
+
+PUBLISHED = recipe.load("wse2-defects")
+ODD_VALUES = (
+    *(
+        "null",
+        "true",
+        "x",
+        "''",
+        "-1",
+        "0",
+        "1e308",
+        "1e400",
+        ".nan",
+        "9" * 50,
+        "[]",
+        "{}",
+        "[1, 2]",
+        "{a: 1}",
+        "{kind: [a]}",
+    ),
+    *(
+        "{uniform: [0, 1]}",
+        "{uniform: {a: 1}}",
+        "{uniform: [null, true]}",
+        "{uniform: [-1e308, 1e308]}",
+        "{per: defect}",
+    ),
+    *("{loguniform: [1e-300, 1e300]}", "{normal: [0, 1e308]}", "{normal: [1e3, 1], min: 1, max: 2}", "{choice: x}"),
+    *("{choice: [{choice: [a]}]}", "{choice: [[1]]}", "{choice: [x, y], weights: [0, 1]}", "{integer: [-1e30, 1e30]}"),
+    *("{poisson: 1e300}", "{expr: 3}", "{expr: scan.size_nm}", "{expr: tip.apex}", "{uniform: [1, 2], per: defect}"),
+    *("{expr: sample.defects.top_dopant.onsite_eV}", "{expr: '1', per: defect}", "{uniform: [1, 2], normal: [1, 2]}"),
+)
+
+
+@given(st.sampled_from(sorted(paths(PUBLISHED.tree))), st.sampled_from(ODD_VALUES))
+@settings(max_examples=150, deadline=None)
+def test_no_odd_value_is_a_traceback_or_two_faults(path, value):
+    try:
+        made = recipe.load("wse2-defects", [f"{path}={value}"])
+    except RecipeError as fault:
+        lines = fault.faults
+    else:
+        plan.parameters(made, plan.draw(made, 0, 2), 1)
+        plan.arrays(made)
+        return
+    assert len(lines) == 1 + ((path, value) == ("channels", "[1, 2]"))
 
 
 @pytest.mark.parametrize("name", sorted(recipe.builtin_recipes()))

@@ -24,8 +24,8 @@ WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its 
 class Raster:
     """The commanded frame: square pixels, line after line, forward then backward; arrays are (y, x) in space."""
 
-    size_nm: float = key("width of the square frame (pixel pitch = size / pixels)", above=0)
-    pixels: int = key("pixels along each axis", at_least=2, fixed=True)
+    size_nm: float = key("width of the square frame (pixel pitch = size / pixels)", above=0, at_most=10_000)
+    pixels: int = key("pixels along each axis", at_least=2, at_most=8192, fixed=True)
     dwell_s: float = key("time spent on one pixel", default=1e-3, above=0)
     sub_steps: int = key("time steps a pixel (at least)", default=10, at_least=1, fixed=True)
     rotation_deg: float = key("frame against lattice, counter-clockwise", default=0.0)

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import forms, parts
-from ..distributions import Choice, Constant, Distribution, Expr, Words, whole
-from ..errors import MAX_LISTED, did_you_mean, nearest
-from ..parts import KIND, PER, SLOTS, Key, Part, Slot, keys_of
+from ..errors import did_you_mean, nearest
+from ..parts import KIND, SLOTS, Key, Part, Slot, keys_of
 from ..physics.materials import MATERIALS
 from ..physics.targets import CHANNELS
 from .reading import Node, Place
+from .values import constant, drawn, expected, stand_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
-FEW = 3  # words that stand for a list too long to show
 MAX_SAMPLES = 10**12
 MAX_SEED = 2**63 - 1
 TOP_KEYS = ("name", "description", "extends", "samples", "seed", "channels", "sample")
@@ -42,8 +41,8 @@ class Report:
         self.faulty.add(path)
 
     def missing(self, place: Place, path: str, legal: str) -> None:
-        """Add the fault of a missing key, unless it is there under a mistyped name: one fault is one message."""
-        if path not in self.meant:
+        """Add the fault of a missing key, unless a mistyped name or what should hold it was reported already."""
+        if path not in self.meant and not self.hidden(path):
             self.fault(place, path, f"missing; legal: {legal}")
 
     def fault_at(self, path: str, text: str) -> None:
@@ -89,12 +88,20 @@ def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) ->
     if node is None or node.value is None:
         return Node({}, root.place, root.key_place)
     report.places[group] = node.key_place
-    if not isinstance(node.value, dict):
-        report.fault(node.place, group, f"found {forms.described(node.plain())}; legal: a mapping of keys")
+    if not _holds_keys(node):
+        report.fault(node.place, group, f"found {_found(node)}; legal: a mapping of keys")
         return Node({}, node.place, node.key_place)
     inside = [path[len(group) + 1 :] for path in slots if path.startswith(group + ".")]
     _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == "sample" else ())], report)
     return node
+
+
+def _holds_keys(node: Node) -> bool:
+    return isinstance(node.value, dict) and not forms.is_distribution(node.plain())
+
+
+def _found(node: Node) -> str:
+    return "a distribution" if isinstance(node.value, dict) else forms.described(node.plain())
 
 
 def _unknown(node: Node, path: str, legal: Iterable[str], report: Report) -> None:
@@ -187,12 +194,12 @@ def _channels(root: Node, report: Report) -> list[str]:
 def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -> None:
     """Check what stands at a place, and add its resolved form to the tree."""
     if node is None or node.value is None:
-        if slot.required and not report.hidden(slot.path):
+        if slot.required:
             report.missing(report.places[""], slot.path, f"a mapping ({slot.meaning})")
         return
     report.places[slot.path] = node.key_place
-    if not isinstance(node.value, dict):
-        report.fault(node.place, slot.path, f"found {forms.described(node.plain())}; legal: a mapping ({slot.meaning})")
+    if not _holds_keys(node):
+        report.fault(node.place, slot.path, f"found {_found(node)}; legal: a mapping ({slot.meaning})")
         return
     if not slot.named:
         _put(tree, slot.path, _part(node, slot.path, slot, report))
@@ -209,8 +216,8 @@ def _member(node: Node, name: str, slot: Slot, tree: dict[str, Any], report: Rep
     report.places[path] = node.key_place
     if not MEMBER.fullmatch(name):
         report.fault(node.key_place, path, "legal names: a letter or '_', then letters, digits and '_'")
-    elif not isinstance(node.value, dict):
-        report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: a mapping with kind: ...")
+    elif not _holds_keys(node):
+        report.fault(node.place, path, f"found {_found(node)}; legal: a mapping with kind: ...")
     else:
         _put(tree, path, _part(node, path, slot, report))
 
@@ -266,124 +273,12 @@ def _kind(node: Node, path: str, slot: Slot, report: Report) -> str | None:
     return None
 
 
-def expected(key: Key) -> str:
-    """Return in words what a key takes."""
-    if key.legal.one_of is not None:
-        words = [str(word) for word in key.legal.one_of]
-        more = f", ... ({len(words)} in all, see `stmfab schema`)" if len(words) > MAX_LISTED else ""
-        return f"one of {', '.join(words[:FEW] if more else words)}{more}"
-    noun = {float: "a number", int: "a whole number", str: "text"}[key.type]
-    bounds = str(key.legal)
-    return noun if bounds == "a number" else f"{noun} {bounds}"
-
-
-def stand_in(key: Key) -> Any:
-    """Return a legal value of a key whose own value has a fault."""
-    legal = key.legal
-    if legal.one_of is not None:
-        return legal.one_of[0]
-    if key.type is str:
-        return ""
-    tries = [legal.at_least, legal.at_most, (legal.above or 0) + 1, (legal.below or 0) - 1, 1]
-    tries += [(legal.above + legal.below) / 2] if legal.above is not None and legal.below is not None else []
-    return next(key.type(value) for value in tries if value is not None and legal.holds(value))
-
-
 def _value(node: Node, path: str, key: Key, slot: Slot, report: Report) -> Any:
     """Return the resolved value of a key: a number, a word, or a distribution's form."""
     try:
         if isinstance(node.value, dict):
-            return _drawn(node, key, slot)
-        return _constant(node.plain(), key)
+            return drawn(node.plain(), key, fixed=slot.fixed)
+        return constant(node.plain(), key)
     except forms.FormError as fault:
         report.fault(node.at(*fault.where).place, path, str(fault))
         return stand_in(key)
-
-
-def _constant(value: Any, key: Key, where: tuple[str | int, ...] = ()) -> Any:
-    """Return a constant as the type of its key.
-
-    Raises
-    ------
-    FormError
-        If it is of another type, or out of range.
-    """
-    found, legal = forms.described(value), expected(key)
-    if isinstance(value, list) and not key.legal.fixed:
-        raise forms.FormError(where, f"found a list; legal: {legal}, or {{choice: [...]}}, {{uniform: [low, high]}}")
-    if key.type is str:
-        if not isinstance(value, str):
-            hint = " (quote it)" if isinstance(value, (int, float)) and key.legal.one_of is None else ""
-            raise forms.FormError(where, f"found {found}; legal: {legal}{hint}")
-        if not key.legal.holds(value):
-            words = did_you_mean(value, key.legal.one_of or ())
-            raise forms.FormError(where, f"found {found}{words if 'mean' in words else f'; legal: {legal}'}")
-        return value
-    try:
-        as_float = forms.number(value, where)
-    except forms.FormError:
-        raise forms.FormError(where, f"found {found}; legal: {legal}") from None
-    if (key.type is int and not as_float.is_integer()) or not key.legal.holds(as_float):
-        raise forms.FormError(where, f"found {found}; legal: {legal}")
-    return key.type(value)
-
-
-def _drawn(node: Node, key: Key, slot: Slot) -> dict[str, Any]:
-    """Return the resolved form of a drawn key, its range and its cadence checked.
-
-    Raises
-    ------
-    FormError
-        For the first thing that is wrong.
-    """
-    mapping = node.plain()
-    if key.legal.fixed or slot.fixed:
-        raise forms.FormError((), f"found a mapping, but it may not be drawn; legal: {expected(key)}")
-    per = mapping.pop(PER, "sample")
-    if per not in (("sample", "defect") if key.legal.per_defect else ("sample",)):
-        legal = "sample or defect" if key.legal.per_defect else "sample (drawn once a sample)"
-        raise forms.FormError((PER,), f"per: found {forms.described(per)}; legal: {legal}")
-    distribution = forms.parse(mapping)
-    form = next(iter(distribution.form()))
-    _check_type(distribution, key, form)
-    if per == "defect" and isinstance(distribution, Expr):
-        raise forms.FormError((), "per: defect does not go with expr; legal: a distribution")
-    if not isinstance(distribution, Expr):
-        _check_ends(distribution, key, form)
-    return distribution.form() | ({PER: per} if per == "defect" else {})
-
-
-def _check_type(distribution: Distribution, key: Key, form: str) -> None:
-    """Raise if a distribution draws another type than the key takes."""
-    if (key.type is str) != isinstance(distribution, Words):
-        wanted = "a choice among words" if key.type is str else expected(key)
-        raise forms.FormError((form,), f"{form}: found {'numbers' if key.type is str else 'words'}; legal: {wanted}")
-    if key.type is int and not whole(distribution):
-        raise forms.FormError((form,), f"{form}: draws fractions; legal: {expected(key)} (integer, poisson or choice)")
-
-
-def _check_ends(distribution: Distribution, key: Key, form: str) -> None:
-    """Raise if a draw can be out of the key's range."""
-    if isinstance(distribution, Words):
-        for i, word in enumerate(distribution.categories):
-            _constant(word, key, ("choice", i))
-        return
-    if isinstance(distribution, Choice):
-        for i, option in enumerate(distribution.options):
-            if isinstance(option, Constant):
-                _constant(option.value, key, ("choice", i))
-            else:
-                _reaches(option, key, ("choice", i))
-        return
-    _reaches(distribution, key, (form,))
-
-
-def _reaches(distribution: Distribution, key: Key, where: tuple[str | int, ...]) -> None:
-    """Raise if an end of a distribution is out of the key's range."""
-    if key.legal.one_of is not None:
-        raise forms.FormError(where, f"{where[-1]}: legal: {expected(key)}, or a choice among them")
-    for i, end in enumerate(distribution.ends()):
-        if not key.legal.holds(end):
-            inside = "min" in distribution.form() or "max" in distribution.form()
-            hint = " (min: and max: bound it)" if where[-1] == "normal" and not inside else ""
-            raise forms.FormError((*where, i), f"the draws reach {end:g}; legal: {expected(key)}{hint}")

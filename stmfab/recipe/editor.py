@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ..parts import KIND, PER, SLOTS, Key, Slot, keys_of
 from ..physics.materials import MATERIALS
 from ..physics.targets import CHANNELS
-from .checking import MAX_SAMPLES, MAX_SEED, MEMBER, NAME, expected
+from .checking import MAX_SAMPLES, MAX_SEED, MEMBER, NAME
+from .values import expected
 
 STRICT = ConfigDict(extra="forbid", strict=True, title="stmfab recipe")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -17,7 +17,8 @@ from ..physics.keys import KeyRangeError
 from ..physics.materials import MATERIALS, Material
 from ..plan import Joint, evaluate, formula, joint
 from ..streams import Floats
-from .checking import Report, expected, stand_in
+from .checking import Report
+from .values import expected, stand_in
 
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
