@@ -9,17 +9,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import streams
+from .. import specs, streams
 from ..distributions import Expr, Words
 from ..errors import did_you_mean
 from ..parts import Leaf, Part, keys_of
 from ..physics.keys import KeyRangeError
 from ..physics.materials import MATERIALS, Material
-from ..plan import Joint, evaluate, formula, joint
+from ..physics.targets import CHANNELS
+from ..plan import DERIVED, Joint, evaluate, formula, joint
 from ..streams import Floats
 from .checking import Report
 from .values import expected, stand_in
 
+DIMENSIONS = ("sample", "y", "x", "defect", "parameter")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
@@ -36,8 +38,21 @@ def check_rules(report: Report, material: str) -> None:
         _check_corners(part, ends, report)
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
+    _check_target_names(report)
     if material in MATERIALS:
         _check_sites(all_parts, MATERIALS[material], ends, report)
+
+
+def _check_target_names(report: Report) -> None:
+    """Report targets whose arrays would take the name of another array."""
+    taken = {*CHANNELS, *DIMENSIONS, *(spec.name for spec in specs.parameters(1)), *(name for name, _ in DERIVED)}
+    for slot, part in report.parts:
+        if slot.path != "targets" or report.hidden(part.path):
+            continue
+        names = {spec.name for spec in part.build({}).arrays(part.path.partition(".")[2], 2)}
+        if names & taken or any(name.startswith("defect_") for name in names):
+            report.fault_at(part.path, "the name of another array; legal: a name of its own")
+        taken |= names
 
 
 def _ends(all_parts: list[Part], report: Report) -> Ends:
