@@ -295,6 +295,15 @@ def test_the_control_is_the_twin_of_the_published_set():
             "{a: {kind: defects, layer: {choice: [top]}}}",
             "r.yaml:18:37: targets.a.layer: found a mapping, but",
         ),
+        ("hole:", "a.b:", "r.yaml:8:5: sample.defects.a.b: legal names: a letter or '_', then letters, digits and '_'"),
+        ("hole:", "hole: {uniform: [0, 1]}\n    h:", "r.yaml:8:11: sample.defects.hole: found a distribution; legal"),
+        (
+            "[ideal]",
+            "{param: {kind: ideal}}",
+            "r.yaml:18:11: targets.param: the name of another array; legal: a name of",
+        ),
+        ("[ideal]", "{a: {kind: path}, a_x_nm: {kind: clean}}", "r.yaml:18:28: targets.a_x_nm: the name of another ar"),
+        ("[ideal]", "{defect_kind: {kind: ideal}}", "r.yaml:18:11: targets.defect_kind: the name of another array"),
         (
             "instrument:\n",
             "instrument:\n  z_piezo: {kind: bouc_wen, A: 0.9, B: 0.9, C: 0.1}\n",
