@@ -111,10 +111,10 @@ class FrameCreep:
 
     def displacement(self, t_s: Floats, *, frame_s: float) -> tuple[Floats, Floats]:
         """Return the displacement along the frame's x and y (nm) at times since the first recorded pixel."""
-        elapsed = np.maximum(t_s, 0) / frame_s
+        elapsed = np.maximum(t_s, 0)
         return (
-            self.x_nm_per_efold * np.log(1 + (self.x_ratio - 1) * elapsed),
-            self.y_nm_per_efold * np.log(1 + (self.y_ratio - 1) * elapsed),
+            self.x_nm_per_efold * np.log(1 + (self.x_ratio - 1) / frame_s * elapsed),
+            self.y_nm_per_efold * np.log(1 + (self.y_ratio - 1) / frame_s * elapsed),
         )
 
 

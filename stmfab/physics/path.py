@@ -7,6 +7,7 @@ straight and steadily, so that the path is held by the ends of its pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -113,16 +114,18 @@ def tip_path(
     frame_s = 2 * raster.pixels**2 * raster.dwell_s
     line_s, step_s = _times(raster)
     lines = _line_offsets(raster) + _line_jitter(raster, instrument.jitter, jitter_rng)
-    frame = lines[:, :, None, None] + _pass_offsets(raster)[:, None]
-    t_s = line_s[:, None, None] + step_s
+    steps = _step_offsets(raster)
     if instrument.drift is not None:
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
-        frame += velocity[:, None, None, None] * t_s
-        frame += _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
-    if instrument.creep is not None:
-        frame += np.stack(instrument.creep.displacement(t_s, frame_s=frame_s))
-    x_nm = raster.center_x_nm + to_sample[0, 0] * frame[0] + to_sample[0, 1] * frame[1]
-    y_nm = raster.center_y_nm + to_sample[1, 0] * frame[0] + to_sample[1, 1] * frame[1]
+        lines = lines + velocity[:, None] * line_s
+        steps = steps + velocity[:, None, None] * step_s
+    lines = to_sample @ lines
+    steps = np.tensordot(to_sample, steps, axes=1)
+    x_nm = (raster.center_x_nm + lines[0])[:, None, None] + steps[0]
+    y_nm = (raster.center_y_nm + lines[1])[:, None, None] + steps[1]
+    for x, y in _bends(raster, instrument, t_s=line_s[:, None, None] + step_s, walk_rng=walk_rng):
+        x_nm += to_sample[0, 0] * x + to_sample[0, 1] * y
+        y_nm += to_sample[1, 0] * x + to_sample[1, 1] * y
     return Path(raster, n_sub, x_nm, y_nm, slope, cos_tilt)
 
 
@@ -150,7 +153,7 @@ def _line_offsets(raster: Raster) -> Floats:
     return _along_axes(raster, fast=0.0, slow=np.concatenate([recorded[:1], recorded]))
 
 
-def _pass_offsets(raster: Raster) -> Floats:
+def _step_offsets(raster: Raster) -> Floats:
     """Return the nominal x, y offset of the pixels' ends along a line, shape (2, 2, n_pixels + 1): axis, pass, time."""
     run_nm = (np.arange(raster.pixels + 1) / raster.pixels - 0.5) * (raster.fast_direction * raster.size_nm)
     return _along_axes(raster, fast=np.stack([run_nm, -run_nm]), slow=0.0)
@@ -172,8 +175,18 @@ def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator
     return _along_axes(raster, fast=jitter.fast_nm * fast, slow=jitter.slow_nm * slow)
 
 
-def _random_walk(raster: Raster, nm_per_sqrt_s: float, rng: np.random.Generator) -> Floats:
-    """Return a Brownian path of the pixels' ends, shape (2, n_lines + 1, 2, n_pixels + 1): axis, line, pass, time.
+def _bends(
+    raster: Raster, instrument: Instrument, *, t_s: Floats, walk_rng: np.random.Generator
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``: creep and walk."""
+    if instrument.creep is not None:
+        yield instrument.creep.displacement(t_s, frame_s=2 * raster.pixels**2 * raster.dwell_s)
+    if instrument.drift is not None and instrument.drift.walk_nm_per_sqrt_s > 0:
+        yield _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
+
+
+def _random_walk(raster: Raster, nm_per_sqrt_s: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return a Brownian path of the pixels' ends on two axes, each (n_lines + 1, 2, n_pixels + 1): line, pass, time.
 
     Zero at t = 0, exact at the ends of the passes and straight between them.
     """
@@ -182,7 +195,8 @@ def _random_walk(raster: Raster, nm_per_sqrt_s: float, rng: np.random.Generator)
     ends = np.cumsum(moves, axis=1)
     starts = ends - moves - ends[:, 1:2]
     shape = (2, raster.pixels + 1, 2, 1)
-    return np.asarray(starts.reshape(shape) + moves.reshape(shape) * np.linspace(0, 1, raster.pixels + 1))
+    x, y = starts.reshape(shape) + moves.reshape(shape) * np.linspace(0, 1, raster.pixels + 1)
+    return x, y
 
 
 def _rotation(angle_deg: float) -> Floats:

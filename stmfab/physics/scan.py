@@ -68,19 +68,19 @@ class _Circuit:
     ends: Floats
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
-    piezo: tuple[float, float, float, float, float]
+    piezo: tuple[float, float, float, float]
     setpoint: float
     start_nm: float
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """What the kernels recorded, in time: (n_lines, 2, n_pixels); ``reach`` is the largest |H| of the z piezo."""
+    """What the kernels recorded, in time: (n_lines, 2, n_pixels); ``reach_nm`` is the largest |H| of the z piezo."""
 
     topography_nm: Floats
     events: NDArray[np.uint8]
     current_nA: Floats | None
-    reach: float
+    reach_nm: float
 
 
 def run(
@@ -141,7 +141,7 @@ def run(
         lines = _scan_pixels(circuit, path, log_sigma=log_sigma, rng=rng, current=current)
     else:
         lines = _scan_steps(circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
-    log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach)
+    log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
     return Scan(
         topography_nm=images(lines.topography_nm, path.raster),
         events=images(lines.events, path.raster),
@@ -323,17 +323,17 @@ def _loop(feedback: Feedback, gains: Gains, largest_move_nm: float) -> tuple[flo
     return *gains, float(largest_move_nm), float(feedback.z_min_nm), float(feedback.z_max_nm)
 
 
-def _piezo(instrument: Instrument, ideal_range_nm: float) -> tuple[float, float, float, float, float]:
-    """Return the z piezo's A, B, C, stroke (nm) and gain."""
+def _piezo(instrument: Instrument, ideal_range_nm: float) -> tuple[float, float, float, float]:
+    """Return the z piezo's A, B and C (both per nm: with V and H in nm) and gain."""
     loop = (instrument.z_piezo or LinearPiezo()).bouc_wen()
     stroke_nm = ideal_range_nm if loop.stroke_nm is None else loop.stroke_nm
-    return float(loop.A), float(loop.B), float(loop.C), float(stroke_nm), float(loop.gain)
+    return float(loop.A), float(loop.B / stroke_nm), float(loop.C / stroke_nm), float(loop.gain)
 
 
-def _steepest_answer(piezo: tuple[float, float, float, float, float], reach: float) -> float:
-    """Return the largest d(tip) / d(command) while |H| stays within ``reach``.
+def _steepest_answer(piezo: tuple[float, float, float, float], reach_nm: float) -> float:
+    """Return the largest d(tip) / d(command) while |H| stays within ``reach_nm``.
 
     Away from zero dH/dV = A - (B + C) |H|; the tip answers by gain (1 - dH/dV), the more the fuller the loop.
     """
-    a, b, c, _, gain = piezo
-    return gain * (1 - a + (b + c) * reach)
+    a, b, c, gain = piezo
+    return gain * (1 - a + (b + c) * reach_nm)
