@@ -1,0 +1,182 @@
+"""The crystal's current field against plain sums over atoms, and the images' symmetry and polarity."""
+
+import math
+
+import numpy as np
+import pytest
+
+from stmfab import plan, recipe, scenes
+from stmfab.physics import crystal, current, defects, greens, structure, tips
+from stmfab.physics.current import Junction
+from stmfab.physics.defects import Dopant, Placed, Vacancy
+from stmfab.physics.materials import MATERIALS
+from stmfab.physics.path import nominal_raster
+
+WSE2 = MATERIALS["wse2-s"]
+FAR_nm = 2.3  # lateral reach of the plain sum
+TABLE_64 = greens.lattice_green(WSE2, greens.contour(-0.5, 0.5, 0.1), n_k=256, reach=64, dtype=np.complex128)
+
+
+def plain_log_current(scene, drawn, points):
+    """ln|I / nA| at points (x, y, z): every site within ``FAR_nm`` and every tip atom, float64, one by one."""
+    bias_V, kappa, tip = drawn.junction.sample_bias_V, drawn.junction.decay_per_nm, drawn.tip.tip()
+    view = structure.window(WSE2, [(points[None, :, 0], points[None, :, 1])], n_grid=8)
+    cells = structure.grown(view, structure.cells_within(WSE2, FAR_nm)).indices
+    sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(3)])
+    gone = {tuple(o) for o in scene.change.removed.tolist()}
+    sites = np.array([site for site in sites.tolist() if tuple(site) not in gone])
+    weights = current.window_weights(TABLE_64.energies_eV, tip, bias_V=bias_V, broadening_eV=0.1)
+    strengths = (greens.local_green(TABLE_64, scene.change, sites).T @ weights).imag
+    where = structure.positions(WSE2, sites[:, :2], sites[:, 2])
+    total = [
+        (strengths * np.exp(-2 * kappa * np.linalg.norm(p + tip.positions_nm - where[:, None], axis=2))).sum()
+        for p in points
+    ]
+    return np.log(total) + math.log(current.calibration_nA_eV(WSE2))
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_field_accuracy(index, monkeypatch):
+    # the whole sample world of the published set, against plain sums over a scene with defects to 4 nm away
+    published = recipe.load("wse2-defects")
+    drawn = plan.parameters(published, plan.draw(published, index, index + 1), index)
+    x, y = nominal_raster(drawn.raster)
+    scene, imaged = crystal.image(
+        lambda view: scenes.scene(published.seed, drawn, view),
+        WSE2,
+        drawn.tip.tip(),
+        drawn.junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    lowest = np.argsort(imaged.ideal_nm.ravel())[:200:8]  # next to and over vacancies
+    some = np.concatenate([lowest, np.random.default_rng(index).integers(0, x.size, 25)])
+    points = np.column_stack([x.ravel()[some], y.ravel()[some], imaged.ideal_nm.ravel()[some]])
+    monkeypatch.setattr(crystal, "DEFECT_REACH_nm", 4.0)
+    larger = scenes.scene(published.seed, drawn, structure.window(WSE2, [(x, y)], n_grid=8))
+    assert len(larger.change.removed) > len(scene.change.removed)
+    exact = plain_log_current(larger, drawn, points)
+    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * drawn.junction.decay_per_nm)
+    assert error_nm.max() < 1e-4  # 0.1 pm
+
+
+def line(n=97, half_nm=0.9):
+    at = np.linspace(-half_nm, half_nm, n)
+    return np.meshgrid(at, at)
+
+
+def ideal(members, *, bias_V=0.4, polarity=-1, height_nm=0.45, grid=None, log_setpoint=None, tip=None):
+    """Heights over a grid of a scene with given defects."""
+    x, y = line() if grid is None else grid
+    junction = Junction(bias_V=bias_V, polarity=polarity, kappa_per_nm=10, height_nm=height_nm)
+    _, imaged = crystal.image(
+        lambda view: crystal.scene_under(WSE2, members, view),
+        WSE2,
+        tip or tips.Tungsten(apex="w001").tip(),
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    level = imaged.log_setpoint if log_setpoint is None else log_setpoint
+    return imaged.field.heights(x, y, level), imaged
+
+
+def one(kind, site, **values):
+    return {"a": (kind, Placed(np.array([[0, 0]]), site, {k: np.array([v]) for k, v in values.items()}))}
+
+
+def test_a_perfect_crystal_has_the_lattice_periods_and_threefold_axes():
+    x, y = line()
+    z, imaged = ideal({}, tip=tips.Tip(np.zeros((1, 3)), np.linspace(-3, 3, 241), np.ones((1, 241))))
+    inner = np.hypot(x, y) < 0.25
+    for a in WSE2.lattice_nm:
+        shifted = imaged.field.heights(x[inner] + a[0], y[inner] + a[1], imaged.log_setpoint)
+        np.testing.assert_allclose(shifted, z[inner], atol=1e-4)
+    c, s = math.cos(2 * math.pi / 3), math.sin(2 * math.pi / 3)
+    turned = imaged.field.heights(c * x[inner] - s * y[inner], s * x[inner] + c * y[inner], imaged.log_setpoint)
+    np.testing.assert_allclose(turned, z[inner], atol=1e-4)
+    assert np.hypot(x, y)[np.unravel_index(z.argmax(), z.shape)] % 0.332 < 0.02  # bright on the Se of the top layer
+
+
+def test_bias_sign():
+    # a dopant at +0.3 eV lifts the flat state of its column to +0.15 eV: bright in empty (V > 0), dark in filled states
+    for polarity, sign in ((1, 1), (-1, -1)):
+        perfect, imaged = ideal({}, polarity=polarity)
+        doped, _ = ideal(one(Dopant, 0, onsite_eV=0.3), polarity=polarity, log_setpoint=imaged.log_setpoint)
+        centre = (doped - perfect)[48, 48]
+        assert sign * centre > 0.01
+        assert imaged.field.polarity == polarity
+
+
+def test_a_bottom_vacancy_takes_the_flat_state_of_the_atom_above():
+    # (Se_top - Se_bottom)/sqrt2 touches no W: a level at 0 that holds half of each atom; without its partner it is gone
+    z = greens.contour(-0.1, 0.1, 0.1)
+    table = greens.lattice_green(WSE2, z, n_k=128, reach=6)
+    at = np.array([0.0])
+    rho = []
+    for removed in ([(9, 9, 0)], [(0, 0, 1)]):
+        change = greens.Perturbation(np.array(removed), np.zeros((0, 3), dtype=np.int64), np.zeros(0))
+        g = greens.local_green(table, change, np.array([[0, 0, 0]])) if removed[0][0] == 0 else table.g[:, 0, 0, 6:7, 6]
+        rho.append((greens.contour_weights(z, at, 0.1).T @ g).imag.item())
+    flat = 0.5 / (math.sqrt(2 * math.pi) * 0.1)
+    assert rho[0] > flat
+    assert rho[1] < 0.2 * flat
+    # so that the pit of a bottom vacancy is nearly as deep as that of a top one
+    perfect, imaged = ideal({})
+    depths = [(ideal(one(Vacancy, s), log_setpoint=imaged.log_setpoint)[0] - perfect)[48, 48] for s in (0, 1)]
+    assert depths[0] < depths[1] < 0.7 * depths[0] < 0
+
+
+def test_setpoint_current_is_met_and_height_is_the_median():
+    x, y = line()
+    junction = Junction(bias_V=0.3, polarity=1, kappa_per_nm=10, current_nA=0.05)
+    _, by_current = crystal.image(
+        lambda view: crystal.scene_under(WSE2, one(Vacancy, 0), view),
+        WSE2,
+        tips.Tungsten().tip(),
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    np.testing.assert_allclose(np.exp(by_current.field.log_current(x, y, by_current.ideal_nm)), 0.05, rtol=1e-5)
+    _, by_height = ideal(one(Vacancy, 0), height_nm=0.5)
+    over = by_height.field.log_current(x, y, 0.5)
+    assert np.median(over) == pytest.approx(by_height.log_setpoint, abs=1e-6)
+
+
+def test_defect_reach():
+    # what lies beyond DEFECT_REACH_nm moves the image by less than 0.02 pm: dense shells just outside it
+    x, y = np.meshgrid(np.linspace(-0.3, 0.3, 25), np.linspace(-0.3, 0.3, 25))
+    perfect, imaged = ideal({}, grid=(x, y))
+    cells = structure.cells_within(WSE2, 4.0)
+    outside = cells[~structure.near(cells @ WSE2.lattice_nm, _window_cells(x, y), distance_nm=crystal.DEFECT_REACH_nm)]
+    chosen = np.random.default_rng(0).choice(len(outside), size=len(outside) // 40, replace=False)  # 0.26 /nm^2
+    members = {"far": (Vacancy, Placed(outside[chosen], 0, {}))}
+    junction = Junction(bias_V=0.4, polarity=-1, kappa_per_nm=10, height_nm=0.45)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crystal, "DEFECT_REACH_nm", 5.0)
+        _, felt = crystal.image(
+            lambda view: crystal.scene_under(WSE2, members, view),
+            WSE2,
+            tips.Tungsten(apex="w001").tip(),
+            junction,
+            lines_nm=[(x, y)],
+            raster_nm=(x, y),
+        )
+    assert np.abs(felt.field.heights(x, y, imaged.log_setpoint) - perfect).max() < 2e-5
+    assert defects.combined([]).removed.shape == (0, 3)
+
+
+def _window_cells(x, y):
+    return structure.window(WSE2, [(x, y)], n_grid=8).indices @ WSE2.lattice_nm
+
+
+def test_blocks_change_nothing_visible(monkeypatch):
+    x, y = np.meshgrid(np.linspace(-2.5, 2.5, 40), np.linspace(-2.5, 2.5, 40))
+    cells = structure.cells_within(WSE2, 5.0)
+    chosen = np.random.default_rng(1).choice(len(cells), size=40, replace=False)
+    members = {"many": (Vacancy, Placed(cells[chosen], 0, {}))}
+    whole, imaged = ideal(members, grid=(x, y))
+    monkeypatch.setattr(crystal, "FEW_DEFECTS", 5)
+    split, _ = ideal(members, grid=(x, y), log_setpoint=imaged.log_setpoint)
+    assert 0 < np.abs(split - whole).max() < 3e-5  # blocks were made, and err by less than 0.03 pm

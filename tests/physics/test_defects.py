@@ -1,0 +1,95 @@
+"""Where defects are placed: counts, exclusion, and that nothing else moves them."""
+
+import numpy as np
+import pytest
+
+from stmfab import streams
+from stmfab.physics import defects
+from stmfab.physics.materials import MATERIALS
+from stmfab.physics.structure import TILE_CELLS
+
+PLACES = TILE_CELLS**2
+
+
+def tiles(n):
+    return np.stack(np.meshgrid(np.arange(n), np.arange(n)), axis=-1).reshape(-1, 2)
+
+
+def place(which, *, mean=3.0, taken=None, path="a", n_values=1, seed=5):
+    taken = np.zeros((len(which), PLACES), dtype=bool) if taken is None else taken
+    return defects.place(
+        taken,
+        tiles=which,
+        mean_per_tile=mean,
+        n_values=n_values,
+        uniforms=lambda n: streams.tile_uniforms(seed, 0, path, which, n),
+    )
+
+
+def test_counts_are_poisson():
+    # sum over n tiles is Poisson with n x mean; index of dispersion of tiles ~ chi2(n - 1)/(n - 1), sd sqrt(2/n)
+    which = tiles(50)
+    cells, _ = place(which)
+    counts = np.bincount((cells // TILE_CELLS) @ np.array([1, 50]), minlength=len(which))
+    assert abs(counts.sum() - 3 * 2500) < 4 * np.sqrt(3 * 2500)
+    assert abs(counts.var() / counts.mean() - 1) < 4 * np.sqrt(2 / 2500)
+
+
+def test_poisson_counts_invert_the_distribution_function():
+    # P(0) = exp(-m), P(<= 1) = exp(-m)(1 + m)
+    p0, p1 = np.exp(-1.5), np.exp(-1.5) * 2.5
+    uniforms = np.array([p0 * (1 - 1e-9), p0 * (1 + 1e-9), p1 * (1 - 1e-9), p1 * (1 + 1e-9)])
+    assert defects.poisson_counts(uniforms, 1.5).tolist() == [0, 1, 1, 2]
+
+
+def test_sites_are_uniform_and_taken_once():
+    which = tiles(60)
+    cells, _ = place(which)
+    assert len(np.unique(cells, axis=0)) == len(cells)
+    n = np.bincount((cells % TILE_CELLS) @ np.array([1, TILE_CELLS]), minlength=PLACES)
+    chi2 = ((n - n.mean()) ** 2).sum() / n.mean()
+    assert abs(chi2 - (PLACES - 1)) < 5 * np.sqrt(2 * (PLACES - 1))
+
+
+def test_a_larger_window_moves_no_defect():
+    few, many = tiles(3), tiles(8)
+    inside = [tuple(row) for row in np.column_stack(place(few)).round(12).tolist()]
+    assert set(inside) <= {tuple(row) for row in np.column_stack(place(many)).round(12).tolist()}
+
+
+def test_another_member_only_takes_sites():
+    which = tiles(6)
+    alone = {tuple(c) for c in place(which, path="b")[0].tolist()}
+    taken = np.zeros((len(which), PLACES), dtype=bool)
+    first = {tuple(c) for c in place(which, mean=20.0, taken=taken)[0].tolist()}
+    second = {tuple(c) for c in place(which, path="b", taken=taken)[0].tolist()}
+    assert not first & second
+    assert len(second) == len(alone)
+    assert alone - first <= second  # who was not pushed off its site stays
+    assert alone & first  # the test saw a conflict
+
+
+def test_a_crowded_tile_fills_its_last_place_and_no_more():
+    which = np.array([(0, 0)])
+    cells, _ = defects.place(
+        np.zeros((1, PLACES), dtype=bool),
+        tiles=which,
+        mean_per_tile=PLACES,
+        n_values=0,
+        uniforms=lambda n: np.concatenate([[[0.5]], np.random.default_rng(1).uniform(size=(1, n))[:, 1:]], axis=1),
+    )
+    assert len(np.unique(cells, axis=0)) == PLACES  # the median of a Poisson of mean 144
+    with pytest.raises(ArithmeticError, match="do not fit"):
+        place(which, mean=2.0 * PLACES)
+
+
+def test_kinds_change_the_orbitals_of_their_site():
+    material = MATERIALS["wse2-s"]
+    orbitals = defects.site_orbitals(material, np.array([(3, 4), (5, 6)]), 2)
+    assert orbitals.tolist() == [[[3, 4, 2]], [[5, 6, 2]]]
+    vacancy = defects.Vacancy.perturbation(orbitals, {})
+    dopant = defects.Dopant.perturbation(orbitals, {"onsite_eV": np.array([0.25, 0.0])})
+    both = defects.combined([vacancy, dopant])
+    assert both.removed.tolist() == [[3, 4, 2], [5, 6, 2]]
+    assert both.shifted.tolist() == [[3, 4, 2]]  # a shift of zero is no shift
+    assert both.shift_eV.tolist() == [0.25]
