@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
     """Return a duration as a person says it.
 
     >>> [duration(s) for s in (0.25, 42, 200, 7300, 180_000)]
-    ['0.2 s', '42 s', '3 min 20 s', '2 h 2 min', '50 h']
+    ['0.2 s', '42 s', '3 min 20 s', '2 h 1 min', '50 h']
     """
     if seconds < 10:
         return f"{seconds:.1f} s"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import receipts, store
-from .errors import DamagedError, IncompleteError
+from .errors import DamagedError, IncompleteError, StoreError
 from .receipts import Receipt
 from .store import Store
 from .verify import Fault
@@ -136,13 +136,13 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
 
     Raises
     ------
+    StoreError
+        If the dataset ends before the sample.
     IncompleteError
-        If the sample has not been made, or the dataset ends before it.
+        If it has not been made yet.
     """
     if not 0 <= index < dataset.layout.samples:
-        raise IncompleteError(
-            f"{dataset}: no sample {index}; the dataset has samples 0 to {dataset.layout.samples - 1}"
-        )
+        raise StoreError(f"{dataset}: no sample {index}; it has samples 0 to {dataset.layout.samples - 1}")
     if index // dataset.layout.shard not in store.made(dataset):
         raise IncompleteError(f"{dataset}: sample {index} has not been made yet")
     arrays = {spec.name: store.read(dataset, spec.name, index, index + 1)[0] for spec in dataset.layout.arrays}

@@ -9,8 +9,17 @@ from .progress import duration
 
 WIDTH = 80
 BLOCKS = "▁▂▃▄▅▆▇█"
-SHORT = {"float32": "f4", "float64": "f8", "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8", "uint8": "u1"}
-LEAF, SPREAD, NUMBER = 20, 21, 9  # widths of a parameter's name, its distribution, its numbers
+SHORT = {
+    "float32": "f4",
+    "float64": "f8",
+    "int8": "i1",
+    "int16": "i2",
+    "int32": "i4",
+    "int64": "i8",
+    "uint8": "u1",
+    "bool": "b1",
+}
+LEAF, SPREAD, NUMBER = 20, 21, 8  # widths of a parameter's name, its distribution, its numbers
 SHOWN_FAULTS = 20
 
 
@@ -76,7 +85,7 @@ def _parameters(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _spread(column: Mapping[str, Any]) -> str:
     if "counts" in column:
-        return cut(", ".join(f"{word} {count}" for word, count in column["counts"].items()), WIDTH - LEAF - SPREAD - 4)
+        return cut(", ".join(f"{word} {count}" for word, count in column["counts"].items()), WIDTH - LEAF - SPREAD - 5)
     if "median" not in column:
         return ""
     numbers = (f"{number(column[key], NUMBER):>{NUMBER}}" for key in ("minimum", "median", "maximum"))

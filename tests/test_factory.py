@@ -1,0 +1,249 @@
+"""Kill anything at any time, run the same command again, and the bytes are the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stmfab import factory, recipe, store, verify
+from stmfab.errors import DiskError, IncompleteError
+from stmfab.place import Folder
+from tests import stub
+
+SAMPLES = 150  # five shards, the last of 22
+ROOT = Path(__file__).parent.parent
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def run(place, **options):
+    chosen = recipe.load("wse2-defects", samples=SAMPLES)
+    return factory.generate(chosen, Folder(place), prepare=stub.prepare, simulate=stub.simulate, **options)
+
+
+def contents(place):
+    """The bytes of every shard of every array."""
+    return {
+        str(path.relative_to(place)): path.read_bytes() for path in sorted(place.glob("*/c/**/*")) if path.is_file()
+    }
+
+
+def start(place, *options, **environment):
+    """The command line over the stub, in a process group of its own."""
+    command = [sys.executable, "-m", "tests.stub", "generate", "wse2-defects", str(place), "-n", str(SAMPLES), *options]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def group(leader):
+    """Living processes of a process group, but the leader."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(process_group) == leader and state != "Z" and int(folder.name) != leader:
+            found.append(int(folder.name))
+    return found
+
+
+def workers(leader):
+    """Worker processes of a run, without the tracker of its semaphores."""
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(leader) if Path(f"/proc/{pid}").exists()}
+    return [pid for pid, name in names.items() if b"popen_loky" in name]
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def receipts_in(place):
+    return len(list(place.glob("receipts/*.json"))) - (place / "receipts" / "zarr.json").exists()
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    place = tmp_path_factory.mktemp("serial") / "serial.zarr"
+    outcome = run(place, jobs=1)
+    assert (outcome.made, outcome.missing, outcome.failures) == (SAMPLES, (), ())
+    return contents(place)
+
+
+def test_samples_alone_are_those_of_the_dataset(tmp_path):
+    run(tmp_path / "s.zarr", jobs=1)
+    dataset = store.open_store(Folder(tmp_path / "s.zarr"))
+    chosen = recipe.load("wse2-defects", samples=SAMPLES)
+    for index in (0, 31, 32, 149):
+        for name, values in stub.simulate(chosen, index, index + 1).items():
+            np.testing.assert_array_equal(store.read(dataset, name, index, index + 1), values)
+
+
+def test_two_workers_make_the_bytes_of_one(tmp_path, serial):
+    outcome = run(tmp_path / "two.zarr", jobs=2)
+    assert outcome.made == SAMPLES
+    assert contents(tmp_path / "two.zarr") == serial
+    assert verify.full_faults(outcome.store) == []
+
+
+def test_two_parts_started_at_once_before_any_store_make_the_bytes_of_one(tmp_path, serial):
+    place = tmp_path / "parts.zarr"
+    parts = [start(place, "--part", f"{k}/2", "-j", "1") for k in range(2)]
+    outputs = [part.communicate(timeout=60) for part in parts]
+    assert [part.returncode for part in parts] == [0, 0], outputs
+    assert contents(place) == serial
+    dataset = store.open_store(Folder(place))
+    assert "statistics" in dataset.attributes  # whichever part came last finished the store
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.zarr"]
+
+
+def test_a_part_makes_its_own_shards_only(tmp_path):
+    outcome = run(tmp_path / "part.zarr", jobs=1, part=(1, 3))
+    assert store.made(outcome.store) == {1, 4}
+    assert outcome.missing == (0, 2, 3)
+
+
+def test_running_again_makes_only_what_is_missing(tmp_path, serial):
+    run(tmp_path / "again.zarr", jobs=1, part=(0, 2))
+    outcome = run(tmp_path / "again.zarr", jobs=1)
+    assert outcome.made == 64
+    assert contents(tmp_path / "again.zarr") == serial
+    assert run(tmp_path / "again.zarr", jobs=1).made == 0
+
+
+@LINUX
+def test_killing_the_group_again_and_again_loses_nothing(tmp_path, serial):
+    place = tmp_path / "killed.zarr"
+    random = np.random.default_rng()
+    for _ in range(3):
+        process = start(place, "-j", "2", STUB_PAUSE_s="0.01")
+        wait_for(place.exists)
+        time.sleep(random.uniform(0.0, 3.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        wait_for(lambda leader=process.pid: not group(leader))
+    assert run(place, jobs=2).missing == ()
+    assert contents(place).items() >= serial.items()
+    assert verify.full_faults(store.open_store(Folder(place))) == []
+
+
+@LINUX
+def test_workers_die_with_a_killed_parent(tmp_path, serial):
+    place = tmp_path / "orphans.zarr"
+    process = start(place, "-j", "2", STUB_PAUSE_s="0.05")
+    wait_for(lambda: len(workers(process.pid)) == 2 and receipts_in(place) >= 1)
+    process.kill()
+    process.communicate(timeout=30)
+    wait_for(lambda: not group(process.pid), seconds=3.0)
+    assert run(place, jobs=1).missing == ()
+    assert contents(place).items() >= serial.items()
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("number", "code", "jobs", "whole_group"),
+    [
+        (signal.SIGINT, 130, "2", True),  # Ctrl-C at a terminal
+        (signal.SIGTERM, 143, "2", False),
+        (signal.SIGTERM, 143, "2", True),  # a batch system
+        (signal.SIGINT, 130, "1", False),
+    ],
+)
+def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial, number, code, jobs, whole_group):
+    place = tmp_path / "interrupted.zarr"
+    process = start(place, "-j", jobs, STUB_PAUSE_s="0.02")
+    wait_for(lambda: receipts_in(place) >= 1)
+    begun = time.monotonic()
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    _, words = process.communicate(timeout=30)
+    assert time.monotonic() - begun < 1.5  # a second, on a machine with other work
+    assert process.returncode == code
+    assert words.strip().splitlines()[-1].startswith("interrupted; finished shards are kept")
+    assert "Traceback" not in words
+    assert "leaked" not in words
+    wait_for(lambda: not group(process.pid), seconds=1.0)
+    assert run(place, jobs=1).missing == ()
+    assert contents(place).items() >= serial.items()
+
+
+@LINUX
+def test_a_killed_worker_ends_the_run_with_one_line_and_the_next_run_completes(tmp_path, serial):
+    place = tmp_path / "worker.zarr"
+    process = start(place, "-j", "2", STUB_PAUSE_s="0.05")
+    wait_for(lambda: len(workers(process.pid)) == 2 and receipts_in(place) >= 1)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == IncompleteError.exit_code
+    assert "a worker process died" in words
+    assert "Traceback" not in words
+    assert run(place, jobs=1).missing == ()
+    assert contents(place).items() >= serial.items()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failing_sample_is_reported_and_the_other_shards_are_made(tmp_path, serial, monkeypatch, jobs):
+    monkeypatch.setenv("STUB_BAD_SAMPLE", "40")
+    outcome = run(tmp_path / "bad.zarr", jobs=jobs)
+    assert [failure.line for failure in outcome.failures] == ["sample 40 (seed 20250727): NaN after stage field"]
+    assert outcome.missing == (1,)
+    assert outcome.made == SAMPLES - 32
+    monkeypatch.delenv("STUB_BAD_SAMPLE")
+    assert run(tmp_path / "bad.zarr", jobs=1).missing == ()
+    assert contents(tmp_path / "bad.zarr") == serial
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
+    def broken(chosen, first, stop):
+        return {name: array[:, None] for name, array in stub.simulate(chosen, first, stop).items()}
+
+    chosen = recipe.load("wse2-defects", samples=10)
+    place = Folder(tmp_path / "broken.zarr")
+    outcome = factory.generate(chosen, place, jobs=1, prepare=stub.prepare, simulate=broken)
+    assert "topography: simulated" in outcome.failures[0].traceback
+
+
+def test_a_disk_that_refuses_ends_the_run(tmp_path, monkeypatch):
+    run(tmp_path / "full.zarr", jobs=1, part=(0, 5))
+
+    def refuse(*_):
+        raise DiskError("topography: no space")
+
+    monkeypatch.setattr(Folder, "write", refuse)
+    with pytest.raises(DiskError, match="no space"):
+        run(tmp_path / "full.zarr", jobs=1)
+
+
+def test_progress_is_finer_than_a_shard_and_ends_at_the_total(tmp_path):
+    class Heard:
+        def __init__(self):
+            self.counts = []
+
+        def start(self, done, total):
+            self.counts.append((done, total))
+
+        def show(self, done):
+            self.counts.append(done)
+
+        def close(self):
+            self.counts.append("closed")
+
+    heard = Heard()
+    chosen = recipe.load("wse2-defects", samples=5000)  # shards of 96: three batches each
+    place = Folder(tmp_path / "progress.zarr")
+    options = {"prepare": stub.prepare, "simulate": stub.simulate, "progress": heard}
+    factory.generate(chosen, place, jobs=1, part=(0, 53), **options)
+    assert heard.counts == [(0, 96), 32, 64, 96, 96, "closed"]
