@@ -98,14 +98,9 @@ def _add_steps(coefficients: F4, u: float, v: float, du: float, dv: float, n: in
     even0, odd0 = _mix(p[0], s0, p[2], s2), _mix(p[1], s2, p[3], s4)
     even1, odd1 = _mix(p[0], s2, p[2], s4), _mix(p[1], s4, p[3], s6)
     row, column = np.uint64(iv - 1), np.uint64(iu - 1)
-    w = _mix(_mix(even0, q[0][0], odd0, q[1][0]), 1.0, _mix(even1, q[2][0], odd1, q[3][0]), 1.0)
-    _add_row(coefficients, row, column, w, out, np.uint64(0))
-    w = _mix(_mix(even0, q[0][1], odd0, q[1][1]), 1.0, _mix(even1, q[2][1], odd1, q[3][1]), 1.0)
-    _add_row(coefficients, row + np.uint64(1), column, w, out, np.uint64(0))
-    w = _mix(_mix(even0, q[0][2], odd0, q[1][2]), 1.0, _mix(even1, q[2][2], odd1, q[3][2]), 1.0)
-    _add_row(coefficients, row + np.uint64(2), column, w, out, np.uint64(0))
-    w = _mix(_mix(even0, q[0][3], odd0, q[1][3]), 1.0, _mix(even1, q[2][3], odd1, q[3][3]), 1.0)
-    _add_row(coefficients, row + np.uint64(3), column, w, out, np.uint64(0))
+    for j in range(4):
+        w = _mix(_mix(even0, q[0][j], odd0, q[1][j]), 1.0, _mix(even1, q[2][j], odd1, q[3][j]), 1.0)
+        _add_row(coefficients, row + np.uint64(j), column, w, out, np.uint64(0))
 
 
 @inlined
@@ -133,14 +128,6 @@ def _pixel_polynomial(coefficients: F4, u: float, v: float, du: float, dv: float
         u, v, done = u + n * du, v + n * dv, done + n
     for k in range(out.shape[1]):
         out[0, k] *= 1.0 / n_sub
-
-
-@numba.njit(cache=True, error_model="numpy")
-def mean_polynomial(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int) -> F8:
-    """Return the mean height polynomial over points (u + n du, v + n dv), n < n_sub."""
-    out = np.empty((1, coefficients.shape[2]))
-    _pixel_polynomial(coefficients, u, v, du, dv, n_sub, out)
-    return out.reshape(-1)
 
 
 @inlined

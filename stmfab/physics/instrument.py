@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from scipy.optimize import brentq
 
-from .keys import check_ranges, exactly_one, key
+from .keys import KeyRangeError, check_ranges, exactly_one, key
 from .units import Bools, Floats
 
 NM_PER_PM = 1e-3
@@ -67,6 +67,8 @@ class Feedback:
     def __post_init__(self) -> None:
         check_ranges(self)
         exactly_one(self, "loop_gain", "crossover_Hz")
+        if self.z_max_nm <= self.z_min_nm:
+            raise KeyRangeError("z_max_nm", self.z_max_nm, f"above z_min_nm = {self.z_min_nm:g}")
 
 
 @dataclass(frozen=True)

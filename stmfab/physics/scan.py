@@ -327,6 +327,8 @@ def _piezo(instrument: Instrument, ideal_range_nm: float) -> tuple[float, float,
     """Return the z piezo's A, B and C (both per nm: with V and H in nm) and gain."""
     loop = (instrument.z_piezo or LinearPiezo()).bouc_wen()
     stroke_nm = ideal_range_nm if loop.stroke_nm is None else loop.stroke_nm
+    if stroke_nm <= 0:
+        raise ArithmeticError("the ideal image is flat: it cannot be the z piezo's stroke; give stroke_nm")
     return float(loop.A), float(loop.B / stroke_nm), float(loop.C / stroke_nm), float(loop.gain)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmfab.physics import instrument, path
+from stmfab.physics import instrument, keys, path
 
 DIRECTIONS = [(a, f, s) for a in ("x", "y") for f in (1, -1) for s in (1, -1)]
 
@@ -180,6 +180,11 @@ def test_loop_openings_are_the_tabulated_shapes(opening, shape, gain):
     assert pytest.approx(shape, rel=0.03) == piezo.B
     assert piezo.B == piezo.C
     assert 1 / piezo.gain == pytest.approx(gain, abs=0.0075)
+
+
+def test_stops_the_wrong_way_round_are_refused():
+    with pytest.raises(keys.KeyRangeError, match=r"z_max_nm: 0\.3 is not above z_min_nm = 0\.4"):
+        instrument.Feedback(loop_gain=0.5, z_min_nm=0.4, z_max_nm=0.3)
 
 
 def test_a_loop_that_does_not_open_is_a_linear_piezo():

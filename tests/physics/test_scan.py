@@ -129,10 +129,11 @@ def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps():
     world = field.CurrentField(coefficients, np.zeros(2), np.eye(2), 0.0, 1.0)
     for _ in range(50):
         start, step, n_sub = rng.uniform(15, 25, 2), rng.uniform(-0.7, 0.7, 2), int(rng.integers(1, 16))
-        mean = _scan_kernels.mean_polynomial(coefficients, *start, *step, n_sub)
+        mean = np.empty((1, 6))
+        _scan_kernels._pixel_polynomial(coefficients, *start, *step, n_sub, mean)
         points = start + np.arange(n_sub)[:, None] * step
         expected = np.mean([twins.height_polynomial(world, *p) for p in points], axis=0)
-        np.testing.assert_allclose(mean, expected, atol=1e-5)  # float32 coefficients of order 1
+        np.testing.assert_allclose(mean[0], expected, atol=1e-5)  # float32 coefficients of order 1
 
 
 # The loop
@@ -389,6 +390,17 @@ def test_step_and_slew_limits_are_kept_and_recorded():
         limited = result.events[0, :, 1:] & 2 > 0
         np.testing.assert_array_equal(limited, np.abs(moves) > most * (1 - 1e-9))
         assert limited.any()
+
+
+def test_a_flat_ideal_image_is_no_stroke():
+    with pytest.raises(ArithmeticError, match="give stroke_nm"):
+        run(
+            FLAT,
+            raster(),
+            feedback=instrument.Feedback(loop_gain=0.5),
+            z_piezo=instrument.BoucWen(0.5, 0.3, 0.3),
+            ideal_range_nm=0.0,
+        )
 
 
 def test_stops_hold_z_and_are_recorded_and_the_integrator_does_not_wind_up():
