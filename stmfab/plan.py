@@ -118,6 +118,16 @@ class Plan:
         first = draw(self, 0, N_FIRST) if self.formulas else {}
         return ends | {leaf.path: float(first[leaf.path].max()) for leaf in self.formulas}
 
+    @functools.cached_property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
+        pixels = self.raster.pixels
+        images = [specs.channel(name, pixels) for name in self.channels]
+        drawn = [spec for name, target in self.targets.items() for spec in target.arrays(name, pixels)]
+        members = [part for part in self.parts if part.path.startswith("sample.defects.")]
+        labels = specs.defect_table(members, self.largest, self.raster.size_nm)
+        return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
+
 
 @dataclass(frozen=True)
 class DefectDraw:
@@ -346,9 +356,4 @@ def parameters_from_record(plan: Plan, row: Floats, index: int) -> Parameters:
 
 def arrays(plan: Plan) -> tuple[ArraySpec, ...]:
     """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
-    pixels = plan.raster.pixels
-    images = [specs.channel(name, pixels) for name in plan.channels]
-    drawn = [spec for name, target in plan.targets.items() for spec in target.arrays(name, pixels)]
-    members = [part for part in plan.parts if part.path.startswith("sample.defects.")]
-    labels = specs.defect_table(members, plan.largest, plan.raster.size_nm)
-    return (*images, *drawn, *labels, *specs.parameters(len(record_columns(plan))))
+    return plan.arrays

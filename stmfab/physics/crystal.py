@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from .units import Bools, Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
+SUM_SIGMAS = 3.0  # energies this far outside the bias window count in its sum: 0.002 pm; test_field_accuracy
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
@@ -40,26 +42,26 @@ class Scene:
     @functools.cached_property
     def change(self) -> Perturbation:
         """The change of the Hamiltonian by all defects."""
-        return self._change(None)
-
-    def count_near(self, cells_nm: Floats) -> int:
-        """Return the number of defects within ``DEFECT_REACH_nm`` of cells at positions (n_cells, 2)."""
-        return sum(int(self._near(placed, cells_nm).sum()) for _, placed in self.members.values())
+        return defects.combined(
+            [
+                kind.perturbation(defects.site_orbitals(self.material, placed.cells, placed.site), placed.values)
+                for kind, placed in self.members.values()
+            ]
+        )
 
     def near(self, cells_nm: Floats) -> Perturbation:
-        """Return the change of the Hamiltonian by the defects within ``DEFECT_REACH_nm`` of cells."""
-        return self._change(cells_nm)
+        """Return the change by the defects within ``DEFECT_REACH_nm`` of cells at positions (n_cells, 2)."""
+        change = self.change
+        return dataclasses.replace(
+            change,
+            removed=change.removed[self._near(change.removed, cells_nm)],
+            shifted=change.shifted[(near := self._near(change.shifted, cells_nm))],
+            shift_eV=change.shift_eV[near],
+            clusters=[cluster for cluster in change.clusters if self._near(cluster.orbitals, cells_nm).any()],
+        )
 
-    def _near(self, placed: Placed, cells_nm: Floats) -> Bools:
-        return structure.near(placed.cells @ self.material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
-
-    def _change(self, cells_nm: Floats | None) -> Perturbation:
-        changes = []
-        for kind, placed in self.members.values():
-            felt = placed if cells_nm is None else placed.kept(self._near(placed, cells_nm))
-            orbitals = defects.site_orbitals(self.material, felt.cells, placed.site)
-            changes.append(kind.perturbation(orbitals, felt.values))
-        return defects.combined(changes)
+    def _near(self, orbitals: Ints, cells_nm: Floats) -> Bools:
+        return structure.near(orbitals[:, :2] @ self.material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,14 @@ def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTabl
     """Return the lattice Green function for biases up to ``n_broadenings`` broadenings of either sign."""
     material = MATERIALS[material_name]
     window_eV = n_broadenings * material.broadening_eV
-    energies = greens.contour(-window_eV, window_eV, material.broadening_eV)
+    energies = greens.contour(-window_eV, window_eV, material.broadening_eV, sigmas=SUM_SIGMAS)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
 
 
 def bias_window(table: GreenTable, material: Material, bias_V: float) -> GreenTable:
     """Return the part of a table that the window between 0 and a bias needs."""
-    needed = greens.contour(min(0.0, bias_V), max(0.0, bias_V), material.broadening_eV)
+    needed = greens.contour(min(0.0, bias_V), max(0.0, bias_V), material.broadening_eV, sigmas=SUM_SIGMAS)
     first = int(np.argmin(np.abs(table.energies_eV - needed[0])))
     part = slice(first, first + len(needed))
     return GreenTable(table.energies_eV[part], table.g[part])
@@ -195,17 +197,17 @@ def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> 
     orbitals = current.site_orbitals(material, sites)
     out = np.empty((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
     places = orbitals[:, :2] @ material.lattice_nm
-    for cells, own in _blocks(scene, view.indices @ material.lattice_nm, places, np.arange(len(orbitals))):
-        out[:, own] = greens.local_green(table, scene.near(cells), orbitals[own])
+    for change, own in _blocks(scene, view.indices @ material.lattice_nm, places, np.arange(len(orbitals))):
+        out[:, own] = greens.local_green(table, change, orbitals[own])
     return out
 
 
-def _blocks(scene: Scene, cells_nm: Floats, places_nm: Floats, own: Ints) -> Iterator[tuple[Floats, Ints]]:
-    """Yield the window's cells and the orbitals' numbers of each block: halved until few defects are near."""
-    extent = np.ptp(cells_nm, axis=0)
+def _blocks(scene: Scene, cells_nm: Floats, places_nm: Floats, own: Ints) -> Iterator[tuple[Perturbation, Ints]]:
+    """Yield what each block of the window feels, and the numbers of its orbitals: halved until few defects are near."""
+    change, extent = scene.near(cells_nm), np.ptp(cells_nm, axis=0)
     axis = int(np.argmax(extent))
-    if scene.count_near(cells_nm) <= FEW_DEFECTS or extent[axis] < SMALLEST_BLOCK_nm:
-        yield cells_nm, own
+    if change.size <= FEW_DEFECTS or extent[axis] < SMALLEST_BLOCK_nm:
+        yield change, own
         return
     middle = float(np.median(cells_nm[:, axis]))
     below, left = cells_nm[:, axis] <= middle, places_nm[own, axis] <= middle

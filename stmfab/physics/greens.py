@@ -23,7 +23,7 @@ from .units import Complexes, Floats, Ints
 FIRST_N_K, LAST_N_K = 64, 2048
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
-WINDOW_SIGMAS = 4.0  # energies this many broadenings outside the bias window still count; their weight is 3e-5
+WINDOW_SIGMAS = 4.0  # energies this many broadenings outside an interval shape the density in it; they weigh 1e-3
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,16 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g} eV")
 
 
-def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
+def contour(
+    low_eV: float, high_eV: float, broadening_eV: float, *, sigmas: float = WINDOW_SIGMAS
+) -> NDArray[np.complex128]:
     """Return the energies x_n + i eta needed for Gaussian-broadened densities on [low, high], shape (n_energies,).
 
-    x_n are the multiples of sigma within 4 sigma of the interval, eta = pi sigma / 2: see ``contour_weights``.
+    x_n are the multiples of sigma within ``sigmas`` sigma of the interval, eta = pi sigma / 2: see ``contour_weights``.
     """
     sigma = broadening_eV
-    first = math.floor(low_eV / sigma - WINDOW_SIGMAS)
-    last = math.ceil(high_eV / sigma + WINDOW_SIGMAS)
+    first = math.floor(low_eV / sigma - sigmas)
+    last = math.ceil(high_eV / sigma + sigmas)
     return np.asarray(np.arange(first, last + 1) * sigma + 0.5j * math.pi * sigma, dtype=np.complex128)
 
 
@@ -160,6 +162,11 @@ class Perturbation:
     shift_eV: Floats
     clusters: Sequence[Cluster] = ()
     added_eV: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def size(self) -> int:
+        """Number of changed orbitals."""
+        return len(self.removed) + len(self.shifted) + sum(len(cluster.orbitals) for cluster in self.clusters)
 
 
 @dataclass(frozen=True)
