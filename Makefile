@@ -44,4 +44,4 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
-	$(BIN)/python -m pytest -q -o addopts="--import-mode=importlib" --benchmark-only tests/bench
+	$(BIN)/python tests/bench/stages.py

@@ -187,7 +187,8 @@ def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
     recipe = dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
-    title = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']}): heights less their plane; pm from black to white"
+    name = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']})"
+    title = f"{name}: heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(title, pictures, rows), path)
     click.echo(f"{path}: {len(indices)} samples", err=True)
 

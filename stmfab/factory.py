@@ -33,7 +33,7 @@ from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from numpy.typing import NDArray
 
 from . import provenance, sample, store, verify
-from ._threads import ONE_THREAD
+from ._threads import ONE_THREAD, one_thread
 from .errors import DiskError, IncompleteError, StmfabError
 from .place import Folder
 from .plan import Plan
@@ -134,7 +134,7 @@ def generate(
     begun = time.monotonic()
     failures: list[Failure] = []
     if todo:
-        with _sigterm_raises(), _ticks(len(todo)) as ticks:
+        with _sigterm_raises(), one_thread(), _ticks(len(todo)) as ticks:
             with contextlib.suppress(Exception):  # a sample that fails is reported with its shard
                 prepare(plan)
             begun = time.monotonic()

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import factory, recipe, store, verify
+from stmfab import factory, recipe, sample, store, verify
+from stmfab._threads import one_thread
 from stmfab.errors import DiskError, IncompleteError
 from stmfab.place import Folder
 from tests import stub
@@ -247,3 +248,15 @@ def test_progress_is_finer_than_a_shard_and_ends_at_the_total(tmp_path):
     options = {"prepare": stub.prepare, "simulate": stub.simulate, "progress": heard}
     factory.generate(chosen, place, jobs=1, part=(0, 53), **options)
     assert heard.counts == [(0, 96), 32, 64, 96, 96, "closed"]
+
+
+def test_real_samples_are_the_same_alone_in_workers_and_from_python(tmp_path):
+    chosen = recipe.load("wse2-demo", samples=36)  # two shards
+    outcome = factory.generate(chosen, Folder(tmp_path / "real.zarr"), jobs=2)
+    assert (outcome.failures, outcome.missing) == ((), ())
+    assert verify.full_faults(outcome.store) == []
+    for index in (0, 5, 35):
+        with one_thread():  # numpy was imported before stmfab could ask it for one
+            alone = sample.simulate(chosen, index, index + 1)
+        for name, values in alone.items():
+            np.testing.assert_array_equal(store.read(outcome.store, name, index, index + 1), values, err_msg=name)
