@@ -119,6 +119,16 @@ class Plan:
         return ends | {leaf.path: float(first[leaf.path].max()) for leaf in self.formulas}
 
     @functools.cached_property
+    def largest_bias_V(self) -> float:
+        """Return the largest |bias| any sample has (for a formula: of its first draws)."""
+        junction = next(part for part in self.parts if part.path == "junction")
+        if "bias_V" in junction.constants:
+            return abs(float(junction.constants["bias_V"]))
+        leaf = junction.drawn["bias_V"]
+        ends = (self.largest[leaf.path],) if leaf in self.formulas else leaf.distribution.ends()
+        return max(abs(float(end)) for end in ends)
+
+    @functools.cached_property
     def arrays(self) -> tuple[ArraySpec, ...]:
         """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
         pixels = self.raster.pixels

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import labels, plan, scenes, streams
+from . import _threads, labels, plan, scenes, streams
 from .physics import crystal, scan
 from .physics.materials import MATERIALS
 from .physics.path import nominal_raster, tip_path
@@ -21,6 +21,7 @@ from .plan import Parameters, Plan
 Arrays = dict[str, NDArray[Any]]
 
 
+@_threads.one_thread()
 def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     """Return samples start..stop-1: every array of ``plan.arrays``, each with a leading sample axis."""
     columns = plan.draw(recipe, start, stop)
@@ -47,6 +48,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         drawn.junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
+        largest_bias_V=recipe.largest_bias_V,
     )
     recorded = scan.run(
         imaged.field,

@@ -16,7 +16,7 @@ LAYERS = (
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
     ("verify", "text"),
-    ("factory", "report", "gallery"),
+    ("factory", "report", "gallery", "loaded"),
     ("cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.

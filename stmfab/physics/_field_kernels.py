@@ -34,11 +34,12 @@ def interpolate(coefficients: F4, grid: F8) -> F8:
         _weights(grid[p, 0] - iu, wu)
         _weights(grid[p, 1] - iv, wv)
         out[p, :] = 0.0
+        w0, w1, w2, w3 = wu
         for j in range(4):
-            for i in range(4):
-                w = wv[j] * wu[i]
-                for k in range(n_k):
-                    out[p, k] += w * coefficients[iv - 1 + j, iu - 1 + i, k]
+            row = coefficients[iv - 1 + j, iu - 1 : iu + 3]
+            for k in range(n_k):
+                left = w0 * row[0, k] + w1 * row[1, k]
+                out[p, k] += wv[j] * (left + (w2 * row[2, k] + w3 * row[3, k]))
     return out
 
 

@@ -8,6 +8,8 @@ F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
 
+NOWHERE = -(2**62)
+
 
 @numba.njit(cache=True, error_model="numpy")
 def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
@@ -16,6 +18,7 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
     Marked a node at a time, one node wider than the stencil: between two marked points no other cell is needed.
     """
     for line in range(x.shape[0]):
+        marked_u, marked_v = NOWHERE, NOWHERE
         last_u = (x[line, 0] * inverse[0, 0] + y[line, 0] * inverse[1, 0]) * n_grid
         last_v = (x[line, 0] * inverse[0, 1] + y[line, 0] * inverse[1, 1]) * n_grid
         for p in range(x.shape[1]):
@@ -26,6 +29,9 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
                 share = step / steps
                 node_u = int(np.floor(last_u + share * (u - last_u)))
                 node_v = int(np.floor(last_v + share * (v - last_v)))
+                if node_u == marked_u and node_v == marked_v:
+                    continue
+                marked_u, marked_v = node_u, node_v
                 u_first, u_last = (node_u - 2) // n_grid - low[0], (node_u + 3) // n_grid - low[0]
                 v_first, v_last = (node_v - 2) // n_grid - low[1], (node_v + 3) // n_grid - low[1]
                 cells[v_first, u_first] = True

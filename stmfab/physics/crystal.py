@@ -112,6 +112,7 @@ def image(
     *,
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
+    largest_bias_V: float = 0.0,
 ) -> tuple[Scene, Imaged]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
@@ -123,6 +124,8 @@ def image(
         Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
     raster_nm : (x, y)
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
+    largest_bias_V : float
+        Of the whole dataset, so that one table of Green functions serves it.
 
     Raises
     ------
@@ -133,7 +136,9 @@ def image(
     low_nm, high_nm = expected_nm - HALF_nm, expected_nm + HALF_nm
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm)
-        scene, field = _tabulated(scene_of, material, tip, junction, table, [*lines_nm, raster_nm])
+        scene, field = _tabulated(
+            scene_of, material, tip, junction, table, [*lines_nm, raster_nm], largest_bias_V=largest_bias_V
+        )
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm = over_raster.heights(log_setpoint)
@@ -160,6 +165,8 @@ def _tabulated(
     junction: Junction,
     table: Heights,
     lines_nm: Lines,
+    *,
+    largest_bias_V: float,
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights."""
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
@@ -167,7 +174,8 @@ def _tabulated(
     scene = scene_of(view)
     carried = current.pairs(material, tip, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
-    green = green_table(material.name, math.ceil(abs(bias_V) / sigma_eV), _reach(sites, scene.change))
+    n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
+    green = green_table(material.name, n_broadenings, _reach(sites, scene.change))
     green = bias_window(green, material, bias_V)
     weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)

@@ -257,7 +257,10 @@ def current_field(
     """
     cells = view.indices
     n_u, n_sites, n_mixed = strengths.shape[1:]
-    carriers, column = np.unique(carried.cells * n_sites + carried.sites, return_inverse=True)
+    carrier = carried.cells * n_sites + carried.sites
+    used = np.zeros(len(carried.offsets) * n_sites, dtype=np.bool_)
+    used[carrier] = True
+    carriers, column = np.flatnonzero(used), (np.cumsum(used) - 1)[carrier]
     conductance = np.zeros((len(carriers), n_mixed, table.n_heights * table.n_grid**2), dtype=np.float32)
     vertical2 = (table.nodes_nm.astype(np.float32) - carried.above_nm[:, None]) ** 2
     _current_kernels.conductances(

@@ -82,25 +82,23 @@ def lattice_green(
 
 
 def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, reach: int) -> int:
-    """Return the smallest power of two whose k-grid shows no periodic images within ``reach`` cells.
+    """Return a power of two whose k-grid shows no periodic images within ``reach`` cells.
 
-    The images of a point at ``reach`` stand n_k - reach cells away, and g decays exponentially there: its decay over
-    half a torus, extrapolated, bounds them.
+    The images of a point at ``reach`` stand n_k - reach cells away. g decays exponentially: its decay over half of a
+    coarse torus, where images only add to it, says how far they must be.
 
     Raises
     ------
     ArithmeticError
         If even the largest grid is too coarse: Im z is too small for a table in k space.
     """
-    n_k = FIRST_N_K
-    while n_k <= LAST_N_K:
-        half = n_k // 2 - 1
-        g = np.abs(lattice_green(material, energies_eV, n_k=n_k, reach=half).g)
-        decay = max(g[..., 0, :].max(), g[..., :, 0].max()) / g[..., half, half].max()
-        if n_k > 2 * reach and decay ** ((n_k - reach) / half) < IMAGE_ERROR:
-            return n_k
-        n_k *= 2
-    raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g} eV")
+    half = FIRST_N_K // 2 - 1
+    g = np.abs(lattice_green(material, energies_eV, n_k=FIRST_N_K, reach=half).g)
+    decay_a_cell = math.log(g[..., half, half].max() / max(g[..., 0, :].max(), g[..., :, 0].max())) / half
+    needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
+    if needed > LAST_N_K:
+        raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g}")
+    return max(FIRST_N_K, 1 << math.ceil(math.log2(needed)))
 
 
 def contour(
