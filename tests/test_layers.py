@@ -33,7 +33,7 @@ HOME = {
     "joblib": {"factory"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
-    "xarray": {"store"},
+    "xarray": {"store", "__init__"},  # there for type checkers only
     "pandas": set(),
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
