@@ -28,18 +28,25 @@ def _high_product(a, b):  # type: ignore[no-untyped-def]
     return a_high * b_high + (middle >> _HALF_BITS) + (other >> _HALF_BITS)
 
 
+@numba.njit(cache=True, inline="always")
+def _block(key, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
+    """Return the four Philox words of one counter under a key (2,)."""
+    k0, k1 = key[0], key[1]
+    for _ in range(_ROUNDS):
+        high_0, low_0 = _high_product(_MULTIPLIER_0, c0), _MULTIPLIER_0 * c0
+        high_1, low_1 = _high_product(_MULTIPLIER_1, c2), _MULTIPLIER_1 * c2
+        c0, c1, c2, c3 = high_1 ^ c1 ^ k0, low_1, high_0 ^ c3 ^ k1, low_0
+        k0, k1 = k0 + _WEYL_0, k1 + _WEYL_1
+    return c0, c1, c2, c3
+
+
 @numba.njit(cache=True)
 def words(key, counters, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (n, 4) with the Philox words of counters (n, 4) under one key (2,); all uint64."""
     for i in range(counters.shape[0]):
-        c0, c1, c2, c3 = counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3]
-        k0, k1 = key[0], key[1]
-        for _ in range(_ROUNDS):
-            high_0, low_0 = _high_product(_MULTIPLIER_0, c0), _MULTIPLIER_0 * c0
-            high_1, low_1 = _high_product(_MULTIPLIER_1, c2), _MULTIPLIER_1 * c2
-            c0, c1, c2, c3 = high_1 ^ c1 ^ k0, low_1, high_0 ^ c3 ^ k1, low_0
-            k0, k1 = k0 + _WEYL_0, k1 + _WEYL_1
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0, c1, c2, c3
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = _block(
+            key, counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3]
+        )
 
 
 @numba.njit(cache=True)
@@ -47,3 +54,14 @@ def uniforms(random_words, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (n,) with float64 numbers strictly inside (0, 1), one of each random word (n,)."""
     for i in range(random_words.shape[0]):
         out[i] = (np.float64(random_words[i] >> _MANTISSA_SHIFT) + 0.5) * _MANTISSA_UNIT
+
+
+@numba.njit(cache=True)
+def tile_uniforms(key, index, tiles, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (n_tiles, n_words) with numbers in (0, 1): of tile (u, v), block after block under one key."""
+    for t in range(out.shape[0]):
+        place = (np.uint64(tiles[t, 0]) & _LOW) | ((np.uint64(tiles[t, 1]) & _LOW) << _HALF_BITS)
+        for first in range(0, out.shape[1], 4):
+            block = _block(key, np.uint64(first // 4), np.uint64(index), place, np.uint64(0))
+            for lane in range(min(4, out.shape[1] - first)):
+                out[t, first + lane] = (np.float64(block[lane] >> _MANTISSA_SHIFT) + 0.5) * _MANTISSA_UNIT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -21,10 +22,11 @@ def scene(seed: int, drawn: Parameters, view: Window) -> Scene:
     material = MATERIALS[drawn.material]
     tiles = structure.tiles(material, view, margin_nm=crystal.DEFECT_REACH_nm)
     taken = np.zeros((len(material.sites), len(tiles), TILE_CELLS**2), dtype=np.bool_)
+    mean_per_density = material.cell_area_nm2 * TILE_CELLS**2
     members = {}
     for name, member in sorted(drawn.defects.items()):
         site = material.site_index(member.site)
-        mean = member.density_per_nm2 * material.cell_area_nm2 * TILE_CELLS**2
+        mean = member.density_per_nm2 * mean_per_density
         stream = (seed, drawn.index, f"sample.defects.{name}")
         members[name] = (member.kind, _placed(stream, member, tiles, site=site, mean=mean, taken=taken[site]))
     return crystal.scene_under(material, members, view)
@@ -45,6 +47,12 @@ def _placed(
     return Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
 
 
-def value_keys(kind: type[Defect]) -> list[str]:
+def value_keys(kind: type[Defect]) -> tuple[str, ...]:
     """Return the keys of a kind that each defect has a value of."""
-    return [field.name for field in dataclasses.fields(kind) if getattr(field.metadata["legal"], "per_defect", False)]
+    return _value_keys(kind)  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+
+
+@functools.cache
+def _value_keys(kind: type[Defect]) -> tuple[str, ...]:
+    fields = dataclasses.fields(kind)
+    return tuple(field.name for field in fields if getattr(field.metadata["legal"], "per_defect", False))

@@ -65,20 +65,14 @@ def tile_uniforms(seed: int, index: int, path: str, tiles: Ints, n_words: int) -
     """
     if tiles.size and np.abs(tiles).max() >= TILE_LIMIT:
         raise ValueError(f"tile coordinates must be below {TILE_LIMIT}")
-    n_blocks = -(-n_words // LANES)
-    counters = np.zeros((len(tiles), n_blocks, LANES), np.uint64)
-    counters[..., 0] = np.arange(n_blocks)
-    counters[..., 1] = index
-    counters[..., 2] = _packed(tiles)[:, None]
-    words = philox(_key("tile", seed, path), counters.reshape(-1, LANES))
-    return _uniforms(words.ravel()).reshape(len(tiles), n_blocks * LANES)[:, :n_words]
+    out = np.empty((len(tiles), n_words))
+    _streams_kernels.tile_uniforms(_key("tile", seed, path), index, tiles, out)
+    return out
 
 
 def stream(seed: int, index: int, name: str) -> np.random.Generator:
     """Return the generator of one stage of one sample; stages never share numbers, whatever their order."""
-    digest = hashlib.blake2b(name.encode(), digest_size=16, person=b"stage").digest()
-    words = np.frombuffer(digest, "<u4").tolist()
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index, *words))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index, *_stage(name)))))
 
 
 def philox(key: Words, counters: Words) -> Words:
@@ -95,10 +89,11 @@ def _uniforms(words: Words) -> Floats:
     return out
 
 
-def _packed(tiles: Ints) -> Words:
-    """Return each tile's two coordinates, shape (n_tiles, 2), as one word, shape (n_tiles,)."""
-    halves = np.asarray(tiles, np.int64).astype(np.uint32).astype(np.uint64)
-    return np.asarray(halves[:, 0] | (halves[:, 1] << np.uint64(32)))
+@functools.lru_cache(maxsize=64)
+def _stage(name: str) -> tuple[int, ...]:
+    """Return the four 32-bit words that stand for the name of a stage."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16, person=b"stage").digest()
+    return tuple(np.frombuffer(digest, "<u4").tolist())
 
 
 @functools.lru_cache(maxsize=4096)

@@ -4,28 +4,48 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def seat(candidates: I8, counts: I8, taken: B1, chosen: I8) -> bool:
+def crowded(counts: I8, taken: B1) -> bool:
+    """Return whether some tile has fewer free places than defects; ``taken`` is of shape (n_tiles, n_places)."""
+    for t in range(counts.shape[0]):
+        n_free = 0
+        for place in range(taken.shape[1]):
+            n_free += not taken[t, place]
+        if counts[t] > n_free:
+            return True
+    return False
+
+
+@numba.njit(cache=True, error_model="numpy")
+def seat(words: F8, counts: I8, tiles: I8, side: int, taken: B1, cells: I8, values: F8) -> bool:
     """Seat counts[t] defects in each tile on its first candidate places that are free; return whether all found one.
 
-    ``candidates`` (n_tiles, n_candidates) are places in the tile, ``taken`` (n_tiles, n_places) grows, ``chosen`` rows
-    become (tile, candidate).
+    ``words`` (n_tiles, 1 + n_candidates * (1 + n_values)) hold for each candidate its place and its values. A tile
+    (u, v) has side * side places; ``taken`` (n_tiles, n_places) grows, or is left as it was if some found no place;
+    ``cells`` (n_defects, 2) become the lattice cells, ``values`` (n_defects, n_values) the values.
     """
+    stride = 1 + values.shape[1]
+    seats = np.empty((cells.shape[0], 2), dtype=np.int64)
     n = 0
-    for t in range(candidates.shape[0]):
-        seated = 0
-        for c in range(candidates.shape[1]):
-            if seated == counts[t]:
+    for t in range(words.shape[0]):
+        last = n + counts[t]
+        for word in range(1, words.shape[1], stride):
+            if n == last:
                 break
-            if not taken[t, candidates[t, c]]:
-                taken[t, candidates[t, c]] = True
-                chosen[n, 0], chosen[n, 1] = t, c
+            place = int(words[t, word] * (side * side))
+            if not taken[t, place]:
+                taken[t, place] = True
+                seats[n, 0], seats[n, 1] = t, place
+                cells[n, 0], cells[n, 1] = tiles[t, 0] * side + place % side, tiles[t, 1] * side + place // side
+                values[n] = words[t, word + 1 : word + stride]
                 n += 1
-                seated += 1
-        if seated < counts[t]:
+        if n < last:
+            for i in range(n):
+                taken[seats[i, 0], seats[i, 1]] = False
             return False
     return True

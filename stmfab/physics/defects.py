@@ -103,21 +103,13 @@ def place(
     stride, n_candidates = 1 + n_values, FIRST_CANDIDATES
     words = uniforms(1 + stride * n_candidates)
     counts = poisson_counts(words[:, 0], mean_per_tile)
-    if (counts > (~taken).sum(axis=1)).any():
+    if _defects_kernels.crowded(counts, taken):
         raise ArithmeticError(f"{counts.max()} defects do not fit the {TILE_CELLS**2} places of a tile")
-    chosen = np.empty((counts.sum(), 2), dtype=np.int64)
-    while True:
-        places = (words[:, 1::stride] * TILE_CELLS**2).astype(np.int64)
-        occupied = taken.copy()
-        if _defects_kernels.seat(places, counts, occupied, chosen):
-            break
+    cells, values = np.empty((counts.sum(), 2), dtype=np.int64), np.empty((counts.sum(), n_values))
+    while not _defects_kernels.seat(words, counts, tiles, TILE_CELLS, taken, cells, values):
         n_candidates *= 2
         words = uniforms(1 + stride * n_candidates)
-    taken |= occupied
-    tile, candidate = chosen[:, 0], chosen[:, 1]
-    v, u = np.divmod(places[tile, candidate], TILE_CELLS)
-    values = words[tile[:, None], 2 + stride * candidate[:, None] + np.arange(n_values)]
-    return tiles[tile] * TILE_CELLS + np.stack([u, v], axis=1), values
+    return cells, values
 
 
 def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:
