@@ -67,13 +67,14 @@ def grown(view: Window, offsets: Ints) -> Window:
 def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:
     """Return the fixed tiles (tu, tv) within ``margin_nm`` of a window's bounding parallelogram, shape (n_tiles, 2)."""
     a1, a2 = material.lattice_nm
-    spacing = material.cell_area_nm2 / np.array([np.linalg.norm(a2), np.linalg.norm(a1)])  # between rows of cells
-    margin = np.ceil(margin_nm / spacing).astype(np.int64)
+    area = material.cell_area_nm2  # over the length of one vector: the spacing of the rows of cells along the other
+    margin_u, margin_v = (math.ceil(margin_nm * math.hypot(*vector) / area) for vector in (a2, a1))
     n_v, n_u = view.cells.shape
-    low = (np.array([view.u0, view.v0]) - margin) // TILE_CELLS
-    high = (np.array([view.u0 + n_u - 1, view.v0 + n_v - 1]) + margin) // TILE_CELLS
-    tu, tv = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1))
-    return np.stack([tu.ravel(), tv.ravel()], axis=1)
+    tu = np.arange((view.u0 - margin_u) // TILE_CELLS, (view.u0 + n_u - 1 + margin_u) // TILE_CELLS + 1)
+    tv = np.arange((view.v0 - margin_v) // TILE_CELLS, (view.v0 + n_v - 1 + margin_v) // TILE_CELLS + 1)
+    out = np.empty((len(tv), len(tu), 2), dtype=np.int64)
+    out[..., 0], out[..., 1] = tu, tv[:, None]
+    return out.reshape(-1, 2)
 
 
 def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
