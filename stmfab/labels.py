@@ -25,11 +25,11 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
     """Return what the targets of a sample are drawn from."""
     x_nm, y_nm = path.pixels()
     material = scene.material
-    sites = [
-        structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site))
-        for _, placed in scene.members.values()
-    ]
-    layers = [np.full(len(placed.cells), _layer(scene, placed.site)) for _, placed in scene.members.values()]
+    every = [placed for _, placed in scene.members.values()]
+    sites = np.repeat(
+        np.array([placed.site for placed in every], dtype=np.int64), [len(placed.cells) for placed in every]
+    )
+    cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(placed.cells for placed in every)])
     return Labels(
         material=material,
         field=imaged.field,
@@ -39,13 +39,9 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
         y_nm=y_nm[0],
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
-        defect_sites_nm=np.concatenate([np.zeros((0, 3)), *sites]),
-        defect_layers=np.concatenate([np.zeros(0, dtype=np.int64), *layers]),
+        defect_sites_nm=structure.positions(material, cells, sites),
+        defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
     )
-
-
-def _layer(scene: Scene, site: int) -> int:
-    return LAYERS.index(scene.material.sites[site].layer)
 
 
 def channel_images(plan: Plan, recorded: Scan) -> Arrays:
@@ -65,7 +61,7 @@ def check_finite(made: Arrays) -> None:
         Naming the first array that is not finite.
     """
     for name, array in made.items():
-        if not name.startswith("defect_") and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not name.startswith("defect_") and not np.isfinite(array).all():
             raise ArithmeticError(f"NaN after stage {name}")
 
 
@@ -136,13 +132,18 @@ def derived(drawn: Parameters, imaged: Imaged, recorded: Scan, path: Path) -> Ar
     raster = drawn.raster
     return {
         "setpoint_nA": np.exp(imaged.log_setpoint) * imaged.field.polarity,
-        "height_nm": np.median(imaged.ideal_nm),
+        "height_nm": np.float64(imaged.height_nm),
         "kappa_per_nm": np.float64(drawn.junction.decay_per_nm),
-        "ideal_range_nm": np.ptp(imaged.ideal_nm),
+        "ideal_range_nm": np.float64(imaged.range_nm),
         "sub_steps": np.float64(path.n_sub),
         "loop_radius": np.float64(recorded.loop_radius),
-        "stopped": (recorded.events & 1 != 0).mean(),
-        "limited": (recorded.events & 2 != 0).mean(),
-        "outside": (recorded.events & 4 != 0).mean(),
+        "stopped": _share(recorded.events, 1),
+        "limited": _share(recorded.events, 2),
+        "outside": _share(recorded.events, 4),
         "pixel_size_nm": np.float64(raster.size_nm / raster.pixels),
     }
+
+
+def _share(events: NDArray[np.uint8], bit: int) -> np.float64:
+    """Return the share of pixels that saw an event."""
+    return np.float64(np.count_nonzero(events & bit) / events.size)

@@ -8,35 +8,59 @@ F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 
 MAX_STEPS = 12
+CONE_TOP = 1.1  # of a cone cut flat at 1: it reaches 1.1 half lattice constants; J. Luzny, Synthetic-STM-Imaging (2025)
 SMOOTHING = 4  # pixels: the slope of the path is taken over this distance, so that one jittered line does not rule it
 
 
 @numba.njit(cache=True, error_model="numpy")
-def nearest_site(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, out: F8) -> None:
-    """Write the distance in space from each point (x, y, 0) to the nearest lattice site (n_sites, 3) of any cell."""
-    for p in range(x.shape[0]):
-        u0 = np.floor(x[p] * inverse[0, 0] + y[p] * inverse[1, 0])
-        v0 = np.floor(x[p] * inverse[0, 1] + y[p] * inverse[1, 1])
-        nearest2 = np.inf
-        for dv in range(-1, 2):
-            for du in range(-1, 2):
-                cell_x = (u0 + du) * lattice[0, 0] + (v0 + dv) * lattice[1, 0]
-                cell_y = (u0 + du) * lattice[0, 1] + (v0 + dv) * lattice[1, 1]
-                for s in range(sites.shape[0]):
-                    dx, dy, dz = cell_x + sites[s, 0] - x[p], cell_y + sites[s, 1] - y[p], sites[s, 2]
-                    nearest2 = min(nearest2, dx * dx + dy * dy + dz * dz)
-        out[p] = np.sqrt(nearest2)
+def _cones(nearest2: F8, half: float, image: F8) -> None:
+    """Write clip(1.1 - d / half, 0, 1) of squared distances."""
+    for p in range(nearest2.shape[0]):
+        image[p] = min(max(CONE_TOP - np.sqrt(nearest2[p]) / half, 0.0), 1.0)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def nearest_point(x: F8, y: F8, points: F8, out: F8) -> None:
-    """Write the distance in the plane from each (x, y) to the nearest of ``points`` (n_points, 2); inf without any."""
-    for p in range(x.shape[0]):
-        nearest2 = np.inf
+def site_cones(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, half: float, out: F8) -> None:
+    """Write the cone of the distance in space from each point (x, y, 0) to the nearest lattice site of any cell.
+
+    ``x, y, out`` are images (n_rows, n_cols), ``sites`` (n_sites, 3). A row at a time, the points innermost: SIMD.
+    """
+    n = x.shape[1]
+    u0, v0, nearest2 = np.empty(n), np.empty(n), np.empty(n)
+    for row in range(x.shape[0]):
+        for p in range(n):
+            u0[p] = np.floor(x[row, p] * inverse[0, 0] + y[row, p] * inverse[1, 0])
+            v0[p] = np.floor(x[row, p] * inverse[0, 1] + y[row, p] * inverse[1, 1])
+            nearest2[p] = np.inf
+        for dv in range(-1, 2):
+            for du in range(-1, 2):
+                for s in range(sites.shape[0]):
+                    for p in range(n):
+                        cell_x = (u0[p] + du) * lattice[0, 0] + (v0[p] + dv) * lattice[1, 0]
+                        cell_y = (u0[p] + du) * lattice[0, 1] + (v0[p] + dv) * lattice[1, 1]
+                        dx, dy, dz = cell_x + sites[s, 0] - x[row, p], cell_y + sites[s, 1] - y[row, p], sites[s, 2]
+                        nearest2[p] = min(nearest2[p], dx * dx + dy * dy + dz * dz)
+        _cones(nearest2, half, out[row])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def point_cones(x: F8, y: F8, points: F8, half: float, out: F8) -> None:
+    """Write the cone of the distance in the plane from each (x, y) to the nearest of ``points`` (n_points, 2).
+
+    ``x, y, out`` are images (n_rows, n_cols). A row at a time: points out of a row's reach cannot show in it.
+    """
+    reach = CONE_TOP * half
+    nearest2 = np.empty(x.shape[1])
+    for row in range(x.shape[0]):
+        nearest2[:] = np.inf
+        low_x, high_x = x[row].min() - reach, x[row].max() + reach
+        low_y, high_y = y[row].min() - reach, y[row].max() + reach
         for i in range(points.shape[0]):
-            dx, dy = points[i, 0] - x[p], points[i, 1] - y[p]
-            nearest2 = min(nearest2, dx * dx + dy * dy)
-        out[p] = np.sqrt(nearest2)
+            if low_x <= points[i, 0] <= high_x and low_y <= points[i, 1] <= high_y:
+                for p in range(x.shape[1]):
+                    dx, dy = points[i, 0] - x[row, p], points[i, 1] - y[row, p]
+                    nearest2[p] = min(nearest2[p], dx * dx + dy * dy)
+        _cones(nearest2, half, out[row])
 
 
 @numba.njit(cache=True, error_model="numpy")

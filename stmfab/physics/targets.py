@@ -64,11 +64,6 @@ class Labels:
     defect_sites_nm: Floats
     defect_layers: Ints
 
-    def cone(self, distance_nm: Floats) -> Floats:
-        """Return clip(1.1 - d / (a/2), 0, 1) in the shape of the image."""
-        half_nm = self.material.lattice_constant_nm / 2
-        return np.clip(1.1 - distance_nm / half_nm, 0, 1).reshape(self.x_nm.shape)
-
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
     return ArraySpec(name, ("y", "x"), (pixels, pixels), dtype, unit, meaning, "target")
@@ -84,17 +79,13 @@ class LatticeCone:
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
-        lattice: Floats = labels.material.lattice_nm
-        distance = np.empty(labels.x_nm.size)
-        _targets_kernels.nearest_site(
-            labels.x_nm.ravel(),
-            labels.y_nm.ravel(),
-            lattice,
-            np.linalg.inv(lattice).astype(np.float64),
-            labels.material.positions_nm,
-            distance,
-        )
-        return [labels.cone(distance)]
+        material, image = labels.material, np.empty(labels.x_nm.shape)
+        half_nm = material.lattice_constant_nm / 2
+        sites = material.positions_nm
+        shown = sites[np.abs(sites[:, 2]) < _targets_kernels.CONE_TOP * half_nm]  # deeper ones never show
+        inverse: Floats = np.linalg.inv(material.lattice_nm).astype(np.float64)
+        _targets_kernels.site_cones(labels.x_nm, labels.y_nm, material.lattice_nm, inverse, shown, half_nm, image)
+        return [image]
 
 
 @dataclass(frozen=True)
@@ -116,10 +107,9 @@ class DefectCone:
         shown: Bools = np.ones(len(labels.defect_layers), dtype=np.bool_)
         if self.layer != "all":
             shown = labels.defect_layers == LAYERS.index(self.layer)
-        distance = np.empty(labels.x_nm.size)
-        points = np.ascontiguousarray(labels.defect_sites_nm[shown, :2])
-        _targets_kernels.nearest_point(labels.x_nm.ravel(), labels.y_nm.ravel(), points, distance)
-        return [labels.cone(distance)]
+        image, points = np.empty(labels.x_nm.shape), labels.defect_sites_nm[shown]
+        _targets_kernels.point_cones(labels.x_nm, labels.y_nm, points, labels.material.lattice_constant_nm / 2, image)
+        return [image]
 
 
 @dataclass(frozen=True)
