@@ -8,6 +8,7 @@ the JSON Schema.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 
@@ -46,6 +47,11 @@ class Legal:
             and (self.below is None or value < self.below)
         )
 
+    @property
+    def bounded(self) -> bool:
+        """Return whether any value is illegal."""
+        return (self.at_least, self.above, self.at_most, self.below, self.one_of) != (None,) * 5
+
     def __str__(self) -> str:
         """Return the legal values in words, for a message: ``at least 0 and below 1``."""
         if self.one_of is not None:
@@ -75,11 +81,17 @@ def check_ranges(kind: Any) -> None:
     KeyRangeError
         For the first field whose value is outside its legal range.
     """
-    for field in dataclasses.fields(kind):
-        legal = field.metadata.get("legal")
-        value = getattr(kind, field.name)
-        if legal is not None and not legal.holds(value):
-            raise KeyRangeError(field.name, value, str(legal))
+    for name, legal in _bounds(type(kind)):  # type: ignore[arg-type]  # mypy doubts that a class is hashable
+        value = getattr(kind, name)
+        if not legal.holds(value):
+            raise KeyRangeError(name, value, str(legal))
+
+
+@functools.cache  # every sample builds some twenty parts: walking their fields each time took longer than the checks
+def _bounds(kind: type[Any]) -> tuple[tuple[str, Legal], ...]:
+    """Return the fields of a kind that have a legal range, in the order of its dataclass."""
+    legal = {field.name: field.metadata.get("legal", Legal()) for field in dataclasses.fields(kind)}
+    return tuple((name, range_) for name, range_ in legal.items() if range_.bounded)
 
 
 def exactly_one(kind: Any, first: str, second: str) -> None:

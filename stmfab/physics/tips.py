@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from .keys import check_ranges, key
 from .units import Floats
@@ -101,8 +101,18 @@ class Tungsten:
     def tip(self) -> Tip:
         """Return the turned tip: rotated about its axis first, then tilted about x, then about y."""
         _, upright = _table()[self.apex]
-        turn = Rotation.from_euler("zxy", [self.rotation_deg, self.tilt_x_deg, self.tilt_y_deg], degrees=True)
-        return Tip(turn.apply(upright.positions_nm), upright.at_eV, upright.ldos_per_eV)
+        turn = _rotation(self.tilt_y_deg, 1) @ _rotation(self.tilt_x_deg, 0) @ _rotation(self.rotation_deg, 2)
+        return Tip(upright.positions_nm @ turn.T, upright.at_eV, upright.ldos_per_eV)
+
+
+def _rotation(angle_deg: float, axis: int) -> Floats:
+    """Return the matrix of a rotation about x (0), y (1) or z (2), counter-clockwise seen from its tip, (3, 3)."""
+    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    out = np.eye(3)
+    out[first, first] = out[second, second] = cos
+    out[second, first], out[first, second] = sin, -sin
+    return out
 
 
 TIPS: Mapping[str, type[Tungsten]] = {"tungsten": Tungsten}
