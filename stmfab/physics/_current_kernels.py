@@ -102,3 +102,21 @@ def gather(strengths: F4, places: I8, steps: I8, run: int, out: F4) -> None:
         for p in range(steps.shape[0]):
             for r in range(run):
                 out[c, run * p + r] = strengths[places[c] + steps[p] + r]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> None:
+    """Write the height polynomials of each cell's nodes to its place in the grid.
+
+    ``values`` are ln|I| of a cell, over heights and, fastest, nodes (v, then u); ``corners`` the cells' first nodes
+    (u, v); ``out`` is (n_v, n_u, n_heights).
+    """
+    n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
+    for cell in range(values.shape[0]):
+        for node in range(n_nodes):
+            place = out[corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid]
+            for power in range(n_heights):
+                total = np.float32(0.0)
+                for h in range(n_heights):
+                    total += to_monomials[power, h] * values[cell, h * n_nodes + node]
+                place[power] = total

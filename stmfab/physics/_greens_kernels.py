@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 C = NDArray[Any]
 I8 = NDArray[np.int64]
-F8 = NDArray[np.float64]
+F = NDArray[Any]  # float32 or float64, as the table
 
 ADDED = -(2**62)  # stands for no place in the table
 
@@ -42,11 +42,91 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def column_products(a: C, b: C) -> C:
-    """Return sum_i a[e, i, j] b[e, i, j]."""
-    out = np.zeros((a.shape[0], a.shape[2]), dtype=a.dtype)
-    for e in range(a.shape[0]):
-        for i in range(a.shape[1]):
-            for j in range(a.shape[2]):
-                out[e, j] += a[e, i, j] * b[e, i, j]
-    return out
+def factor(m: C) -> None:
+    """Replace complex symmetric matrices (n_energies, n, n) by L (unit, below the diagonal) and 1/D of L D L^T.
+
+    Without pivoting: safe because Im M is positive definite.
+    """
+    n = m.shape[1]
+    for e in range(m.shape[0]):
+        a = m[e]
+        for j in range(n):
+            inverse = 1.0 / a[j, j]
+            for i in range(j + 1, n):
+                share = a[i, j] * inverse
+                for k in range(j + 1, i + 1):
+                    a[i, k] -= share * a[k, j]
+            for i in range(j + 1, n):
+                a[i, j] *= inverse
+            a[j, j] = inverse
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+def _substitute(re: F, im: F, n: int, width: int, a: C) -> None:
+    """Solve L y = b for several b side by side: row i of re + i im becomes y_i, ``a`` holds L.
+
+    Two known rows at a time, so that the row being solved is loaded and stored half as often.
+    """
+    for i in range(n):
+        for j in range(0, i - 1, 2):
+            x, y, u, v = a[i, j].real, a[i, j].imag, a[i, j + 1].real, a[i, j + 1].imag
+            for s in range(width):
+                re[i, s] -= x * re[j, s] - y * im[j, s] + u * re[j + 1, s] - v * im[j + 1, s]
+                im[i, s] -= x * im[j, s] + y * re[j, s] + u * im[j + 1, s] + v * re[j + 1, s]
+        if i % 2:
+            x, y = a[i, i - 1].real, a[i, i - 1].imag
+            for s in range(width):
+                re[i, s] -= x * re[i - 1, s] - y * im[i - 1, s]
+                im[i, s] -= x * im[i - 1, s] + y * re[i - 1, s]
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+def _add_squares(re: F, im: F, n: int, width: int, a: C, out: C) -> None:
+    """Add sum_i y_i^2 / D_i to out; row n of re and im is where the sum gathers."""
+    re[n, :width] = 0.0
+    im[n, :width] = 0.0
+    for i in range(n):
+        x, y = a[i, i].real, a[i, i].imag
+        for s in range(width):
+            square, cross = re[i, s] * re[i, s] - im[i, s] * im[i, s], (re[i, s] + re[i, s]) * im[i, s]
+            re[n, s] += x * square - y * cross
+            im[n, s] += x * cross + y * square
+    for s in range(width):
+        out[s] += complex(re[n, s], im[n, s])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_corrections(table: C, rows: I8, columns: I8, factors: C, work: F, out: C) -> None:
+    """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M as ``factor`` left it.
+
+    The columns go in groups that fit ``work`` (2, n_rows + 1, width): real and imaginary parts lie apart, so that a group's
+    columns fill the lanes of the processor.
+    """
+    n_energies, n, _, width, _ = table.shape
+    first, step = _places(rows, -1, n, width, n), _places(columns, 1, 1, width, n)
+    centre = (width // 2) * (width + 1)
+    re, im, lanes = work[0], work[1], work.shape[2]
+    for e in range(n_energies):
+        flat = table[e].reshape(-1)
+        for start in range(0, columns.shape[0], lanes):
+            stop = min(start + lanes, columns.shape[0])
+            for i in range(rows.shape[0]):
+                for j in range(start, stop):
+                    b = flat[centre + first[i] + step[j]]
+                    re[i, j - start], im[i, j - start] = b.real, b.imag
+            _substitute(re, im, rows.shape[0], stop - start, factors[e])
+            _add_squares(re, im, rows.shape[0], stop - start, factors[e], out[e, start:stop])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_given_corrections(coupled: C, factors: C, work: F, out: C) -> None:
+    """Add b^T M^-1 b to out[e, j], b = coupled[e, :, j], M as ``factor`` left it."""
+    re, im, lanes = work[0], work[1], work.shape[2]
+    n_energies, n, n_columns = coupled.shape
+    for e in range(n_energies):
+        for start in range(0, n_columns, lanes):
+            stop = min(start + lanes, n_columns)
+            re[:n, : stop - start] = coupled[e, :, start:stop].real
+            im[:n, : stop - start] = coupled[e, :, start:stop].imag
+            _substitute(re, im, n, stop - start, factors[e])
+            _add_squares(re, im, n, stop - start, factors[e], out[e, start:stop])

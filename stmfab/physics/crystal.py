@@ -22,7 +22,7 @@ from .units import Bools, Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
-SUM_SIGMAS = 3.0  # energies this far outside the bias window count in its sum: 0.002 pm; test_field_accuracy
+SUM_SIGMAS = 2.5  # energies this far outside the bias window count in its sum: 0.006 pm; test_field_accuracy
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
@@ -175,7 +175,7 @@ def _tabulated(
     carried = current.pairs(material, tip, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
     n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
-    green = green_table(material.name, n_broadenings, _reach(sites, scene.change))
+    green = green_table(material.name, n_broadenings, _reach(whole, scene.change))
     green = bias_window(green, material, bias_V)
     weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
@@ -223,11 +223,12 @@ def _blocks(scene: Scene, cells_nm: Floats, places_nm: Floats, own: Ints) -> Ite
     yield from _blocks(scene, cells_nm[~below], places_nm, own[~left])
 
 
-def _reach(sites: Ints, change: Perturbation) -> int:
+def _reach(whole: Window, change: Perturbation) -> int:
     """Return the cells a Green table must reach from any changed orbital to any site or other changed orbital."""
+    n_v, n_u = whole.cells.shape
+    corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
     changed = [change.removed, change.shifted, *(cluster.orbitals for cluster in change.clusters)]
-    cells = np.concatenate([part[:, :2] for part in (sites, *changed)])
-    needed = int((cells.max(axis=0) - cells.min(axis=0)).max())
+    needed = int(np.ptp(np.concatenate([corners, *(part[:, :2] for part in changed)]), axis=0).max())
     return REACH_STEP * math.ceil(needed / REACH_STEP)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -119,11 +120,13 @@ def tabulated(
     )
 
 
+@functools.cache
 def chebyshev_nodes(n_heights: int) -> Floats:
     """Return the Chebyshev nodes of the first kind on [-1, 1], ascending, shape (n_heights,)."""
     return np.asarray(-np.cos(np.pi * (np.arange(n_heights) + 0.5) / n_heights))
 
 
+@functools.cache
 def values_to_monomials(n_heights: int) -> Floats:
     """Return the matrix from values at the Chebyshev nodes to monomial coefficients, shape (n_heights, n_heights)."""
     return np.asarray(np.linalg.inv(np.vander(chebyshev_nodes(n_heights), increasing=True)))

@@ -23,7 +23,7 @@ class Site:
     n_orbitals: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a material: hashed by identity, for what is computed once of it
 class Material:
     """A crystal with the tight-binding Hamiltonian H(k) = sum_R H(R) exp(i k.R).
 
