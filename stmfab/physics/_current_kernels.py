@@ -58,7 +58,7 @@ def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float)
     return chosen[:kept, 0].copy(), chosen[:kept, 1].copy(), chosen[:kept, 2].copy(), lateral[:kept], above[:kept]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _exp2(x: F4, exponent: I4, power: F4) -> None:
     """Replace x (from -126 to 0) by 2**x: the whole part through the exponent's bits, the rest by its Taylor series."""
     for i in range(x.shape[0]):
@@ -72,7 +72,7 @@ def _exp2(x: F4, exponent: I4, power: F4) -> None:
         x[i] *= power[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def conductances(lateral2: F4, vertical2: F4, kappa: float, columns: I8, atoms: I8, mixing: F4, out: F4) -> None:
     """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[column, r], over heights and nodes, nodes fastest.
 
@@ -104,7 +104,7 @@ def gather(strengths: F4, places: I8, steps: I8, run: int, out: F4) -> None:
                 out[c, run * p + r] = strengths[places[c] + steps[p] + r]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> None:
     """Write the height polynomials of each cell's nodes to its place in the grid.
 

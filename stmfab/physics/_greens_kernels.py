@@ -88,7 +88,8 @@ def _add_squares(re: F, im: F, n: int, width: int, a: C, out: C) -> None:
     for i in range(n):
         x, y = a[i, i].real, a[i, i].imag
         for s in range(width):
-            square, cross = re[i, s] * re[i, s] - im[i, s] * im[i, s], (re[i, s] + re[i, s]) * im[i, s]
+            square = re[i, s] * re[i, s] - im[i, s] * im[i, s]
+            cross = (re[i, s] + re[i, s]) * im[i, s]
             re[n, s] += x * square - y * cross
             im[n, s] += x * cross + y * square
     for s in range(width):
@@ -99,8 +100,8 @@ def _add_squares(re: F, im: F, n: int, width: int, a: C, out: C) -> None:
 def add_corrections(table: C, rows: I8, columns: I8, factors: C, work: F, out: C) -> None:
     """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M as ``factor`` left it.
 
-    The columns go in groups that fit ``work`` (2, n_rows + 1, width): real and imaginary parts lie apart, so that a group's
-    columns fill the lanes of the processor.
+    The columns go in groups that fit ``work`` (2, n_rows + 1, width): real and imaginary parts lie apart, so that a
+    group's columns fill the lanes of the processor.
     """
     n_energies, n, _, width, _ = table.shape
     first, step = _places(rows, -1, n, width, n), _places(columns, 1, 1, width, n)

@@ -137,11 +137,10 @@ def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float
     """Return the weights (n_energies, n_tip) compressed, each atom as exactly as its share of the current asks."""
     share = np.exp(-2 * kappa_per_nm * tip.positions_nm[:, 2])
     stacked = np.concatenate([weights.real, weights.imag]) * share
-    left, values, right = np.linalg.svd(stacked, full_matrices=False)
-    rank = int((values > MIXING_ERROR * values[0]).sum())
-    columns = left[:, :rank] * values[:rank]
+    squares, directions = np.linalg.eigh(stacked @ stacked.T)
+    few = directions[:, squares > MIXING_ERROR**2 * squares[-1]]
     n = len(weights)
-    return Mixed(columns[:n] + 1j * columns[n:], right[:rank] / share)
+    return Mixed(few[:n] + 1j * few[n:], few.T @ stacked / share)
 
 
 @dataclass(frozen=True)
