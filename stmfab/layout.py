@@ -6,15 +6,21 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import google_crc32c
 import numpy as np
+from numcodecs import blosc  # type: ignore[import-untyped]  # it ships no types
+from numpy.typing import NDArray
 
 from .physics.targets import ArraySpec
 
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
 ABSENT = object()
+COMPRESSOR: Final = "zstd"
+COMPRESSION_LEVEL: Final = 1  # of blosc, behind its byte shuffle: as fast as the disk
+ABSENT_CHUNK = (2**64 - 1, 2**64 - 1)  # offset and length in a shard's index, zarr-specs: sharding-indexed 1.0
 SHARDS = 64  # aimed at, so that a small dataset still spreads over many workers
 
 
@@ -50,6 +56,25 @@ class Layout:
         """Return the samples in one chunk of an array: small ones have one a shard."""
         return self.shard if self.shard * array_bytes(spec) <= CHUNK_BYTES else self.chunk
 
+    def file_of(self, spec: ArraySpec, shard: int) -> str:
+        """Return the name of the one file that a shard of an array is."""
+        return "/".join([spec.name, "c", str(shard), *("0" for _ in spec.shape)])
+
+    def file_bytes(self, spec: ArraySpec, block: NDArray[Any]) -> bytes:
+        """Return the file of a shard that begins with the samples of ``block``, byte for byte what zarr would write.
+
+        Chunks one after the other, each followed by its checksum; then the index, an offset and a length a chunk, and
+        its checksum (zarr-specs: sharding-indexed 1.0). zarr itself takes three times as long, in its event loop.
+        """
+        samples = self.chunk_of(spec)
+        parts, index, offset = [], [], 0
+        for first in range(0, len(block), samples):
+            parts.append(_checked(_compressed(block[first : first + samples], samples)))
+            index.append((offset, len(parts[-1])))
+            offset += len(parts[-1])
+        index += [ABSENT_CHUNK] * (self.shard // samples - len(index))
+        return b"".join([*parts, _checked(np.array(index, dtype="<u8").tobytes())])
+
     def array(self, name: str) -> ArraySpec:
         """Return the declaration of one array.
 
@@ -64,6 +89,27 @@ class Layout:
     def sample_bytes(self) -> int:
         """Return the bytes of one sample before compression."""
         return sum(array_bytes(spec) for spec in self.arrays)
+
+
+def fill_value(dtype: np.dtype[Any]) -> float | int:
+    """Return what stands where no sample is."""
+    return np.nan if dtype.kind == "f" else 0
+
+
+def _compressed(samples: NDArray[Any], n_samples: int) -> bytes:
+    """Return a compressed chunk of ``n_samples``, the last of a dataset filled up."""
+    chunk = np.ascontiguousarray(samples)
+    if len(chunk) < n_samples:
+        chunk = np.full((n_samples, *samples.shape[1:]), fill_value(samples.dtype), dtype=samples.dtype)
+        chunk[: len(samples)] = samples
+    codec = blosc.Blosc(cname=COMPRESSOR, clevel=COMPRESSION_LEVEL, shuffle=blosc.SHUFFLE)
+    return bytes(codec.encode(chunk))
+
+
+def _checked(data: bytes) -> bytes:
+    """Return some bytes with their CRC-32C behind them."""
+    checksum: int = google_crc32c.value(data)
+    return data + checksum.to_bytes(4, "little")
 
 
 def _no_array(name: str) -> ArraySpec:

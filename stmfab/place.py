@@ -1,7 +1,7 @@
 """Where a store's bytes live: whole documents by name, each written entirely or not at all.
 
-The store, its receipts and its verification know only ``read``, ``write``, ``size``, ``names`` and ``create``; an
-object store, which has no rename but has conditional puts, can offer the same five.
+The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``size``, ``names`` and
+``create``; an object store, which has no rename but has conditional puts, can offer the same six.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from .errors import DiskError
 
+WAITERS = 8  # threads that wait for the disk, all at once: a journal commits many files as fast as one
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 
 
@@ -79,20 +81,30 @@ class Folder:
         DiskError
             If the disk is full, the folder is not writable, or it vanished.
         """
-        path = self.root / name
-        partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-        with disk_errors(path, f"write {len(data)} bytes to"):
+        self.write_all({name: data})
+
+    def write_all(self, documents: Mapping[str, bytes]) -> None:
+        """Write documents side by side: after a return all survive a power cut, after a failure each is old or new.
+
+        Raises
+        ------
+        DiskError
+            If the disk is full, a folder is not writable, or it vanished.
+        """
+        paths = [self.root / name for name in documents]
+        partials = [path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part") for path in paths]
+        folders = {self.root / above for name in documents for above in PurePath(name).parents}  # any may be new
+        with disk_errors(self.root, "write to"):
             self.root.stat()  # a store deleted under our feet is an error, not a reason to begin a torn one
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with partial.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+                with ThreadPoolExecutor(min(WAITERS, len(paths))) as waiters:
+                    list(waiters.map(_write_synced, partials, paths, documents.values()))
+                    for partial, path in zip(partials, paths, strict=True):
+                        partial.replace(path)
+                    list(waiters.map(_sync_folder, folders))
+            finally:  # every thread has ended by now
+                for partial in filter(Path.exists, partials):
+                    partial.unlink(missing_ok=True)
 
     def create(self, documents: Mapping[str, bytes]) -> bool:
         """Write the first documents of a store beside its place and rename; return False where another came first.
@@ -106,8 +118,7 @@ class Folder:
         with disk_errors(self.root, "create"):
             beside.mkdir()
             try:
-                for name, data in documents.items():
-                    Folder(beside).write(name, data)
+                Folder(beside).write_all(documents)
                 beside.rename(self.root)
             except OSError as error:
                 if error.errno in TAKEN:
@@ -132,6 +143,16 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DiskError(f"{path}: cannot {action} it: {error.strerror or error}") from error
+
+
+def _write_synced(partial: Path, path: Path, data: bytes) -> None:
+    """Write a document under its temporary name, down to the disk."""
+    with disk_errors(path, f"write {len(data)} bytes to"):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

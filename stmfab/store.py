@@ -5,7 +5,6 @@ Shards are encoded in memory and put in place whole, so that no reader, however 
 
 from __future__ import annotations
 
-import functools
 import json
 import platform
 import time
@@ -13,12 +12,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.buffer import cpu
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
@@ -26,7 +24,7 @@ from zarr.storage import LocalStore, MemoryStore
 from . import plan as plans
 from . import provenance, receipts
 from .errors import DamagedError, StmfabError, StoreError
-from .layout import Layout, differences, from_metadata, layout
+from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, differences, fill_value, from_metadata, layout
 from .physics.defects import DEFECTS
 from .physics.materials import MATERIALS
 from .physics.targets import LAYERS, ArraySpec
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
-WHOLE = {"array.write_empty_chunks": True}  # an absent chunk would read as fill values, in silence
-
-Encoders: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -198,8 +193,8 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
         chunks=(cut.chunk_of(spec), *spec.shape),
         shards=(cut.shard, *spec.shape),
         dtype=dtype,
-        fill_value=np.nan if dtype.kind == "f" else 0,
-        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=fill_value(dtype),
+        compressors=[BloscCodec(shuffle="shuffle", cname=COMPRESSOR, clevel=COMPRESSION_LEVEL), Crc32cCodec()],
         dimension_names=("sample", *spec.dims),
         attributes=words,
     )
@@ -242,15 +237,15 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
         If the disk refuses.
     """
     start, stop = store.layout.bounds(shard)
-    records = {}
-    encoders = _encoders(json.dumps(store.metadata))
+    files, records = {}, {}
     for spec in store.layout.arrays:
         block = blocks[spec.name]
         if block.shape != (stop - start, *spec.shape) or block.dtype != np.dtype(spec.dtype):
             raise ValueError(f"{spec.name}: {block.dtype}{block.shape} is not samples of {spec.dtype}{spec.shape}")
-        file, data = _encoded(encoders, spec.name, start, block)
-        store.place.write(file, data)
-        records[spec.name] = receipts.record(file, data, block)
+        file = store.layout.file_of(spec, shard)
+        files[file] = store.layout.file_bytes(spec, block)
+        records[spec.name] = receipts.record(file, files[file], block)
+    store.place.write_all(files)
     receipt = Receipt(
         shard=shard,
         start=start,
@@ -264,26 +259,6 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
     )
     store.place.write(receipts.name(shard), receipts.to_bytes(receipt))
     return receipt
-
-
-def _encoded(encoders: Encoders, array: str, start: int, block: NDArray[Any]) -> tuple[str, bytes]:
-    """Return the name and the bytes of the one file that a block of whole shard becomes."""
-    memory, targets = encoders
-    with zarr.config.set(WHOLE):
-        targets[array][start : start + len(block)] = block
-    (file,) = (name for name in memory if name.startswith(f"{array}/c"))
-    return file, memory.pop(file).to_bytes()
-
-
-@functools.lru_cache(maxsize=1)
-def _encoders(metadata: str) -> Encoders:
-    """Return a store in memory and its arrays by name: opening them anew for every shard costs more than encoding."""
-    nodes = {name: node for name, node in json.loads(metadata).items() if node["node_type"] == "array"}
-    memory: dict[str, Any] = {
-        f"{name}/{ROOT}": cpu.Buffer.from_bytes(json.dumps(node).encode()) for name, node in nodes.items()
-    }
-    with zarr.config.set(WHOLE):
-        return memory, {name: zarr.open_array(MemoryStore(memory), path=name, mode="r+") for name in nodes}
 
 
 def made(store: Store) -> set[int]:

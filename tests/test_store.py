@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from stmfab import layout, plan, provenance, receipts, recipe, store, verify
 from stmfab.errors import DiskError, StoreError
@@ -252,3 +253,36 @@ def test_statistics_skip_padding():
     empty = dataclasses.replace(record, count=0)
     assert empty.mean is None
     assert receipts.record("", b"", np.full(2, np.nan)).minimum is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [("float32", (64, 64)), ("float64", ()), ("bool", (5,)), ("uint8", (8, 8))]
+)
+@pytest.mark.parametrize("n_samples", [128, 70, 3])
+def test_a_shard_is_byte_for_byte_what_zarr_writes(tmp_path, dtype, shape, n_samples):
+    spec = ArraySpec("array", tuple("zyx"[3 - len(shape) :]), shape, dtype, "1", "any", "image")
+    cut = layout.Layout(n_samples, 32, 128, (spec,))
+    block = np.random.default_rng(5).uniform(0, 3, (n_samples, *shape)).astype(dtype)
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array = zarr.create_array(
+            tmp_path / "array",
+            shape=block.shape,
+            chunks=(cut.chunk_of(spec), *shape),
+            shards=(cut.shard, *shape),
+            dtype=dtype,
+            fill_value=layout.fill_value(block.dtype),
+            compressors=[
+                zarr.codecs.BloscCodec(shuffle="shuffle", cname=layout.COMPRESSOR, clevel=layout.COMPRESSION_LEVEL),
+                zarr.codecs.Crc32cCodec(),
+            ],
+        )
+        array[:] = block
+    assert cut.file_bytes(spec, block) == (tmp_path / cut.file_of(spec, 0)).read_bytes()
+
+
+def test_where_one_document_cannot_be_written_none_is_left_unfinished(tmp_path):
+    place = Folder(tmp_path)
+    (tmp_path / "b").write_text("a file, where a folder is needed")
+    with pytest.raises(DiskError, match="c: cannot write"):
+        place.write_all({"a": bytes(100_000), "b/c": b"", "d": bytes(100_000)})
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
