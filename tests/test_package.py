@@ -1,0 +1,60 @@
+"""The package as users install it: a wheel holds the recipes and tables, an editable install finds them."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = """
+import stmfab
+recipe = stmfab.load("wse2-demo", overrides={"scan.pixels": 16})
+assert recipe.sample(0)["topography"].shape == (16, 16)
+print(stmfab.__file__)
+"""
+
+
+def run(folder, **environment):
+    """Where stmfab comes from in a fresh interpreter that starts outside the checkout."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM],
+        cwd=folder,
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("stmfab", "recipes"):
+        (source / name).symlink_to(ROOT / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_a_wheel_works_away_from_the_checkout(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    assert run(tmp_path, PYTHONPATH=str(tmp_path / "site")).is_relative_to(tmp_path)
+
+
+def test_a_wheel_holds_every_module_and_recipe(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "stmfab").rglob("*.py")}
+    recipes = {f"stmfab/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    assert modules | recipes | {"stmfab/physics/tungsten.npz"} <= held
+
+
+def test_an_editable_install_finds_the_recipes(tmp_path):
+    assert run(tmp_path) == ROOT / "stmfab" / "__init__.py"
