@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from . import _field_kernels
 from .units import Floats, Floats32
+
+FEWEST_HEIGHTS = 4  # the kernels read four coefficients at once
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CurrentField:
     Attributes
     ----------
     coefficients : array of shape (n_v, n_u, n_heights), float32
-        Monomial coefficients of the polynomial in s.
+        Monomial coefficients of the polynomial in s; the kernels take four at a time.
     origin_nm : array of shape (2,)
         Position (x, y) of node (0, 0).
     steps_nm : array of shape (2, 2)
@@ -41,15 +42,20 @@ class CurrentField:
     z_half_nm: float
     polarity: int = 1
 
-    def grid(self, x_nm: Floats, y_nm: Floats) -> Floats:
-        """Return the fractional grid coordinates (u, v) of points, shape (n_points, 2)."""
-        points = np.stack([x_nm - self.origin_nm[0], y_nm - self.origin_nm[1]], axis=-1)
-        return np.asarray(points @ np.linalg.inv(self.steps_nm))
+    def __post_init__(self) -> None:
+        if self.coefficients.shape[2] < FEWEST_HEIGHTS:
+            raise ValueError(f"a field needs {FEWEST_HEIGHTS} heights or more")
 
     def over(self, x_nm: Floats, y_nm: Floats) -> FieldLines:
         """Return the field on the vertical lines over points, x and y of the same shape."""
-        points = self.grid(x_nm, y_nm)
-        polynomials = _field_kernels.interpolate(self.coefficients, points.reshape(-1, 2))
+        to_grid = np.linalg.inv(self.steps_nm)
+        polynomials = _field_kernels.interpolate(
+            np.ascontiguousarray(self.coefficients),
+            np.ravel(x_nm),
+            np.ravel(y_nm),
+            (to_grid[0, 0], to_grid[1, 0], to_grid[0, 1], to_grid[1, 1]),
+            (self.origin_nm[0], self.origin_nm[1]),
+        )
         return FieldLines(polynomials, np.shape(x_nm), self.z_mid_nm, self.z_half_nm)
 
     def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats | float) -> Floats:
@@ -120,13 +126,11 @@ def tabulated(
     )
 
 
-@functools.cache
 def chebyshev_nodes(n_heights: int) -> Floats:
     """Return the Chebyshev nodes of the first kind on [-1, 1], ascending, shape (n_heights,)."""
     return np.asarray(-np.cos(np.pi * (np.arange(n_heights) + 0.5) / n_heights))
 
 
-@functools.cache
 def values_to_monomials(n_heights: int) -> Floats:
     """Return the matrix from values at the Chebyshev nodes to monomial coefficients, shape (n_heights, n_heights)."""
     return np.asarray(np.linalg.inv(np.vander(chebyshev_nodes(n_heights), increasing=True)))

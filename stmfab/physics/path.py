@@ -92,11 +92,14 @@ def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
 def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:
     """Return the pixel centres x, y of the undistorted frame in the sample frame (nm), each (n_rows, n_cols)."""
     offsets = _pixel_offsets(raster)
-    x, y = offsets[None, :], offsets[:, None]
-    rotation = _rotation(raster.rotation_deg)
-    turned_x = raster.center_x_nm + rotation[0, 0] * x + rotation[0, 1] * y
-    turned_y = raster.center_y_nm + rotation[1, 0] * x + rotation[1, 1] * y
-    return np.asarray(turned_x), np.asarray(turned_y)
+    return _turned(raster, offsets[None, :], offsets[:, None])
+
+
+def first_line(raster: Raster) -> tuple[Floats, Floats]:
+    """Return the pixel centres x, y of the first line of the undistorted frame (nm), each (n_pixels,)."""
+    offsets = _pixel_offsets(raster)
+    x, y = _along_axes(raster, fast=offsets, slow=raster.slow_direction * offsets[0])
+    return _turned(raster, x, y)
 
 
 def tip_path(
@@ -134,6 +137,14 @@ def sub_steps(raster: Raster, feedback: Feedback | None) -> int:
     if feedback is None or feedback.update != "continuous" or feedback.crossover_Hz is None:
         return raster.sub_steps
     return max(raster.sub_steps, math.ceil(SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz * raster.dwell_s))
+
+
+def _turned(raster: Raster, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return points of the frame in the sample frame (nm)."""
+    rotation = _rotation(raster.rotation_deg)
+    turned_x = raster.center_x_nm + rotation[0, 0] * x + rotation[0, 1] * y
+    turned_y = raster.center_y_nm + rotation[1, 0] * x + rotation[1, 1] * y
+    return np.asarray(turned_x), np.asarray(turned_y)
 
 
 def _pixel_offsets(raster: Raster) -> Floats:

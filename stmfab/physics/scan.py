@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import _scan_kernels
 from .field import CurrentField
 from .instrument import Feedback, Instrument, LinearPiezo, Noise, Raster
-from .path import Path, images, nominal_raster
+from .path import Path, first_line, images
 from .units import Floats, Floats32
 
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
@@ -128,7 +128,7 @@ def run(
     timing = loop_timing(feedback, path)
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
     circuit = _Circuit(
-        coefficients=field.coefficients,
+        coefficients=np.ascontiguousarray(field.coefficients),
         ends=_grid_ends(field, path),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
@@ -167,9 +167,7 @@ def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, 
 
 def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) -> float:
     """Return the standard deviation of ln|I| at a constant height along the first line of the undistorted frame."""
-    index = 0 if raster.slow_direction > 0 else -1
-    x_nm, y_nm = (v[index] if raster.fast_axis == "x" else v[:, index] for v in nominal_raster(raster))
-    return float(np.std(field.log_current(x_nm, y_nm, np.full(x_nm.shape, height_nm))))
+    return float(np.std(field.log_current(*first_line(raster), height_nm)))
 
 
 def noise_log_sigma(noise: Mapping[str, Noise], *, kappa_per_nm: float, log_spread: float) -> float:

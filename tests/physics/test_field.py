@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stmfab.physics import field
+from tests import twins
 
 WINDOW = (-1.0, 1.0, -0.8, 0.7)
 
@@ -73,3 +74,16 @@ def test_nodes_and_monomials():
     nodes = field.chebyshev_nodes(6)
     np.testing.assert_allclose(np.cos(6 * np.arccos(nodes)), 0, atol=1e-12)  # zeros of T_6
     np.testing.assert_allclose(field.values_to_monomials(6) @ nodes**3, np.eye(6)[3], atol=1e-12)
+
+
+@pytest.mark.parametrize("n_heights", [4, 5, 6, 8, 9])
+def test_interpolation_is_its_plain_twin(n_heights):
+    world = made(n_heights=n_heights)
+    x, y, _ = points(20)
+    expected = [twins.height_polynomial(world, *point) for point in zip(x, y, strict=True)]
+    np.testing.assert_allclose(world.over(x, y).polynomials, expected, atol=1e-12)  # float64 of values of 10
+
+
+def test_too_few_heights_are_an_error():
+    with pytest.raises(ValueError, match="4 heights"):
+        made(n_heights=3)
