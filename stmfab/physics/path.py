@@ -98,8 +98,8 @@ def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:
 def first_line(raster: Raster) -> tuple[Floats, Floats]:
     """Return the pixel centres x, y of the first line of the undistorted frame (nm), each (n_pixels,)."""
     offsets = _pixel_offsets(raster)
-    x, y = _along_axes(raster, fast=offsets, slow=raster.slow_direction * offsets[0])
-    return _turned(raster, x, y)
+    across = raster.slow_direction * offsets[0]
+    return _turned(raster, offsets, across) if raster.fast_axis == "x" else _turned(raster, across, offsets)
 
 
 def tip_path(
