@@ -73,8 +73,10 @@ def _exp2(x: F4, exponent: I4, power: F4) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def conductances(lateral2: F4, vertical2: F4, kappa: float, columns: I8, atoms: I8, mixing: F4, out: F4) -> None:
-    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[column, r], over heights and nodes, nodes fastest.
+def conductances(
+    lateral2: F4, vertical2: F4, kappa: float, first: I8, n_columns: I8, atoms: I8, mixing: F4, out: F4
+) -> None:
+    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[first + r], over heights and nodes, nodes fastest.
 
     Floor of -126 in the exponent: a pair 87 e-folds down carries nothing.
     """
@@ -88,20 +90,22 @@ def conductances(lateral2: F4, vertical2: F4, kappa: float, columns: I8, atoms: 
             for g in range(n_nodes):
                 x[h * n_nodes + g] = max(slope * np.sqrt(lateral2[p, g] + vertical2[p, h]), np.float32(-126.0))
         _exp2(x, exponent, power)
-        for r in range(mixing.shape[0]):
+        for r in range(n_columns[p]):
             share = mixing[r, atoms[p]]
-            target = out[columns[p], r]
+            target = out[first[p] + r]
             for i in range(x.shape[0]):
                 target[i] += share * x[i]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def gather(strengths: F4, places: I8, steps: I8, run: int, out: F4) -> None:
-    """Write the runs out[c, run * p : run * (p + 1)] = strengths[places[c] + steps[p] : ... + run]."""
+def gather(strengths: F4, places: I8, steps: I8, runs: I8, out: F4) -> None:
+    """Write to out[c] one after the other the runs strengths[places[c] + steps[p] : ... + runs[p]]."""
     for c in range(places.shape[0]):
+        column = 0
         for p in range(steps.shape[0]):
-            for r in range(run):
-                out[c, run * p + r] = strengths[places[c] + steps[p] + r]
+            for r in range(runs[p]):
+                out[c, column] = strengths[places[c] + steps[p] + r]
+                column += 1
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -112,11 +116,15 @@ def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> 
     (u, v); ``out`` is (n_v, n_u, n_heights).
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
+    powers = np.empty((n_heights, n_nodes), dtype=np.float32)
     for cell in range(values.shape[0]):
+        for power in range(n_heights):
+            powers[power, :] = 0.0
+            for h in range(n_heights):
+                share = to_monomials[power, h]
+                for node in range(n_nodes):
+                    powers[power, node] += share * values[cell, h * n_nodes + node]
         for node in range(n_nodes):
-            place = out[corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid]
+            v, u = corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid
             for power in range(n_heights):
-                total = np.float32(0.0)
-                for h in range(n_heights):
-                    total += to_monomials[power, h] * values[cell, h * n_nodes + node]
-                place[power] = total
+                out[v, u, power] = powers[power, node]

@@ -5,8 +5,14 @@ A pass is one way along a line; passes 0 and 1 are the settling line and are not
 the polynomials' variable is s = scale * (z - plane) - offset.
 """
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numba
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
@@ -22,57 +28,124 @@ SETTLING = 2  # passes before the first recorded one
 SMALL = 1e-2  # |x| below which five terms of (1 - exp(-x)) / x err by less than 1e-12
 SEGMENT = 1.5  # grid steps a cubic in time spans: it errs by a tenth of what 4-point Lagrange on the grid does
 
+# node by node: the 4-point Lagrange weights (nodes -1, 0, 1, 2) are CUBIC_0 + t CUBIC_1 + t^2 CUBIC_2 + t^3 CUBIC_3
+ZERO = (0.0, 0.0, 0.0, 0.0)
+CUBIC_0 = (0.0, 1.0, 0.0, 0.0)
+CUBIC_1 = (-1 / 3, -1 / 2, 1.0, -1 / 6)
+CUBIC_2 = (1 / 2, -1.0, 1 / 2, 0.0)
+CUBIC_3 = (-1 / 6, 1 / 2, -1 / 2, 1 / 6)
+ir = cast(Any, cgutils).ir  # llvmlite, as numba sees it
+LANES = ir.VectorType(ir.DoubleType(), 4)
+FOUR = cast(Any, types).UniTuple(types.float64, 4)
+declared: Any = cgutils.get_or_insert_function  # by name in the module that is compiled
+MULTIPLY_ADD = ir.FunctionType(LANES, [LANES, LANES, LANES])
+
 inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
+
+
+def _to_lanes(builder: Any, four: Any) -> Any:
+    """Return a tuple of four numbers as one vector."""
+    lanes = ir.Constant(LANES, ir.Undefined)
+    for k in range(4):
+        lanes = builder.insert_element(lanes, builder.extract_value(four, k), ir.IntType(32)(k))
+    return lanes
+
+
+def _from_lanes(builder: Any, lanes: Any) -> Any:
+    """Return one vector as a tuple of four numbers."""
+    four = ir.Constant(ir.ArrayType(ir.DoubleType(), 4), ir.Undefined)
+    for k in range(4):
+        four = builder.insert_value(four, builder.extract_element(lanes, ir.IntType(32)(k)), k)
+    return four
+
+
+def _plus_code(_typing: Any, a: Any, _share: Any, _b: Any) -> Any:
+    """Return the types and the code of ``_plus``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        a, share, b = args
+        shares = ir.Constant(LANES, ir.Undefined)
+        for k in range(4):
+            shares = builder.insert_element(shares, share, ir.IntType(32)(k))
+        multiply_add = declared(builder.module, MULTIPLY_ADD, "llvm.fmuladd.v4f64")
+        return _from_lanes(builder, builder.call(multiply_add, [shares, _to_lanes(builder, b), _to_lanes(builder, a)]))
+
+    return a(a, types.float64, a), generate
+
+
+def _four_code(_typing: Any, coefficients: Any, _at: Any) -> Any:
+    """Return the types and the code of ``_four``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        numbers = ir.VectorType(ir.FloatType(), 4)
+        place = builder.bitcast(builder.gep(data, [args[1]]), numbers.as_pointer())
+        return _from_lanes(builder, builder.fpext(builder.load(place, align=4), LANES))
+
+    return FOUR(coefficients, types.intp), generate
+
+
+# a + share b, and four numbers of an array in memory order: four lanes at once, which numba does not find by itself
+_plus: Callable[[Four, float, Four], Four] = cast(Any, intrinsic)(_plus_code)
+_four: Callable[[F4, int], Four] = cast(Any, intrinsic)(_four_code)
+
+
+@inlined
+def _scaled(share: float, a: Four) -> Four:
+    """Return share a."""
+    return _plus(ZERO, share, a)
+
+
+@inlined
+def _lagrange(t: float) -> Four:
+    """Return the 4-point Lagrange weights at t."""
+    return _plus(CUBIC_0, t, _plus(CUBIC_1, t, _plus(CUBIC_2, t, CUBIC_3)))
 
 
 @inlined
 def _cubics(t: float, step: float) -> tuple[Four, Four, Four, Four]:
-    """Return the 4-point Lagrange weights (nodes -1, 0, 1, 2) at t + n step as cubics in n: by power, then by node."""
-    square, cube = step * step, step * step * step
+    """Return the 4-point Lagrange weights at t + n step as cubics in n: by power, then by node."""
+    square = step * step
     return (
-        (
-            t * (-1 / 3 + t * (1 / 2 - t * (1 / 6))),
-            1.0 + t * (-1 / 2 + t * (-1.0 + t * (1 / 2))),
-            t * (1.0 + t * (1 / 2 - t * (1 / 2))),
-            t * (t * t - 1.0) * (1 / 6),
-        ),
-        (
-            step * (-1 / 3 + t * (1.0 - t * (1 / 2))),
-            step * (-1 / 2 + t * (-2.0 + t * (3 / 2))),
-            step * (1.0 + t * (1.0 - t * (3 / 2))),
-            step * (-1 / 6 + t * t * (1 / 2)),
-        ),
-        (
-            square * (1 / 2 - t * (1 / 2)),
-            square * (t * (3 / 2) - 1.0),
-            square * (1 / 2 - t * (3 / 2)),
-            square * t * (1 / 2),
-        ),
-        (cube * (-1 / 6), cube * (1 / 2), cube * (-1 / 2), cube * (1 / 6)),
+        _lagrange(t),
+        _scaled(step, _plus(CUBIC_1, t, _plus(_scaled(2.0, CUBIC_2), 3.0 * t, CUBIC_3))),
+        _scaled(square, _plus(CUBIC_2, 3.0 * t, CUBIC_3)),
+        _scaled(square * step, CUBIC_3),
     )
 
 
 @inlined
-def _mix(a: Four, share_a: float, b: Four, share_b: float) -> Four:
-    """Return share_a a + share_b b."""
-    return (
-        a[0] * share_a + b[0] * share_b,
-        a[1] * share_a + b[1] * share_b,
-        a[2] * share_a + b[2] * share_b,
-        a[3] * share_a + b[3] * share_b,
-    )
+def _row(coefficients: F4, at: int, step: int, w: Four) -> Four:
+    """Return four heights of four neighbouring nodes, the first from number ``at`` on, weighted."""
+    left = _plus(_scaled(w[0], _four(coefficients, at)), w[1], _four(coefficients, at + step))
+    right = _plus(_scaled(w[2], _four(coefficients, at + 2 * step)), w[3], _four(coefficients, at + 3 * step))
+    return _plus(left, 1.0, right)
 
 
 @inlined
-def _add_row(coefficients: F4, v: np.uint64, u: np.uint64, w: Four, out: F8, at: np.uint64) -> None:
-    """Add four neighbouring nodes of one grid row, weighted, to the height polynomial out[at].
+def _add_nodes(coefficients: F4, iu: int, iv: int, rows: tuple[Four, Four, Four, Four], out: F8, at: int) -> None:
+    """Add the 4 x 4 nodes around cell (iu, iv), weighted row by row, to the height polynomial out[at].
 
-    The indices are unsigned: numba then leaves out its test for negative ones.
+    Four heights at a time; where their number is no multiple of four, the last four overlap the ones before.
     """
-    u1, u2, u3 = u + np.uint64(1), u + np.uint64(2), u + np.uint64(3)
-    for k in range(np.uint64(out.shape[1])):
-        left = w[0] * coefficients[v, u, k] + w[1] * coefficients[v, u1, k]
-        out[at, k] += left + (w[2] * coefficients[v, u2, k] + w[3] * coefficients[v, u3, k])
+    n = coefficients.shape[2]
+    width = coefficients.shape[1] * n
+    first = (iv - 1) * width + (iu - 1) * n
+    place = out[at]
+    for done in range(0, n, 4):
+        start = min(done, n - 4)
+        k = first + start
+        below = _plus(_row(coefficients, k, n, rows[0]), 1.0, _row(coefficients, k + width, n, rows[1]))
+        k += 2 * width
+        above = _plus(_row(coefficients, k, n, rows[2]), 1.0, _row(coefficients, k + width, n, rows[3]))
+        both = _plus(below, 1.0, above)
+        if start == done:
+            place[start] += both[0]
+        if start + 1 >= done:
+            place[start + 1] += both[1]
+        if start + 2 >= done:
+            place[start + 2] += both[2]
+        place[start + 3] += both[3]
 
 
 @inlined
@@ -95,20 +168,21 @@ def _add_steps(coefficients: F4, u: float, v: float, du: float, dv: float, n: in
     s6 = s2 * ((3 * square - 18.0) * square + 31.0) * (1 / 112)
     middle = 0.5 * (n - 1)
     p, q = _cubics(u + middle * du - iu, du), _cubics(v + middle * dv - iv, dv)
-    even0, odd0 = _mix(p[0], s0, p[2], s2), _mix(p[1], s2, p[3], s4)
-    even1, odd1 = _mix(p[0], s2, p[2], s4), _mix(p[1], s4, p[3], s6)
-    row, column = np.uint64(iv - 1), np.uint64(iu - 1)
-    for j in range(4):
-        w = _mix(_mix(even0, q[0][j], odd0, q[1][j]), 1.0, _mix(even1, q[2][j], odd1, q[3][j]), 1.0)
-        _add_row(coefficients, row + np.uint64(j), column, w, out, np.uint64(0))
+    even0, odd0 = _plus(_scaled(s0, p[0]), s2, p[2]), _plus(_scaled(s2, p[1]), s4, p[3])
+    even1, odd1 = _plus(_scaled(s2, p[0]), s4, p[2]), _plus(_scaled(s4, p[1]), s6, p[3])
+    rows = (
+        _plus(_plus(_plus(_scaled(q[0][0], even0), q[1][0], odd0), q[2][0], even1), q[3][0], odd1),
+        _plus(_plus(_plus(_scaled(q[0][1], even0), q[1][1], odd0), q[2][1], even1), q[3][1], odd1),
+        _plus(_plus(_plus(_scaled(q[0][2], even0), q[1][2], odd0), q[2][2], even1), q[3][2], odd1),
+        _plus(_plus(_plus(_scaled(q[0][3], even0), q[1][3], odd0), q[2][3], even1), q[3][3], odd1),
+    )
+    _add_nodes(coefficients, iu, iv, rows, out, 0)
 
 
 @inlined
-def _steps_in_cell(t: float, step: float, limit: int) -> int:
-    """Return how many steps, at most ``limit``, start at t in [0, 1) and stay in the cell."""
-    if step == 0.0:
-        return limit
-    return int(min((limit - 1.0), ((1.0 if step > 0.0 else 0.0) - t) / step)) + 1
+def _steps_in_cell(t: float, edge: float, per_step: float, limit: int) -> int:
+    """Return how many steps of length 1 / per_step, at most ``limit``, start at t in [0, 1) and stay in the cell."""
+    return int(min(limit - 1.0, (edge - t) * per_step)) + 1
 
 
 @inlined
@@ -119,11 +193,18 @@ def _pixel_polynomial(coefficients: F4, u: float, v: float, du: float, dv: float
     """
     out[0, :] = 0.0
     done = 0
+    edge_u, edge_v = 1.0 if du >= 0.0 else 0.0, 1.0 if dv >= 0.0 else 0.0
+    per_u, per_v = 1.0 / du, 1.0 / dv  # a tip at rest: infinitely many steps in the cell
+    if du == 0.0:
+        per_u = np.inf
+    if dv == 0.0:
+        per_v = np.inf
     while done < n_sub:
-        if not _in_grid(coefficients, int(u), int(v)):
+        iu, iv = int(u), int(v)
+        if not _in_grid(coefficients, iu, iv):
             out[0, :] = np.nan
             return
-        n = _steps_in_cell(v - int(v), dv, _steps_in_cell(u - int(u), du, n_sub - done))
+        n = _steps_in_cell(v - iv, edge_v, per_v, _steps_in_cell(u - iu, edge_u, per_u, n_sub - done))
         _add_steps(coefficients, u, v, du, dv, n, out)
         u, v, done = u + n * du, v + n * dv, done + n
     for k in range(out.shape[1]):
@@ -138,11 +219,9 @@ def _point_polynomial(coefficients: F4, u: float, v: float, out: F8, at: int) ->
         out[at, :] = np.nan
         return
     out[at, :] = 0.0
-    p, q = _cubics(u - iu, 0.0)[0], _cubics(v - iv, 0.0)[0]
-    row, column, index = np.uint64(iv - 1), np.uint64(iu - 1), np.uint64(at)
-    for j in range(4):
-        w = (p[0] * q[j], p[1] * q[j], p[2] * q[j], p[3] * q[j])
-        _add_row(coefficients, row + np.uint64(j), column, w, out, index)
+    p, q = _lagrange(u - iu), _lagrange(v - iv)
+    rows = (_scaled(q[0], p), _scaled(q[1], p), _scaled(q[2], p), _scaled(q[3], p))
+    _add_nodes(coefficients, iu, iv, rows, out, at)
 
 
 @inlined

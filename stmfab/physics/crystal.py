@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,11 @@ from . import current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines
-from .greens import GreenTable, Perturbation
+from .greens import Cluster, GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
 from .tips import Tip
-from .units import Bools, Complexes, Floats, Ints
+from .units import Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
@@ -49,19 +48,24 @@ class Scene:
             ]
         )
 
+    @functools.cached_property
+    def _places_nm(self) -> Floats:
+        """Cells of the removed, then of the shifted orbitals, in nm, shape (n, 2)."""
+        orbitals = np.concatenate([self.change.removed, self.change.shifted])
+        return np.asarray(orbitals[:, :2] @ self.material.lattice_nm)
+
     def near(self, cells_nm: Floats) -> Perturbation:
         """Return the change by the defects within ``DEFECT_REACH_nm`` of cells at positions (n_cells, 2)."""
-        change = self.change
-        return dataclasses.replace(
-            change,
-            removed=change.removed[self._near(change.removed, cells_nm)],
-            shifted=change.shifted[(near := self._near(change.shifted, cells_nm))],
-            shift_eV=change.shift_eV[near],
-            clusters=[cluster for cluster in change.clusters if self._near(cluster.orbitals, cells_nm).any()],
+        change, near = self.change, structure.near(self._places_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
+        removed, shifted = near[: len(change.removed)], near[len(change.removed) :]
+        clusters = [cluster for cluster in change.clusters if self._is_near(cluster, cells_nm)]
+        return Perturbation(
+            change.removed[removed], change.shifted[shifted], change.shift_eV[shifted], clusters, change.added_eV
         )
 
-    def _near(self, orbitals: Ints, cells_nm: Floats) -> Bools:
-        return structure.near(orbitals[:, :2] @ self.material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
+    def _is_near(self, cluster: Cluster, cells_nm: Floats) -> bool:
+        places_nm = cluster.orbitals[:, :2] @ self.material.lattice_nm
+        return bool(structure.near(places_nm, cells_nm, distance_nm=DEFECT_REACH_nm).any())
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ MIXING_ERROR = 6e-5  # relative; test_current.py::test_mixed_weights
 RADIUS_STEP_nm = 0.1  # cells in reach are listed once for radii of these steps
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
 NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
-CLOSE_nm, CLOSE_GRID = 0.08, 10  # and a finer table where the tip comes closer than this
+CLOSE_nm, CLOSE_GRID = 0.13, 10  # and a finer table where the tip comes closer than this
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Mixed:
     """Window weights of all tip atoms as a few: w_nj = sum_r weights[n, r] mixing[r, j], to ``MIXING_ERROR``.
 
     Neighbouring tip atoms' densities of states differ little over a bias window, and those far behind the front carry
-    little: two or three columns serve dozens of atoms.
+    little: a few columns serve dozens of atoms. The first column is the front atom's own.
     """
 
     weights: NDArray[np.complex128]  # (n_energies, n_mixed)
@@ -137,10 +137,15 @@ def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float
     """Return the weights (n_energies, n_tip) compressed, each atom as exactly as its share of the current asks."""
     share = np.exp(-2 * kappa_per_nm * tip.positions_nm[:, 2])
     stacked = np.concatenate([weights.real, weights.imag]) * share
-    squares, directions = np.linalg.eigh(stacked @ stacked.T)
-    few = directions[:, squares > MIXING_ERROR**2 * squares[-1]]
+    front = stacked[:, 0] / np.linalg.norm(stacked[:, 0])
+    rest = stacked - np.outer(front, front @ stacked)
+    squares, directions = np.linalg.eigh(rest @ rest.T)
+    others = directions[:, squares > (MIXING_ERROR * np.linalg.norm(stacked)) ** 2]
+    few = np.column_stack([front, others])
+    mixing = few.T @ stacked / share
+    mixing[1:, 0] = 0.0  # exactly: what only the front atom reaches needs no other column
     n = len(weights)
-    return Mixed(few[:n] + 1j * few[n:], few.T @ stacked / share)
+    return Mixed(few[:n] + 1j * few[n:], mixing)
 
 
 @dataclass(frozen=True)
@@ -198,11 +203,17 @@ def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Wind
     """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
     used = np.zeros((len(carried.offsets), len(material.sites)), dtype=np.bool_)
     used[carried.cells, carried.sites] = True
-    reached = []
-    for site in np.flatnonzero(used.any(axis=0)):
-        cells = structure.grown(view, carried.offsets[used[:, site]]).indices
-        reached.append(np.column_stack([cells, np.full(len(cells), site)]))
-    return structure.grown(view, carried.offsets[used.any(axis=1)]), np.concatenate(reached)
+    somehow = used.any(axis=1)
+    offsets, used = carried.offsets[somehow], used[somehow]
+    low = offsets.min(axis=0)
+    more_u, more_v = offsets.max(axis=0) - low
+    n_v, n_u = view.cells.shape
+    reached = np.zeros((len(material.sites), n_v + more_v, n_u + more_u), dtype=np.bool_)
+    for index, cells in enumerate(reached):
+        structure.grow(view.cells, offsets[used[:, index]] - low, cells)
+    site, v, u = np.nonzero(reached)
+    u0, v0 = view.u0 + int(low[0]), view.v0 + int(low[1])
+    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.column_stack([u + u0, v + v0, site])
 
 
 def site_strengths(
@@ -272,13 +283,18 @@ def current_field(
     used = np.zeros(len(carried.offsets) * n_sites, dtype=np.bool_)
     used[carrier] = True
     carriers, column = np.flatnonzero(used), (np.cumsum(used) - 1)[carrier]
-    conductance = np.zeros((len(carriers), n_mixed, table.n_heights * table.n_grid**2), dtype=np.float32)
+    alone = np.ones(len(carriers), dtype=np.bool_)  # reached by the front atom only: one column is enough
+    alone[column[carried.tip_atoms > 0]] = False
+    n_columns = np.where(alone, 1, n_mixed)
+    first = np.cumsum(n_columns) - n_columns
+    conductance = np.zeros((n_columns.sum(), table.n_heights * table.n_grid**2), dtype=np.float32)
     vertical2 = (table.nodes_nm.astype(np.float32) - carried.above_nm[:, None]) ** 2
     _current_kernels.conductances(
         carried.lateral2_nm2,
         vertical2,
         kappa_per_nm,
-        column,
+        first[column],
+        n_columns[column],
         carried.tip_atoms,
         (mixing * calibration_nA_eV(material)).astype(np.float32),
         conductance,
@@ -286,10 +302,9 @@ def current_field(
     offsets = carried.offsets[carriers // n_sites]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + carriers % n_sites) * n_mixed
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
-    gathered = np.empty((len(cells), len(carriers) * n_mixed), dtype=np.float32)
-    _current_kernels.gather(strengths.ravel(), place, step, n_mixed, gathered)
-    current_nA = gathered @ conductance.reshape(len(carriers) * n_mixed, -1)
-    return _field(np.log(current_nA), table, material=material, view=view, polarity=polarity)
+    gathered = np.empty((len(cells), len(conductance)), dtype=np.float32)
+    _current_kernels.gather(strengths.ravel(), place, step, n_columns, gathered)
+    return _field(np.log(gathered @ conductance), table, material=material, view=view, polarity=polarity)
 
 
 def _field(log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
