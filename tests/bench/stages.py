@@ -1,4 +1,6 @@
-"""Samples a second of one core, end to end and stage by stage: ``python tests/bench/stages.py [RECIPE] [SAMPLES]``.
+"""Samples a second of one core, end to end and stage by stage: ``python tests/bench/stages.py [RECIPE]``.
+
+One worker makes the first shard of the dataset as the recipe describes it, store included.
 
 Run it on an idle machine. A stage's time is what its functions take less what the stages inside them take; the least
 of several rounds is printed, and as a share of the whole.
@@ -55,30 +57,31 @@ class Clock:
         return wrapper
 
 
-def measure(name: str, samples: int) -> tuple[float, dict[str, float]]:
-    """Return seconds and seconds by stage of one dataset made by one worker, compiled and warm."""
+def measure(name: str, samples: int | None = None) -> tuple[int, float, dict[str, float]]:
+    """Return samples, seconds and seconds by stage of the first shard, made by one worker, compiled and warm."""
     made = recipe.load(name, samples=samples)
+    shards = store.planned(made).n_shards
     clock = Clock()
     for stage, functions in STAGES.items():
         for module, function in functions:
             setattr(module, function, clock.timed(stage, getattr(module, function)))
     with tempfile.TemporaryDirectory() as folder:
-        outcome = factory.generate(made, place.Folder(Path(folder) / "bench.zarr"), jobs=1)
+        outcome = factory.generate(made, place.Folder(Path(folder) / "bench.zarr"), jobs=1, part=(0, shards))
     for functions in STAGES.values():
         for module, function in functions:
             setattr(module, function, getattr(module, function).plain)
-    return outcome.seconds, dict(clock.seconds)
+    return outcome.made, outcome.seconds, dict(clock.seconds)
 
 
 def main() -> None:
     """Print the table, and the same as JSON on the last line."""
     name = sys.argv[1] if len(sys.argv) > 1 else "wse2-defects"
-    samples = int(sys.argv[2]) if len(sys.argv) > 2 else 512
     measure(name, 32)
-    rounds = [measure(name, samples) for _ in range(ROUNDS)]
-    seconds = sorted(s for s, _ in rounds)
-    stages = {stage: min(by[stage] for _, by in rounds) for stage in STAGES}
-    print(f"{name}: {samples} samples, one worker, store included, {ROUNDS} rounds")
+    rounds = [measure(name) for _ in range(ROUNDS)]
+    samples = rounds[0][0]
+    seconds = sorted(s for _, s, _ in rounds)
+    stages = {stage: min(by[stage] for _, _, by in rounds) for stage in STAGES}
+    print(f"{name}: a shard of {samples} samples, one worker, store included, {ROUNDS} rounds")
     print(f"samples/s: best {samples / seconds[0]:.0f}, median {samples / seconds[ROUNDS // 2]:.0f}")
     for stage, spent in (stages | {"rest": seconds[0] - sum(stages.values())}).items():
         print(f"  {stage:10} {1e3 * spent / samples:7.2f} ms  {spent / seconds[0]:6.1%}")
