@@ -25,6 +25,7 @@ SUM_SIGMAS = 2.5  # energies this far outside the bias window count in its sum: 
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
+PIT_LOW_nm, PIT_DEPTH_nm, PIT_GRID = 0.34, 0.065, 12  # a tip this low in a pit this deep needs a finer grid
 FEW_DEFECTS, SMALLEST_BLOCK_nm = 30, 1.0  # blocks of the T-matrix: measured, make bench
 
 
@@ -137,9 +138,9 @@ def image(
         If the heights do not settle in a table: the setpoint is out of reach.
     """
     expected_nm = junction.expected_height_nm()
-    low_nm, high_nm = expected_nm - HALF_nm, expected_nm + HALF_nm
+    low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, current.BASE_GRID
     for _ in range(MAX_TABLES):
-        table = current.heights(low_nm, high_nm)
+        table = current.heights(low_nm, high_nm, least_grid=grid)
         scene, field = _tabulated(
             scene_of, material, tip, junction, table, [*lines_nm, raster_nm], largest_bias_V=largest_bias_V
         )
@@ -147,6 +148,9 @@ def image(
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm = over_raster.heights(log_setpoint)
         least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
+        if least < PIT_LOW_nm and mean - least > PIT_DEPTH_nm and grid < PIT_GRID:
+            grid = PIT_GRID
+            continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
             return scene, Imaged(field, log_setpoint, ideal_nm)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)

@@ -112,13 +112,13 @@ class Heights:
         return self.z_mid_nm + self.z_half_nm * chebyshev_nodes(self.n_heights)
 
 
-def heights(z_low_nm: float, z_high_nm: float) -> Heights:
+def heights(z_low_nm: float, z_high_nm: float, *, least_grid: int = BASE_GRID) -> Heights:
     """Return the table for a range of heights: finer, laterally and in z, the closer the tip comes."""
     half = max((z_high_nm - z_low_nm) / 2, BASE_HALF_nm)
     low = (z_high_nm + z_low_nm) / 2 - half
     extra = math.ceil(round((half - BASE_HALF_nm) * 2 / NM_PER_EXTRA_HEIGHT, 6))
     close = low < CLOSE_nm
-    return Heights(low + half, half, BASE_HEIGHTS + extra + close, CLOSE_GRID if close else BASE_GRID)
+    return Heights(low + half, half, BASE_HEIGHTS + extra + close, max(least_grid, CLOSE_GRID if close else BASE_GRID))
 
 
 @dataclass(frozen=True)
