@@ -21,7 +21,9 @@ from .units import Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
-SUM_SIGMAS = 2.5  # energies this far outside the bias window count in its sum: 0.006 pm; test_field_accuracy
+SUM_SIGMAS = (
+    2.5  # energies this far outside the bias window count in its sum: 0.006 pm; test_crystal.py::test_field_accuracy
+)
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6

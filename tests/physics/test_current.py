@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import current, greens, structure, tips
+from stmfab.physics import current, greens, structure, tips, tungsten
 from stmfab.physics.keys import KeyRangeError
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.structure import Window
@@ -150,3 +150,20 @@ def test_near_pairs_leave_out_only_what_cannot_matter():
         offset = np.column_stack([nodes, np.full(64, top)]) + tip.positions_nm[t] - site
         if np.linalg.norm(offset, axis=1).min() < far - 1e-6:
             assert (u, v, s, t) in kept
+
+
+@pytest.mark.parametrize(("orientation", "name"), [("111", "w111-d3-1of6a"), ("001", "w001-d1-1of4")])
+def test_tip_depth(orientation, name):
+    # atoms deeper than BEHIND_nm would lift the tip by less than 0.05 pm over a perfect layer, at the smallest kappa
+    cluster = tungsten.CLUSTERS[orientation]()
+    apex = next(a for a in tungsten.apexes(orientation, cluster) if a.name == name)
+    positions = cluster.positions_nm[apex.remaining]
+    height = positions[:, 2] - positions[:, 2].min()
+    front = positions[height.argmin(), :2]
+    for z in (0.3, 0.6):
+        share = [
+            lattice_sum(*(p[:2] - front), z + h, 9.0) if h < 1.0 else 0.0
+            for p, h in zip(positions, height, strict=True)
+        ]
+        deep = np.array(share)[height > tungsten.BEHIND_nm].sum() / np.sum(share)
+        assert deep / (2 * 9.0) < 5e-5
