@@ -24,11 +24,14 @@ Arrays = dict[str, NDArray[Any]]
 @_threads.one_thread()
 def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     """Return samples start..stop-1: every array of ``plan.arrays``, each with a leading sample axis."""
-    columns = plan.draw(recipe, start, stop)
-    samples = [remade(recipe, plan.parameters(recipe, columns, index)) for index in range(start, stop)]
-    made = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-    made["param"] = plan.record(recipe, columns, {name: made[name] for name, _ in plan.DERIVED})
-    return {spec.name: made[spec.name].astype(spec.dtype, copy=False) for spec in plan.arrays(recipe)}
+    columns, specs = plan.draw(recipe, start, stop), plan.arrays(recipe)
+    out: Arrays = {spec.name: np.empty((stop - start, *spec.shape), spec.dtype) for spec in specs}
+    derived: Arrays = {name: np.empty(stop - start) for name, _ in plan.DERIVED}
+    for row, index in enumerate(range(start, stop)):
+        for name, array in remade(recipe, plan.parameters(recipe, columns, index)).items():
+            (derived if name in derived else out)[name][row] = array
+    out["param"][:] = plan.record(recipe, columns, derived)
+    return out
 
 
 def one(recipe: Plan, drawn: Parameters) -> Arrays:

@@ -98,14 +98,21 @@ def conductances(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def gather(strengths: F4, places: I8, steps: I8, runs: I8, out: F4) -> None:
-    """Write to out[c] one after the other the runs strengths[places[c] + steps[p] : ... + runs[p]]."""
+def largest(conductance: F4) -> F4:
+    """Return the largest absolute value of each row."""
+    out = np.zeros(conductance.shape[0], dtype=np.float32)
+    for row in range(conductance.shape[0]):
+        for i in range(conductance.shape[1]):
+            out[row] = max(out[row], abs(conductance[row, i]))
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
+    """Write strengths[places[c] + steps[p]] to out[c, p]."""
     for c in range(places.shape[0]):
-        column = 0
         for p in range(steps.shape[0]):
-            for r in range(runs[p]):
-                out[c, column] = strengths[places[c] + steps[p] + r]
-                column += 1
+            out[c, p] = strengths[places[c] + steps[p]]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -113,7 +120,7 @@ def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> 
     """Write the height polynomials of each cell's nodes to its place in the grid.
 
     ``values`` are ln|I| of a cell, over heights and, fastest, nodes (v, then u); ``corners`` the cells' first nodes
-    (u, v); ``out`` is (n_v, n_u, n_heights).
+    (u, v); ``out`` is (n_v, n_u, n_coefficients), zero beyond the heights.
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
     powers = np.empty((n_heights, n_nodes), dtype=np.float32)
@@ -128,3 +135,4 @@ def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> 
             v, u = corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid
             for power in range(n_heights):
                 out[v, u, power] = powers[power, node]
+            out[v, u, n_heights:] = 0.0

@@ -1,4 +1,8 @@
-"""Interpolation of a current field at points, and its inversion for the height at a given current."""
+"""Interpolation of a current field at points and along the path, and its inversion for the height at a current.
+
+A node of the grid holds a height polynomial of a multiple of eight coefficients. ``grid`` turns positions in nm into
+grid coordinates: (x, y) of the origin, then u of x, u of y, v of x, v of y.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,12 +14,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+Grid = tuple[float, float, float, float, float, float]
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 Four = tuple[float, float, float, float]
 
+LANES = 8  # coefficients taken at once
+BLOCK = 64  # points side by side where heights are sought
 MAX_NEWTON = 60
 SETTLED = 1e-5  # of the half width of the heights: the step after it is of the order of its square, 2e-11 nm
+SEGMENT = 1.5  # grid steps that a cubic in time, or a mean of two points, spans: a tenth of the grid's own error
 
 # node by node: the 4-point Lagrange weights (nodes -1, 0, 1, 2) are CUBIC_0 + t CUBIC_1 + t^2 CUBIC_2 + t^3 CUBIC_3
 ZERO = (0.0, 0.0, 0.0, 0.0)
@@ -24,28 +32,25 @@ CUBIC_1 = (-1 / 3, -1 / 2, 1.0, -1 / 6)
 CUBIC_2 = (1 / 2, -1.0, 1 / 2, 0.0)
 CUBIC_3 = (-1 / 6, 1 / 2, -1 / 2, 1 / 6)
 ir = cast(Any, cgutils).ir  # llvmlite, as numba sees it
-LANES = ir.VectorType(ir.DoubleType(), 4)
-FOUR = cast(Any, types).UniTuple(types.float64, 4)
+FOUR_DOUBLES = ir.VectorType(ir.DoubleType(), 4)
+EIGHT = ir.VectorType(ir.FloatType(), LANES)
+INTEGER = ir.IntType(32)
 declared: Any = cgutils.get_or_insert_function  # by name in the module that is compiled
-MULTIPLY_ADD = ir.FunctionType(LANES, [LANES, LANES, LANES])
 
 inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
 
 
-def _to_lanes(builder: Any, four: Any) -> Any:
+def _vector(builder: Any, four: Any) -> Any:
     """Return a tuple of four numbers as one vector."""
-    lanes = ir.Constant(LANES, ir.Undefined)
+    vector = ir.Constant(FOUR_DOUBLES, ir.Undefined)
     for k in range(4):
-        lanes = builder.insert_element(lanes, builder.extract_value(four, k), ir.IntType(32)(k))
-    return lanes
+        vector = builder.insert_element(vector, builder.extract_value(four, k), INTEGER(k))
+    return vector
 
 
-def _from_lanes(builder: Any, lanes: Any) -> Any:
-    """Return one vector as a tuple of four numbers."""
-    four = ir.Constant(ir.ArrayType(ir.DoubleType(), 4), ir.Undefined)
-    for k in range(4):
-        four = builder.insert_value(four, builder.extract_element(lanes, ir.IntType(32)(k)), k)
-    return four
+def _multiply_add(builder: Any, kind: Any, name: str, share: Any, b: Any, a: Any) -> Any:
+    """Return a + share b of vectors of one kind, lane by lane."""
+    return builder.call(declared(builder.module, ir.FunctionType(kind, [kind] * 3), name), [share, b, a])
 
 
 def _plus_code(_typing: Any, a: Any, _share: Any, _b: Any) -> Any:
@@ -53,30 +58,57 @@ def _plus_code(_typing: Any, a: Any, _share: Any, _b: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         a, share, b = args
-        shares = ir.Constant(LANES, ir.Undefined)
+        shares = ir.Constant(FOUR_DOUBLES, ir.Undefined)
         for k in range(4):
-            shares = builder.insert_element(shares, share, ir.IntType(32)(k))
-        multiply_add = declared(builder.module, MULTIPLY_ADD, "llvm.fmuladd.v4f64")
-        return _from_lanes(builder, builder.call(multiply_add, [shares, _to_lanes(builder, b), _to_lanes(builder, a)]))
+            shares = builder.insert_element(shares, share, INTEGER(k))
+        vectors = shares, _vector(builder, b), _vector(builder, a)
+        result = _multiply_add(builder, FOUR_DOUBLES, "llvm.fmuladd.v4f64", *vectors)
+        four = ir.Constant(ir.ArrayType(ir.DoubleType(), 4), ir.Undefined)
+        for k in range(4):
+            four = builder.insert_value(four, builder.extract_element(result, INTEGER(k)), k)
+        return four
 
     return a(a, types.float64, a), generate
 
 
-def _four_code(_typing: Any, coefficients: Any, _at: Any) -> Any:
-    """Return the types and the code of ``_four``."""
+def _add_nodes_code(
+    _typing: Any, nodes: Any, _at: Any, _n: Any, _width: Any, p: Any, q: Any, _first: Any, out: Any
+) -> Any:
+    """Return the types and the code of ``_add_nodes``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        numbers = ir.VectorType(ir.FloatType(), 4)
-        place = builder.bitcast(builder.gep(data, [args[1]]), numbers.as_pointer())
-        return _from_lanes(builder, builder.fpext(builder.load(place, align=4), LANES))
+        nodes, at, n, width, p, q, first, out = args
+        nodes = context.make_array(signature.args[0])(context, builder, nodes).data
+        place = context.make_array(signature.args[7])(context, builder, out).data
+        place = builder.bitcast(place, EIGHT.as_pointer())
+        along, across = _splats(builder, p), _splats(builder, q)
+        total = builder.select(first, ir.Constant(EIGHT, [0.0] * LANES), builder.load(place, align=4))
+        for j in range(4):
+            row = ir.Constant(EIGHT, [0.0] * LANES)
+            for share in along:
+                eight = builder.load(builder.bitcast(builder.gep(nodes, [at]), EIGHT.as_pointer()), align=4)
+                row = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", share, eight, row)
+                at = builder.add(at, n)
+            at = builder.add(at, builder.sub(width, builder.mul(n, n.type(4))))
+            total = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", across[j], row, total)
+        builder.store(total, place, align=4)
+        return context.get_dummy_value()
 
-    return FOUR(coefficients, types.intp), generate
+    return types.void(nodes, types.intp, types.intp, types.intp, p, q, types.boolean, out), generate
 
 
-# a + share b, and four numbers of an array in memory order: four lanes at once, which numba does not find by itself
+def _splats(builder: Any, four: Any) -> list[Any]:
+    """Return four numbers, each as a vector of eight."""
+    numbers = builder.fptrunc(_vector(builder, four), ir.VectorType(ir.FloatType(), 4))
+    lanes = (ir.Constant(ir.VectorType(INTEGER, LANES), [k] * LANES) for k in range(4))
+    return [builder.shuffle_vector(numbers, numbers, lane) for lane in lanes]
+
+
+# several lanes at once, which numba does not find by itself: a + share b; and adding to eight coefficients of ``out``
+# (to zero where it is the ``first``) those of 4 x 4 nodes, weighted by p along and q across the rows: the first node at
+# number ``at`` of the flat field, n coefficients a node, ``width`` a row
 _plus: Callable[[Four, float, Four], Four] = cast(Any, intrinsic)(_plus_code)
-_four: Callable[[F4, int], Four] = cast(Any, intrinsic)(_four_code)
+_add_nodes: Callable[[F4, int, int, int, Four, Four, bool, F4], None] = cast(Any, intrinsic)(_add_nodes_code)
 
 
 @inlined
@@ -86,99 +118,188 @@ def _scaled(share: float, a: Four) -> Four:
 
 
 @inlined
+def _on_grid(x: float, y: float, grid: Grid) -> tuple[float, float]:
+    """Return grid coordinates (u, v) of a position in nm."""
+    right, up = x - grid[0], y - grid[1]
+    return right * grid[2] + up * grid[3], right * grid[4] + up * grid[5]
+
+
+@inlined
 def _lagrange(t: float) -> Four:
     """Return the 4-point Lagrange weights at t."""
     return _plus(CUBIC_0, t, _plus(CUBIC_1, t, _plus(CUBIC_2, t, CUBIC_3)))
 
 
 @inlined
-def _row(coefficients: F4, at: int, step: int, w: Four) -> Four:
-    """Return four heights of four neighbouring nodes, the first from number ``at`` on, weighted."""
-    left = _plus(_scaled(w[0], _four(coefficients, at)), w[1], _four(coefficients, at + step))
-    right = _plus(_scaled(w[2], _four(coefficients, at + 2 * step)), w[3], _four(coefficients, at + 3 * step))
-    return _plus(left, 1.0, right)
+def _add_point(coefficients: F4, u: float, v: float, share: float, first: bool, out: F4) -> None:
+    """Add ``share`` of the height polynomial at a point to ``out``, or write it if ``first``; NaN outside the grid."""
+    if not (u >= 1.0 and v >= 1.0 and u < coefficients.shape[1] - 2 and v < coefficients.shape[0] - 2):
+        out[:] = np.nan
+        return
+    n = coefficients.shape[2]
+    width = coefficients.shape[1] * n
+    iu, iv = int(u), int(v)
+    p, q = _lagrange(u - iu), _scaled(share, _lagrange(v - iv))
+    corner = (iv - 1) * width + (iu - 1) * n
+    if n == LANES:  # nearly always: the compiler knows the strides
+        _add_nodes(coefficients, corner, LANES, width, p, q, first, out)
+        return
+    for start in range(0, n, LANES):
+        _add_nodes(coefficients, corner + start, n, width, p, q, first, out[start:])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def interpolate(coefficients: F4, x: F8, y: F8, grid: Grid, out: F4) -> None:
+    """Write the height polynomials at points to out, (n_points, n_coefficients); NaN outside the grid."""
+    for p in range(x.size):
+        u, v = _on_grid(x[p], y[p], grid)
+        _add_point(coefficients, u, v, 1.0, True, out[p])
 
 
 @inlined
-def _add_nodes(coefficients: F4, iu: int, iv: int, rows: tuple[Four, Four, Four, Four], out: F8, at: int) -> None:
-    """Add the 4 x 4 nodes around cell (iu, iv), weighted row by row, to the height polynomial out[at].
+def _mean(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int, asides: F8, out: F4) -> None:
+    """Write the mean height polynomial over the n_sub sub-steps of a pixel from (u, v) to (u + du, v + dv).
 
-    Four heights at a time; where their number is no multiple of four, the last four overlap the ones before.
+    Of each short span of the pixel two points count, at the standard deviation of its sub-steps to either side of its
+    middle (``asides``, by the number of spans): exact for cubics in time. Where there are as few sub-steps, these.
     """
-    n = coefficients.shape[2]
-    width = coefficients.shape[1] * n
-    first = (iv - 1) * width + (iu - 1) * n
-    place = out[at]
-    for done in range(0, n, 4):
-        start = min(done, n - 4)
-        k = first + start
-        below = _plus(_row(coefficients, k, n, rows[0]), 1.0, _row(coefficients, k + width, n, rows[1]))
-        k += 2 * width
-        above = _plus(_row(coefficients, k, n, rows[2]), 1.0, _row(coefficients, k + width, n, rows[3]))
-        both = _plus(below, 1.0, above)
-        if start == done:
-            place[start] += both[0]
-        if start + 1 >= done:
-            place[start + 1] += both[1]
-        if start + 2 >= done:
-            place[start + 2] += both[2]
-        place[start + 3] += both[3]
+    n_spans = int(max(abs(du), abs(dv)) / SEGMENT) + 1
+    if n_spans < 1 or 2 * n_spans >= n_sub:
+        for n in range(n_sub):
+            share = (n + 0.5) / n_sub
+            _add_point(coefficients, u + share * du, v + share * dv, 1.0 / n_sub, n == 0, out)
+        return
+    inverse, aside = 1.0 / n_spans, asides[n_spans]
+    for span in range(n_spans):
+        middle = (span + 0.5) * inverse
+        before, after = middle - aside, middle + aside
+        _add_point(coefficients, u + before * du, v + before * dv, 0.5 * inverse, span == 0, out)
+        _add_point(coefficients, u + after * du, v + after * dv, 0.5 * inverse, False, out)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def interpolate(coefficients: F4, x: F8, y: F8, to_grid: Four, origin: tuple[float, float]) -> F8:
-    """Return the height polynomials at points; NaN outside the grid.
+def pixel_means(coefficients: F4, x: F8, y: F8, grid: Grid, n_sub: int, out: F4) -> None:
+    """Write each pixel's mean height polynomial over its sub-steps to out (n_passes, n_pixels, n_coefficients).
 
-    ``to_grid`` is (u of x, u of y, v of x, v of y): grid coordinates a nm.
+    ``x`` and ``y`` are the pixels' ends, (n_passes, n_pixels + 1).
     """
-    n_v, n_u, n_k = coefficients.shape
-    out = np.empty((x.size, n_k))
-    for p in range(x.size):
-        right, up = x[p] - origin[0], y[p] - origin[1]
-        u, v = right * to_grid[0] + up * to_grid[1], right * to_grid[2] + up * to_grid[3]
-        iu, iv = int(np.floor(u)), int(np.floor(v))
-        if iu < 1 or iv < 1 or iu + 2 >= n_u or iv + 2 >= n_v:
-            out[p, :] = np.nan
-            continue
-        out[p, :] = 0.0
-        a, b = _lagrange(u - iu), _lagrange(v - iv)
-        rows = (_scaled(b[0], a), _scaled(b[1], a), _scaled(b[2], a), _scaled(b[3], a))
-        _add_nodes(coefficients, iu, iv, rows, out, p)
-    return out
+    asides = np.zeros(n_sub + 1)
+    for n_spans in range(1, n_sub + 1):
+        asides[n_spans] = np.sqrt((1.0 / n_spans**2 - 1.0 / n_sub**2) / 12)
+    for row in range(out.shape[0]):
+        u, v = _on_grid(x[row, 0], y[row, 0], grid)
+        for i in range(out.shape[1]):
+            next_u, next_v = _on_grid(x[row, i + 1], y[row, i + 1], grid)
+            _mean(coefficients, u, v, next_u - u, next_v - v, n_sub, asides, out[row, i])
+            u, v = next_u, next_v
+
+
+@inlined
+def _to_cubic(nodes: F4) -> None:
+    """Turn values at -1, -1/2, 1/2, 1 (axis 0) into the monomial coefficients of the cubic through them."""
+    for k in range(nodes.shape[1]):
+        even_end, even_half = (nodes[3, k] + nodes[0, k]) / 2, (nodes[2, k] + nodes[1, k]) / 2
+        odd_end, odd_half = (nodes[3, k] - nodes[0, k]) / 2, (nodes[2, k] - nodes[1, k]) / 2
+        nodes[2, k] = (even_end - even_half) * (4 / 3)
+        nodes[0, k] = even_end - nodes[2, k]
+        nodes[3, k] = (odd_end - 2 * odd_half) * (4 / 3)
+        nodes[1, k] = odd_end - nodes[3, k]
+
+
+@inlined
+def _steps(coefficients: F4, u: float, v: float, du: float, dv: float, nodes: F4, out: F4) -> None:
+    """Write the height polynomial of each sub-step of a pixel from (u, v) to (u + du, v + dv), one a row of out.
+
+    Where that is cheaper, they are cubics in time through four points of each short segment of the pixel.
+    """
+    n_sub, n_coefficients = out.shape
+    n_segments = int(max(abs(du), abs(dv)) / SEGMENT) + 1
+    if n_segments < 1 or 4 * n_segments >= n_sub:
+        for n in range(n_sub):
+            share = (n + 0.5) / n_sub
+            _add_point(coefficients, u + share * du, v + share * dv, 1.0, True, out[n])
+        return
+    n = 0
+    for segment in range(n_segments):
+        for node, place in enumerate((0.0, 0.25, 0.75, 1.0)):
+            share = (segment + place) / n_segments
+            _add_point(coefficients, u + share * du, v + share * dv, 1.0, True, nodes[node])
+        _to_cubic(nodes)
+        while n < n_sub and (n + 0.5) * n_segments <= (segment + 1) * n_sub:
+            x = np.float32(2 * ((n + 0.5) * n_segments / n_sub - segment) - 1.0)
+            for k in range(n_coefficients):
+                out[n, k] = nodes[0, k] + x * (nodes[1, k] + x * (nodes[2, k] + x * nodes[3, k]))
+            n += 1
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _value_slope(c: F8, s: float) -> tuple[float, float]:
-    """Return value and slope of one height polynomial at s: a straight line outside [-1, 1]."""
-    edge = min(max(s, -1.0), 1.0)
-    value, slope = 0.0, 0.0
-    for k in range(c.shape[0] - 1, -1, -1):
-        slope = slope * edge + value
-        value = value * edge + c[k]
-    return value + slope * (s - edge), slope
+def step_polynomials(coefficients: F4, x: F8, y: F8, grid: Grid, out: F4) -> None:
+    """Write the height polynomial of every sub-step to out (n_passes, n_pixels, n_sub, n_coefficients)."""
+    nodes = np.empty((4, coefficients.shape[2]), dtype=np.float32)
+    for row in range(out.shape[0]):
+        u, v = _on_grid(x[row, 0], y[row, 0], grid)
+        for i in range(out.shape[1]):
+            next_u, next_v = _on_grid(x[row, i + 1], y[row, i + 1], grid)
+            _steps(coefficients, u, v, next_u - u, next_v - v, nodes, out[row, i])
+            u, v = next_u, next_v
+
+
+@inlined
+def _load(polynomials: F4, first: int, n: int, c: F8) -> None:
+    """Write n polynomials from the first on to the first columns of c (n_coefficients, BLOCK)."""
+    for p in range(n):
+        for k in range(polynomials.shape[1]):
+            c[k, p] = polynomials[first + p, k]
+
+
+@inlined
+def _values(c: F8, s: F8, edge: F8, value: F8, slope: F8) -> None:
+    """Write value and slope of the height polynomials in the columns of c at s: straight lines outside [-1, 1]."""
+    for p in range(BLOCK):
+        edge[p] = -1.0 if s[p] < -1.0 else (1.0 if s[p] > 1.0 else s[p])
+        value[p], slope[p] = c[c.shape[0] - 1, p], 0.0
+    for k in range(c.shape[0] - 2, -1, -1):
+        for p in range(BLOCK):
+            slope[p] = slope[p] * edge[p] + value[p]
+            value[p] = value[p] * edge[p] + c[k, p]
+    for p in range(BLOCK):
+        value[p] += slope[p] * (s[p] - edge[p])
 
 
 @numba.njit(cache=True, error_model="numpy")
-def evaluate(polynomials: F8, s: F8) -> F8:
+def evaluate(polynomials: F4, s: F8) -> F8:
     """Return the polynomials' values at s."""
     out = np.empty(s.shape[0])
-    for p in range(s.shape[0]):
-        out[p], _ = _value_slope(polynomials[p], s[p])
+    c, at = np.zeros((polynomials.shape[1], BLOCK)), np.zeros(BLOCK)
+    edge, value, slope = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for first in range(0, s.shape[0], BLOCK):
+        n = min(BLOCK, s.shape[0] - first)
+        _load(polynomials, first, n, c)
+        at[:n] = s[first : first + n]
+        _values(c, at, edge, value, slope)
+        out[first : first + n] = value[:n]
     return out
 
 
 @numba.njit(cache=True, error_model="numpy")
-def invert(polynomials: F8, level: float) -> F8:
+def invert(polynomials: F4, level: float) -> F8:
     """Return s at which each polynomial has the value ``level`` (Newton), NaN where it does not settle."""
     out = np.empty(polynomials.shape[0])
-    for p in range(polynomials.shape[0]):
-        s, settled = 0.0, False
-        for _ in range(MAX_NEWTON):
-            value, slope = _value_slope(polynomials[p], s)
-            step = (level - value) / slope
-            s += step
-            if abs(step) < SETTLED:
-                settled = True
-                break
-        out[p] = s if settled else np.nan
+    c, s, step = np.zeros((polynomials.shape[1], BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+    edge, value, slope = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for first in range(0, polynomials.shape[0], BLOCK):
+        n = min(BLOCK, polynomials.shape[0] - first)
+        _load(polynomials, first, n, c)
+        s[:] = 0.0
+        settled, rounds = False, 0
+        while not settled and rounds < MAX_NEWTON:
+            _values(c, s, edge, value, slope)
+            for p in range(BLOCK):
+                step[p] = (level - value[p]) / slope[p]
+                s[p] += step[p]
+            settled, rounds = True, rounds + 1
+            for p in range(n):
+                settled = settled and abs(step[p]) < SETTLED
+        for p in range(n):
+            out[first + p] = s[p] if abs(step[p]) < SETTLED else np.nan
     return out

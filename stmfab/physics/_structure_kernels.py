@@ -10,42 +10,30 @@ B1 = NDArray[np.bool_]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _same_cells(first: float, last: float, n_grid: int) -> tuple[float, float]:
-    """Return the range [least, most) of nodes whose first stencil node (-2) and last one (+3) lie in these cells."""
-    return max(first * n_grid + 2, last * n_grid - 3), min((first + 1) * n_grid + 2, (last + 1) * n_grid - 3)
-
-
-@numba.njit(cache=True, error_model="numpy")
 def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
     """Mark the cells holding the nodes of the 4 x 4 stencils along straight lines x, y (n_lines, n_points).
 
-    Marked a node at a time, one node wider than the stencil: between two marked points no other cell is needed. As long
-    as the line stays within [least, most) of both coordinates, its stencils lie in the cells marked last.
+    ``low`` is the cell (u, v) at the corner of ``cells``, which has room for every stencil. Marked a node at a time,
+    one node wider than the stencil: between two marked nodes no other cell is needed.
     """
+    passed = np.zeros((cells.shape[0] * n_grid, cells.shape[1] * n_grid), dtype=np.bool_)
     for line in range(x.shape[0]):
-        least_u, most_u, least_v, most_v = np.inf, -np.inf, np.inf, -np.inf
-        last_u = (x[line, 0] * inverse[0, 0] + y[line, 0] * inverse[1, 0]) * n_grid
-        last_v = (x[line, 0] * inverse[0, 1] + y[line, 0] * inverse[1, 1]) * n_grid
+        last_u, last_v = np.nan, np.nan
         for p in range(x.shape[1]):
-            u = (x[line, p] * inverse[0, 0] + y[line, p] * inverse[1, 0]) * n_grid
-            v = (x[line, p] * inverse[0, 1] + y[line, p] * inverse[1, 1]) * n_grid
-            steps = 0
-            if not (least_u <= u < most_u and least_v <= v < most_v):  # else all since the last point stayed there
-                steps = int(max(abs(u - last_u), abs(v - last_v))) + 1
-            for step in range(1, steps + 1):
+            u = (x[line, p] * inverse[0, 0] + y[line, p] * inverse[1, 0] - low[0]) * n_grid
+            v = (x[line, p] * inverse[0, 1] + y[line, p] * inverse[1, 1] - low[1]) * n_grid
+            passed[int(v), int(u)] = True
+            steps = int(max(abs(u - last_u), abs(v - last_v))) + 1 if p > 0 else 0
+            for step in range(1, steps):
                 share = step / steps
-                node_u, node_v = np.floor(last_u + share * (u - last_u)), np.floor(last_v + share * (v - last_v))
-                if least_u <= node_u < most_u and least_v <= node_v < most_v:
-                    continue
-                # np.floor of a quotient of small whole numbers is exact, and five times as fast as //
-                u_first, u_last = np.floor((node_u - 2) / n_grid), np.floor((node_u + 3) / n_grid)
-                v_first, v_last = np.floor((node_v - 2) / n_grid), np.floor((node_v + 3) / n_grid)
-                least_u, most_u = _same_cells(u_first, u_last, n_grid)
-                least_v, most_v = _same_cells(v_first, v_last, n_grid)
-                top, bottom = int(v_first) - low[1], int(v_last) - low[1]
-                left, right = int(u_first) - low[0], int(u_last) - low[0]
-                cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
+                passed[int(last_v + share * (v - last_v)), int(last_u + share * (u - last_u))] = True
             last_u, last_v = u, v
+    for node_v in range(2, passed.shape[0] - 3):
+        top, bottom = (node_v - 2) // n_grid, (node_v + 3) // n_grid
+        for node_u in range(2, passed.shape[1] - 3):
+            if passed[node_v, node_u]:
+                left, right = (node_u - 2) // n_grid, (node_u + 3) // n_grid
+                cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
 
 
 @numba.njit(cache=True, error_model="numpy")

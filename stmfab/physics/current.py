@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import _current_kernels, greens, structure, tips, units
-from .field import CurrentField, chebyshev_nodes, values_to_monomials
+from .field import CurrentField, chebyshev_nodes, n_padded, values_to_monomials
 from .greens import Perturbation
 from .keys import check_ranges, exactly_one, key
 from .materials import Material
@@ -25,6 +25,7 @@ from .units import Complexes, Floats, Floats32, Ints
 
 N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
 NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_crystal.py::test_field_accuracy
+UNHEARD = 2e-6  # columns of conductances below this share of the largest are left out; test_field_accuracy
 MIXING_ERROR = 6e-5  # relative; test_current.py::test_mixed_weights
 RADIUS_STEP_nm = 0.1  # cells in reach are listed once for radii of these steps
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
@@ -301,16 +302,20 @@ def current_field(
     )
     offsets = carried.offsets[carriers // n_sites]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + carriers % n_sites) * n_mixed
+    step = np.repeat(step - first, n_columns) + np.arange(len(conductance))
+    largest = _current_kernels.largest(conductance)
+    kept = largest > UNHEARD * largest.max()
+    step, conductance = step[kept], conductance[kept]
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
     gathered = np.empty((len(cells), len(conductance)), dtype=np.float32)
-    _current_kernels.gather(strengths.ravel(), place, step, n_columns, gathered)
+    _current_kernels.gather(strengths.ravel(), place, step, gathered)
     return _field(np.log(gathered @ conductance), table, material=material, view=view, polarity=polarity)
 
 
 def _field(log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
     """Return the field of ln|I / nA| in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     g, (n_v, n_u) = table.n_grid, view.cells.shape
-    coefficients = np.full((n_v * g, n_u * g, table.n_heights), np.nan, dtype=np.float32)
+    coefficients = np.full((n_v * g, n_u * g, n_padded(table.n_heights)), np.nan, dtype=np.float32)
     corners = (view.indices - (view.u0, view.v0)) * g
     to_monomials = values_to_monomials(table.n_heights).astype(np.float32)
     _current_kernels.lay_out(log_current, to_monomials, corners, g, coefficients)

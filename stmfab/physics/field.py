@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from . import _field_kernels
 from .units import Floats, Floats32
 
-FEWEST_HEIGHTS = 4  # the kernels read four coefficients at once
+LANES = _field_kernels.LANES
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class CurrentField:
 
     Attributes
     ----------
-    coefficients : array of shape (n_v, n_u, n_heights), float32
-        Monomial coefficients of the polynomial in s; the kernels take four at a time.
+    coefficients : array of shape (n_v, n_u, n_coefficients), float32
+        Monomial coefficients of the polynomial in s, with zeros up to a multiple of ``LANES``: see ``padded``.
     origin_nm : array of shape (2,)
         Position (x, y) of node (0, 0).
     steps_nm : array of shape (2, 2)
@@ -43,20 +44,46 @@ class CurrentField:
     polarity: int = 1
 
     def __post_init__(self) -> None:
-        if self.coefficients.shape[2] < FEWEST_HEIGHTS:
-            raise ValueError(f"a field needs {FEWEST_HEIGHTS} heights or more")
+        if self.n_coefficients % LANES:
+            raise ValueError(f"a field takes its coefficients by {LANES}: pad them with zeros")
+
+    @property
+    def n_coefficients(self) -> int:
+        """Number of coefficients a node, padding included."""
+        return int(self.coefficients.shape[2])
+
+    @functools.cached_property
+    def _grid(self) -> _field_kernels.Grid:
+        """The way from nm to grid coordinates, as the kernels take it."""
+        (x, y), to_grid = self.origin_nm.tolist(), np.linalg.inv(self.steps_nm).tolist()
+        return x, y, to_grid[0][0], to_grid[1][0], to_grid[0][1], to_grid[1][1]
 
     def over(self, x_nm: Floats, y_nm: Floats) -> FieldLines:
         """Return the field on the vertical lines over points, x and y of the same shape."""
-        to_grid = np.linalg.inv(self.steps_nm)
-        polynomials = _field_kernels.interpolate(
-            np.ascontiguousarray(self.coefficients),
+        polynomials = np.empty((np.size(x_nm), self.n_coefficients), dtype=np.float32)
+        _field_kernels.interpolate(
+            self.coefficients,
             np.ravel(x_nm),
             np.ravel(y_nm),
-            (to_grid[0, 0], to_grid[1, 0], to_grid[0, 1], to_grid[1, 1]),
-            (self.origin_nm[0], self.origin_nm[1]),
+            self._grid,
+            polynomials,
         )
         return FieldLines(polynomials, np.shape(x_nm), self.z_mid_nm, self.z_half_nm)
+
+    def pixel_means(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
+        """Return each pixel's height polynomial, the mean over its sub-steps, (n_passes, n_pixels, n_coefficients).
+
+        ``x_nm`` and ``y_nm``, (n_passes, n_pixels + 1), are the pixels' ends; between them the tip moves straight.
+        """
+        out = np.empty((len(x_nm), x_nm.shape[1] - 1, self.n_coefficients), dtype=np.float32)
+        _field_kernels.pixel_means(self.coefficients, x_nm, y_nm, self._grid, n_sub, out)
+        return out
+
+    def step_polynomials(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
+        """Return the height polynomial of every sub-step, (n_passes, n_pixels, n_sub, n_coefficients)."""
+        out = np.empty((len(x_nm), x_nm.shape[1] - 1, n_sub, self.n_coefficients), dtype=np.float32)
+        _field_kernels.step_polynomials(self.coefficients, x_nm, y_nm, self._grid, out)
+        return out
 
     def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats | float) -> Floats:
         """Return ln|I / nA| at points (x, y, z), in the shape of x."""
@@ -77,7 +104,7 @@ class CurrentField:
 class FieldLines:
     """A current field on vertical lines over some points of any ``shape``."""
 
-    polynomials: Floats  # (n_points, n_heights)
+    polynomials: Floats32  # (n_points, n_coefficients)
     shape: tuple[int, ...]
     z_mid_nm: float
     z_half_nm: float
@@ -101,6 +128,18 @@ class FieldLines:
         return self.z_mid_nm + self.z_half_nm * s
 
 
+def n_padded(n_heights: int) -> int:
+    """Return the number of coefficients that a node of ``n_heights`` heights takes."""
+    return -(-n_heights // LANES) * LANES
+
+
+def padded(coefficients: Floats) -> Floats32:
+    """Return coefficients (n_v, n_u, n_heights) as a field takes them: float32, zeros up to a multiple of ``LANES``."""
+    out = np.zeros((*coefficients.shape[:2], n_padded(coefficients.shape[2])), dtype=np.float32)
+    out[..., : coefficients.shape[2]] = coefficients
+    return out
+
+
 def tabulated(
     log_current: Callable[[Floats, Floats, Floats], Floats],
     *,
@@ -121,16 +160,16 @@ def tabulated(
     values = log_current(x[None, :, None], y[:, None, None], z[None, None, :])
     shape = (len(y), len(x), n_heights)
     coefficients = np.broadcast_to(values, shape) @ values_to_monomials(n_heights).T
-    return CurrentField(
-        coefficients.astype(np.float32), np.array([x[0], y[0]]), np.diag([step_nm, step_nm]), z_mid, z_half
-    )
+    return CurrentField(padded(coefficients), np.array([x[0], y[0]]), np.diag([step_nm, step_nm]), z_mid, z_half)
 
 
+@functools.cache
 def chebyshev_nodes(n_heights: int) -> Floats:
     """Return the Chebyshev nodes of the first kind on [-1, 1], ascending, shape (n_heights,)."""
     return np.asarray(-np.cos(np.pi * (np.arange(n_heights) + 0.5) / n_heights))
 
 
+@functools.cache
 def values_to_monomials(n_heights: int) -> Floats:
     """Return the matrix from values at the Chebyshev nodes to monomial coefficients, shape (n_heights, n_heights)."""
     return np.asarray(np.linalg.inv(np.vander(chebyshev_nodes(n_heights), increasing=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ class Material:
         """Area of the unit cell in nm^2."""
         return abs(float(np.linalg.det(self.lattice_nm)))
 
-    @property
+    @functools.cached_property
     def lattice_constant_nm(self) -> float:
         """Length of the first lattice vector in nm."""
         return float(np.linalg.norm(self.lattice_nm[0]))

@@ -83,10 +83,11 @@ def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
 
     The backward pass is stored at the same pixels as the forward pass.
     """
-    forward = lines[:, 0, :: raster.fast_direction]
-    backward = lines[:, 1, :: -raster.fast_direction]
-    both = np.stack([forward, backward])[:, :: raster.slow_direction]
-    return np.ascontiguousarray(both if raster.fast_axis == "x" else both.transpose(0, 2, 1))
+    out = np.empty((2, lines.shape[0], lines.shape[2]), lines.dtype)
+    seen = out if raster.fast_axis == "x" else out.transpose(0, 2, 1)  # line after line, pixel after pixel
+    seen[0, :: raster.slow_direction, :: raster.fast_direction] = lines[:, 0]
+    seen[1, :: raster.slow_direction, :: -raster.fast_direction] = lines[:, 1]
+    return out
 
 
 def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:

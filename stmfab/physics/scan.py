@@ -5,8 +5,9 @@ Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo 
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from . import _scan_kernels
 from .field import CurrentField
 from .instrument import Feedback, Instrument, LinearPiezo, Noise, Raster
-from .path import Path, first_line, images
+from .path import Path, Scalar, first_line, images
 from .units import Floats, Floats32
 
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
+PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
 LEFT_WINDOW = "the tip left the computed window of the field"
 
 
@@ -62,10 +64,14 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class _Circuit:
-    """What the kernels need of field, path and instrument, in their order; see ``_scan_kernels``."""
+    """What the kernels need of path and instrument; see ``_scan_kernels``.
 
-    coefficients: Floats32
-    ends: Floats
+    ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1).
+    """
+
+    x_nm: Floats
+    y_nm: Floats
+    plane_nm: Floats
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
@@ -75,7 +81,10 @@ class _Circuit:
 
 @dataclass(frozen=True)
 class _Lines:
-    """What the kernels recorded, in time: (n_lines, 2, n_pixels); ``reach_nm`` is the largest |H| of the z piezo."""
+    """What the kernels recorded, pass after pass: (n_passes, n_pixels), the first two passes, the settling line, too.
+
+    ``reach_nm`` is the largest |H| of the z piezo.
+    """
 
     topography_nm: Floats
     events: NDArray[np.uint8]
@@ -127,9 +136,11 @@ def run(
         return _perfect(field, path, log_setpoint=log_setpoint, rms_nm=rms_nm, rng=rng, current=current)
     timing = loop_timing(feedback, path)
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
+    x_nm, y_nm = path.lines_nm
     circuit = _Circuit(
-        coefficients=np.ascontiguousarray(field.coefficients),
-        ends=_grid_ends(field, path),
+        x_nm=x_nm,
+        y_nm=y_nm,
+        plane_nm=path.plane_nm(x_nm, y_nm),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
@@ -138,14 +149,14 @@ def run(
     )
     resting = feedback.update == "pixel" and feedback.preamplifier_Hz is None
     if resting:
-        lines = _scan_pixels(circuit, path, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_pixels(field, circuit, path, log_sigma=log_sigma, rng=rng, current=current)
     else:
-        lines = _scan_steps(circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_steps(field, circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
     log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
     return Scan(
-        topography_nm=images(lines.topography_nm, path.raster),
-        events=images(lines.events, path.raster),
-        current_nA=None if lines.current_nA is None else field.polarity * images(lines.current_nA, path.raster),
+        topography_nm=_recorded(lines.topography_nm, path.raster),
+        events=_recorded(lines.events, path.raster),
+        current_nA=None if lines.current_nA is None else field.polarity * _recorded(lines.current_nA, path.raster),
         loop_radius=loop_radius(gains, timing, log_slope_per_nm=log_slope_per_nm),
     )
 
@@ -201,12 +212,11 @@ def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> flo
     """
     kp, ki, kd = gains
     n, q = timing
-    kept, mean = q**n, float(np.mean(q ** np.arange(1, n + 1)))
-    error = np.array([-log_slope_per_nm * (1 - mean), 0.0, 0.0, mean])
-    total = error + np.eye(4)[1]
-    move = (kp + kd) * error + ki * total - kd * np.eye(4)[2]
-    amplifier = np.array([-log_slope_per_nm * (1 - kept), 0.0, 0.0, kept])
-    return float(np.abs(np.linalg.eigvals(np.stack([move, total, error, amplifier]))).max())
+    kept, mean = q**n, sum(q**k for k in range(1, n + 1)) / n
+    x, y = -log_slope_per_nm * (1 - mean), -log_slope_per_nm * (1 - kept)
+    every = kp + ki + kd
+    next_state = [[every * x, ki, -kd, every * mean], [x, 1, 0, mean], [x, 0, 0, mean], [y, 0, 0, kept]]
+    return float(np.abs(np.linalg.eigvals(np.array(next_state))).max())
 
 
 def _perfect(
@@ -220,56 +230,64 @@ def _perfect(
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
 
 
-def _scan_pixels(circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.random.Generator, current: bool) -> _Lines:
+def _scan_pixels(
+    field: CurrentField, circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.random.Generator, current: bool
+) -> _Lines:
     """Scan with z at rest within each pixel."""
-    c, n = circuit, path.raster.pixels
-    noise = _noise((2 * (n + 1), n), log_sigma, rng)
-    topography_nm, tips, events = np.empty((2 * n, n)), np.empty((2 * n, n)), np.empty((2 * n, n), np.uint8)
-    reach = _scan_kernels.scan_pixels(
-        c.coefficients,
-        c.ends,
-        path.n_sub,
-        c.heights,
-        c.loop,
-        c.piezo,
-        c.setpoint,
-        c.start_nm,
-        noise,
-        topography_nm,
-        tips,
-        events,
-    )
-    _check_window(reach)
-    current_nA = np.empty((2 * n, n)) if current else None
-    if current_nA is not None:
-        _scan_kernels.pixel_currents(c.coefficients, c.ends, path.n_sub, c.heights, tips, noise, current_nA)
-    return _lines(topography_nm, events, current_nA, reach)
+    c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
+    noise, lines = _noise((n_passes, n), log_sigma, rng), _lines(n_passes, n, current=current)
+    tips_nm, state = np.empty((n_passes, n)), np.zeros(_scan_kernels.N_STATE)
+    for part in _parts(n_passes, n * field.n_coefficients):
+        polynomials = field.pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
+        topography_nm, events = lines.topography_nm[part], lines.events[part]
+        inside = _scan_kernels.scan_pixels(
+            *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
+            *(noise[part], state, topography_nm, tips_nm[part], events),
+        )
+        _check_window(inside)
+    if lines.current_nA is not None:
+        for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
+            polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
+            at = c.plane_nm[part], c.heights, tips_nm[part]
+            _scan_kernels.pixel_currents(polynomials, *at, noise[part], lines.current_nA[part])
+    return dataclasses.replace(lines, reach_nm=float(state[8]))
 
 
 def _scan_steps(
-    circuit: _Circuit, path: Path, timing: Timing, *, log_sigma: float, rng: np.random.Generator, current: bool
+    field: CurrentField,
+    circuit: _Circuit,
+    path: Path,
+    timing: Timing,
+    *,
+    log_sigma: float,
+    rng: np.random.Generator,
+    current: bool,
 ) -> _Lines:
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
-    c, n = circuit, path.raster.pixels
-    noise = _noise((2 * (n + 1), n, path.n_sub), log_sigma * math.sqrt(path.n_sub), rng)
-    topography_nm, events = np.empty((2 * n, n)), np.empty((2 * n, n), np.uint8)
-    current_nA = np.empty((2 * n, n) if current else (0, 0))
-    reach = _scan_kernels.scan_steps(
-        c.coefficients,
-        c.ends,
-        (timing.per_update, timing.memory),
-        c.heights,
-        c.loop,
-        c.piezo,
-        c.setpoint,
-        c.start_nm,
-        noise,
-        topography_nm,
-        current_nA,
-        events,
-    )
-    _check_window(reach)
-    return _lines(topography_nm, events, current_nA if current else None, reach)
+    c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
+    lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
+    state[4] = c.setpoint
+    for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
+        polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
+        noise = _noise(polynomials.shape[:3], log_sigma * math.sqrt(path.n_sub), rng)
+        current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
+        inside = _scan_kernels.scan_steps(
+            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
+            *(noise, state, lines.topography_nm[part], current_nA, lines.events[part]),
+        )
+        _check_window(inside)
+    return dataclasses.replace(lines, reach_nm=float(state[8]))
+
+
+def _parts(n_passes: int, numbers_a_pass: int) -> Iterator[slice]:
+    """Yield the passes in parts whose height polynomials stay near the processor."""
+    step = max(1, PART_NUMBERS // numbers_a_pass)
+    yield from (slice(start, start + step) for start in range(0, n_passes, step))
+
+
+def _recorded(passes: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
+    """Return passes (n_passes, n_pixels) without the settling line as images (2, n_rows, n_cols)."""
+    return images(passes.reshape(-1, 2, passes.shape[1])[1:], raster)
 
 
 def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats32:
@@ -281,26 +299,15 @@ def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Fl
     return noise
 
 
-def _check_window(reach: float) -> None:
-    if math.isnan(reach):
+def _check_window(inside: bool) -> None:
+    if not inside:
         raise ArithmeticError(LEFT_WINDOW)
 
 
-def _lines(topography_nm: Floats, events: NDArray[np.uint8], current_nA: Floats | None, reach: float) -> _Lines:
-    shape = (-1, 2, topography_nm.shape[1])
-    recorded_nA = None if current_nA is None else current_nA.reshape(shape)
-    return _Lines(topography_nm.reshape(shape), events.reshape(shape), recorded_nA, reach)
-
-
-def _grid_ends(field: CurrentField, path: Path) -> Floats:
-    """Return the pixels' ends as (u, v, plane), shape (passes, n_pixels + 1, 3)."""
-    x_nm, y_nm = path.x_nm - field.origin_nm[0], path.y_nm - field.origin_nm[1]
-    to_grid = np.linalg.inv(field.steps_nm)
-    ends = np.empty((*x_nm.shape, 3))
-    ends[..., 0] = x_nm * to_grid[0, 0] + y_nm * to_grid[1, 0]
-    ends[..., 1] = x_nm * to_grid[0, 1] + y_nm * to_grid[1, 1]
-    ends[..., 2] = path.plane_nm(path.x_nm, path.y_nm)
-    return ends.reshape(-1, x_nm.shape[-1], 3)
+def _lines(n_passes: int, n_pixels: int, *, current: bool) -> _Lines:
+    """Return the place of what is recorded."""
+    shape = (n_passes, n_pixels)
+    return _Lines(np.empty(shape), np.empty(shape, np.uint8), np.empty(shape) if current else None, 0.0)
 
 
 def _start_height(field: CurrentField, path: Path, log_setpoint: float) -> float:

@@ -106,9 +106,9 @@ def test_scan_is_its_plain_twin(keys, tilt):
     )
     topography, current, events = (path.images(values, frame) for values in expected)
     # RK4 of 20 steps through the kink at H = 0: 1e-5 nm; the plane taken at a resting pixel's middle: 1e-5 nm;
-    # cubics in time: a tenth of the lateral interpolation's 3e-4 nm on this coarse grid
-    np.testing.assert_allclose(result.topography_nm, topography, atol=4e-5)
-    np.testing.assert_allclose(result.current_nA, current, rtol=2e-3)  # 2 kappa 4e-5 nm, and a margin
+    # means and cubics in time: a tenth of the lateral interpolation's 3e-4 nm on this coarse grid, more in ringing
+    np.testing.assert_allclose(result.topography_nm, topography, atol=8e-5)
+    np.testing.assert_allclose(result.current_nA, current, rtol=2e-3)  # 2 kappa 8e-5 nm
     assert (result.events == events).mean() > 0.95  # a limit met within 1e-5 nm may be met in the twin only
     if tilt is None:
         np.testing.assert_array_equal(result.events & 4, events & 4)
@@ -123,17 +123,18 @@ def test_hysteresis_is_its_plain_twin():
         assert exact == pytest.approx(twins.hysteresis(h, dv, a, b, c, steps=2000), abs=1e-6)  # RK4 through the kink
 
 
-def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps():
+@pytest.mark.parametrize(("wave_per_step", "error"), [(0.1, 2e-6), (0.4, 3e-4)])
+def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps(wave_per_step, error):
     rng = np.random.default_rng(3)
-    coefficients = rng.standard_normal((40, 40, 6)).astype(np.float32)
-    world = field.CurrentField(coefficients, np.zeros(2), np.eye(2), 0.0, 1.0)
-    for _ in range(50):
-        start, step, n_sub = rng.uniform(15, 25, 2), rng.uniform(-0.7, 0.7, 2), int(rng.integers(1, 16))
-        mean = np.empty((1, 6))
-        _scan_kernels._pixel_polynomial(coefficients, *start, *step, n_sub, mean)
-        points = start + np.arange(n_sub)[:, None] * step
+    v, u = np.mgrid[:60, :60] * wave_per_step
+    waves = np.stack([np.cos(u + 0.3 * v), np.sin(0.5 * u - v), np.cos(v)], axis=-1)
+    world = field.CurrentField(field.padded(waves), np.zeros(2), np.eye(2), 0.0, 1.0)
+    for _ in range(200):
+        start, step, n_sub = rng.uniform(25, 35, 2), rng.uniform(-0.7, 0.7, 2), int(rng.integers(1, 30))
+        mean = world.pixel_means(*np.array([start, start + n_sub * step]).T[:, None], n_sub)[0]
+        points = start + (np.arange(n_sub)[:, None] + 0.5) * step
         expected = np.mean([twins.height_polynomial(world, *p) for p in points], axis=0)
-        np.testing.assert_allclose(mean[0], expected, atol=1e-5)  # float32 coefficients of order 1
+        np.testing.assert_allclose(mean[0], expected, atol=error)  # float32 of 1; a sixth of Lagrange's own error
 
 
 # The loop
