@@ -23,7 +23,7 @@ KINDS = list(DEFECTS.values())
 
 def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
     """Return what the targets of a sample are drawn from."""
-    x_nm, y_nm = path.pixels()
+    x_nm, y_nm = path.forward_pixels()
     material = scene.material
     every = [placed for _, placed in scene.members.values()]
     sites = np.repeat(
@@ -35,8 +35,8 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
         field=imaged.field,
         log_setpoint=imaged.log_setpoint,
         path=path,
-        x_nm=x_nm[0],
-        y_nm=y_nm[0],
+        x_nm=x_nm,
+        y_nm=y_nm,
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
         defect_sites_nm=structure.positions(material, cells, sites),

@@ -30,7 +30,7 @@ def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reac
     return chosen[:n]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})
 def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float) -> tuple[I8, I8, I8, F4, F4]:
     """Return (cell, site, tip atom, squared lateral distance to each node, height of the site above the tip atom).
 

@@ -290,7 +290,8 @@ def invert(polynomials: F4, level: float) -> F8:
     for first in range(0, polynomials.shape[0], BLOCK):
         n = min(BLOCK, polynomials.shape[0] - first)
         _load(polynomials, first, n, c)
-        s[:] = 0.0
+        for p in range(BLOCK):
+            s[p] = (level - c[0, p]) / c[1, p]
         settled, rounds = False, 0
         while not settled and rounds < MAX_NEWTON:
             _values(c, s, edge, value, slope)

@@ -77,16 +77,22 @@ class Path:
         x, y = ((v[1:, :, :-1] + v[1:, :, 1:]) / 2 for v in (self.x_nm, self.y_nm))
         return images(x, self.raster), images(y, self.raster)
 
+    def forward_pixels(self) -> tuple[Floats, Floats]:
+        """Return each forward pixel's mean position x, y in the sample frame, each (n_rows, n_cols)."""
+        x, y = ((v[1:, :1, :-1] + v[1:, :1, 1:]) / 2 for v in (self.x_nm, self.y_nm))
+        return images(x, self.raster)[0], images(y, self.raster)[0]
+
 
 def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
     """Return pixels recorded in time, (n_lines, 2, n_pixels), as images in space, (2, n_rows, n_cols), row 0 = least y.
 
-    The backward pass is stored at the same pixels as the forward pass.
+    The backward pass is stored at the same pixels as the forward pass; the forward pass may come alone.
     """
-    out = np.empty((2, lines.shape[0], lines.shape[2]), lines.dtype)
+    n_lines, n_passes, n_pixels = lines.shape
+    out = np.empty((n_passes, n_lines, n_pixels), lines.dtype)
     seen = out if raster.fast_axis == "x" else out.transpose(0, 2, 1)  # line after line, pixel after pixel
-    seen[0, :: raster.slow_direction, :: raster.fast_direction] = lines[:, 0]
-    seen[1, :: raster.slow_direction, :: -raster.fast_direction] = lines[:, 1]
+    for way in range(n_passes):
+        seen[way, :: raster.slow_direction, :: raster.fast_direction * (-1) ** way] = lines[:, way]
     return out
 
 
@@ -123,10 +129,10 @@ def tip_path(
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
         lines = lines + velocity[:, None] * line_s
         steps = steps + velocity[:, None, None] * step_s
-    lines = to_sample @ lines
-    steps = np.tensordot(to_sample, steps, axes=1)
-    x_nm = (raster.center_x_nm + lines[0])[:, None, None] + steps[0]
-    y_nm = (raster.center_y_nm + lines[1])[:, None, None] + steps[1]
+    line_x, line_y = to_sample @ lines
+    step_x, step_y = (to_sample @ steps.reshape(2, -1)).reshape(steps.shape)
+    x_nm = (raster.center_x_nm + line_x)[:, None, None] + step_x
+    y_nm = (raster.center_y_nm + line_y)[:, None, None] + step_y
     for x, y in _bends(raster, instrument, t_s=line_s[:, None, None] + step_s, walk_rng=walk_rng):
         x_nm += to_sample[0, 0] * x + to_sample[0, 1] * y
         y_nm += to_sample[1, 0] * x + to_sample[1, 1] * y
@@ -155,8 +161,9 @@ def _pixel_offsets(raster: Raster) -> Floats:
 
 def _along_axes(raster: Raster, *, fast: Floats | float, slow: Floats | float) -> Floats:
     """Return fast and slow components as x and y components of the frame, stacked on axis 0."""
-    x, y = (fast, slow) if raster.fast_axis == "x" else (slow, fast)
-    return np.stack(np.broadcast_arrays(x, y))
+    out = np.empty((2, *np.broadcast_shapes(np.shape(fast), np.shape(slow))))
+    out[0], out[1] = (fast, slow) if raster.fast_axis == "x" else (slow, fast)
+    return out
 
 
 def _line_offsets(raster: Raster) -> Floats:
