@@ -15,7 +15,7 @@ c3     attempt (redraws of a joint rule)    0
 
 The word is lane ``word % 4`` of the block; a number is (top 52 bits + 1/2) 2^-52. Stage streams (``stream``) are PCG64
 generators for the few stages that need arrays of numbers, started by blake2b of seed, index and name. A change of any
-of this changes every dataset: bump ``VERSION``.
+of this changes every dataset: count up ``store.FORMAT``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _streams_kernels
 
-VERSION = 2
 LANES = 4  # words of a Philox block
 TILE_LIMIT = 2**31  # tile coordinates are packed as two signed 32-bit words
 SMALLEST, LARGEST = 2.0**-53, 1 - 2.0**-53  # the ends of what a uniform can be
