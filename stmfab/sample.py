@@ -28,7 +28,10 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     out: Arrays = {spec.name: np.empty((stop - start, *spec.shape), spec.dtype) for spec in specs}
     derived: Arrays = {name: np.empty(stop - start) for name, _ in plan.DERIVED}
     for row, index in enumerate(range(start, stop)):
-        for name, array in remade(recipe, plan.parameters(recipe, columns, index)).items():
+        made = remade(recipe, plan.parameters(recipe, columns, index))
+        if made.keys() | {"param"} != out.keys() | derived.keys():
+            raise KeyError(f"sample {index}: the arrays made are not those of the plan")
+        for name, array in made.items():
             (derived if name in derived else out)[name][row] = array
     out["param"][:] = plan.record(recipe, columns, derived)
     return out
