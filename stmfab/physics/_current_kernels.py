@@ -1,4 +1,4 @@
-"""Which pairs of a sample site and a tip atom carry current into a cell, and gathering their strengths."""
+"""Pairs of a sample site and a tip atom that carry current into a cell, their conductances, and its logarithm."""
 
 import numba
 import numpy as np
@@ -11,51 +11,73 @@ I4 = NDArray[np.int32]
 
 LN2 = 0.6931471805599453
 ONE = np.float32(1.0)
+LEAST, INFINITE = np.int32(0x00800000), np.int32(0x7F800000)  # the bits of the least normal number and of infinity
+ROOT_HALF = np.int32(0x3F3504F3)  # those of sqrt(1/2)
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reach: float, z: float) -> I8:
     """Return rows (cell, site, tip atom) of the pairs that can come near to a circle about ``centre``."""
+    limits2 = np.full((sites.shape[0], tip.shape[0]), -1.0)
+    for s in range(sites.shape[0]):
+        for t in range(tip.shape[0]):
+            lateral2 = (z + reach) ** 2 - (z - sites[s, 2] + tip[t, 2]) ** 2
+            if lateral2 > 0.0:
+                limits2[s, t] = (np.sqrt(lateral2) + radius) ** 2
     chosen = np.empty((cells.shape[0] * sites.shape[0] * tip.shape[0], 3), dtype=np.int64)
     n = 0
     for c in range(cells.shape[0]):
         for s in range(sites.shape[0]):
+            x, y = cells[c, 0] + sites[s, 0] - centre[0], cells[c, 1] + sites[s, 1] - centre[1]
             for t in range(tip.shape[0]):
-                lateral2 = (z + reach) ** 2 - (z - sites[s, 2] + tip[t, 2]) ** 2
-                dx = cells[c, 0] + sites[s, 0] - tip[t, 0] - centre[0]
-                dy = cells[c, 1] + sites[s, 1] - tip[t, 1] - centre[1]
-                if lateral2 > 0.0 and dx * dx + dy * dy < (np.sqrt(lateral2) + radius) ** 2:
+                if (x - tip[t, 0]) ** 2 + (y - tip[t, 1]) ** 2 < limits2[s, t]:
                     chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
                     n += 1
     return chosen[:n]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})
-def near_pairs(cells: F8, sites: F8, tip: F8, nodes: F8, reach: float, z: float) -> tuple[I8, I8, I8, F4, F4]:
-    """Return (cell, site, tip atom, squared lateral distance to each node, height of the site above the tip atom).
+def _nearest2(node_x: F4, node_y: F4, x: np.float32, y: np.float32) -> np.float32:
+    """Return the least squared distance of a node from (x, y)."""
+    least = np.float32(np.inf)
+    for g in range(node_x.shape[0]):
+        square = (node_x[g] - x) ** 2 + (node_y[g] - y) ** 2
+        least = square if square < least else least
+    return least
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near_pairs(
+    cells: F8, sites: F8, tip: F8, node_x: F4, node_y: F4, reach: float, z: float
+) -> tuple[I8, I8, I8, F4, F4]:
+    """Return (cell, site, tip atom, the way from tip atom to site (3,), the least squared lateral distance).
 
     A pair is kept if at the height z it comes closer than z + reach to some node of the cell.
     """
-    centre = np.array([nodes[:, 0].mean(), nodes[:, 1].mean()])
-    radius = np.sqrt(((nodes - centre) ** 2).sum(axis=1).max())
+    centre = np.array([node_x.mean(), node_y.mean()], dtype=np.float64)
+    radius = np.sqrt(((node_x - centre[0]) ** 2 + (node_y - centre[1]) ** 2).max())
     chosen = _perhaps_near(cells, sites, tip, centre, radius, reach, z)
-    lateral = np.empty((chosen.shape[0], nodes.shape[0]), dtype=np.float32)
-    above = np.empty(chosen.shape[0], dtype=np.float32)
-    kept = 0
+    ways, nearest = np.empty((chosen.shape[0], 3), dtype=np.float32), np.empty(chosen.shape[0], dtype=np.float32)
+    n = 0
     for p in range(chosen.shape[0]):
         c, s, t = chosen[p]
-        height = sites[s, 2] - tip[t, 2]
-        x, y = cells[c, 0] + sites[s, 0] - tip[t, 0], cells[c, 1] + sites[s, 1] - tip[t, 1]
-        nearest = np.inf
-        for g in range(nodes.shape[0]):
-            d2 = (nodes[g, 0] - x) ** 2 + (nodes[g, 1] - y) ** 2
-            lateral[kept, g] = d2
-            nearest = min(nearest, d2)
-        if nearest < (z + reach) ** 2 - (z - height) ** 2:
-            chosen[kept, 0], chosen[kept, 1], chosen[kept, 2] = c, s, t
-            above[kept] = height
-            kept += 1
-    return chosen[:kept, 0].copy(), chosen[:kept, 1].copy(), chosen[:kept, 2].copy(), lateral[:kept], above[:kept]
+        ways[n, 0] = cells[c, 0] + sites[s, 0] - tip[t, 0]
+        ways[n, 1] = cells[c, 1] + sites[s, 1] - tip[t, 1]
+        ways[n, 2] = sites[s, 2] - tip[t, 2]
+        nearest[n] = _nearest2(node_x, node_y, ways[n, 0], ways[n, 1])
+        if nearest[n] < (z + reach) ** 2 - (z - ways[n, 2]) ** 2:
+            chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
+            n += 1
+    return chosen[:n, 0].copy(), chosen[:n, 1].copy(), chosen[:n, 2].copy(), ways[:n], nearest[:n]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def bound(cells: I8, sites: I8, atoms: I8, ways: F4, nearest2: F4, z: float, kappa: float, mixing: F8, out: F8) -> None:
+    """Add the largest |mixing[r, atom]| exp(-2 kappa D) of each pair at height z to out[cell, site, r]."""
+    for p in range(cells.shape[0]):
+        share = np.exp(-2.0 * kappa * np.sqrt(nearest2[p] + (z - ways[p, 2]) ** 2))
+        for r in range(mixing.shape[0]):
+            out[cells[p], sites[p], r] += share * abs(mixing[r, atoms[p]])
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -72,39 +94,41 @@ def _exp2(x: F4, exponent: I4, power: F4) -> None:
         x[i] *= power[i]
 
 
+@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+def _exponents(node_x: F4, node_y: F4, z: F4, way: F4, slope: np.float32, lateral2: F4, out: F4) -> None:
+    """Write slope D of a pair over heights and nodes, nodes fastest; -126 at the least: that carries nothing."""
+    n_nodes = node_x.shape[0]
+    for g in range(n_nodes):
+        lateral2[g] = (node_x[g] - way[0]) ** 2 + (node_y[g] - way[1]) ** 2
+    for h in range(z.shape[0]):
+        vertical2 = (z[h] - way[2]) ** 2
+        for g in range(n_nodes):
+            out[h * n_nodes + g] = max(slope * np.sqrt(lateral2[g] + vertical2), np.float32(-126.0))
+
+
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def conductances(
-    lateral2: F4, vertical2: F4, kappa: float, first: I8, n_columns: I8, atoms: I8, mixing: F4, out: F4
+    node_x: F4, node_y: F4, z: F4, ways: F4, kappa: float, numbers: I8, atoms: I8, mixing: F4, out: F4
 ) -> None:
-    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[first + r], over heights and nodes, nodes fastest.
+    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[numbers[pair, r]], over heights and nodes, nodes fastest.
 
-    Floor of -126 in the exponent: a pair 87 e-folds down carries nothing.
+    A number of -1 stands for no column.
     """
-    n_nodes, n_heights = lateral2.shape[1], vertical2.shape[1]
-    x = np.empty(n_heights * n_nodes, dtype=np.float32)
+    x, lateral2 = np.empty(out.shape[1], dtype=np.float32), np.empty(node_x.shape[0], dtype=np.float32)
     exponent = np.empty(x.shape[0], dtype=np.int32)
     power = exponent.view(np.float32)
     slope = np.float32(-2.0 * kappa / LN2)
-    for p in range(lateral2.shape[0]):
-        for h in range(n_heights):
-            for g in range(n_nodes):
-                x[h * n_nodes + g] = max(slope * np.sqrt(lateral2[p, g] + vertical2[p, h]), np.float32(-126.0))
+    for p in range(ways.shape[0]):
+        if numbers[p].max() < 0:
+            continue
+        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
         _exp2(x, exponent, power)
-        for r in range(n_columns[p]):
+        for r in range(numbers.shape[1]):
             share = mixing[r, atoms[p]]
-            target = out[first[p] + r]
-            for i in range(x.shape[0]):
-                target[i] += share * x[i]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def largest(conductance: F4) -> F4:
-    """Return the largest absolute value of each row."""
-    out = np.zeros(conductance.shape[0], dtype=np.float32)
-    for row in range(conductance.shape[0]):
-        for i in range(conductance.shape[1]):
-            out[row] = max(out[row], abs(conductance[row, i]))
-    return out
+            if numbers[p, r] >= 0 and share != 0.0:
+                target = out[numbers[p, r]]
+                for i in range(x.shape[0]):
+                    target[i] += share * x[i]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -116,21 +140,43 @@ def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def lay_out(values: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> None:
-    """Write the height polynomials of each cell's nodes to its place in the grid.
+def _log(bits: I4, exponent: I4, mantissa: I4, out: F4) -> None:
+    """Write ln(x) to out, x given by its bits; NaN where x is no normal positive number.
 
-    ``values`` are ln|I| of a cell, over heights and, fastest, nodes (v, then u); ``corners`` the cells' first nodes
-    (u, v); ``out`` is (n_v, n_u, n_coefficients), zero beyond the heights.
+    x = m 2**k with m from 1/sqrt(2) to sqrt(2), ln(m) = 2 artanh((m - 1) / (m + 1)) by its series.
+    """
+    for i in range(bits.shape[0]):
+        exponent[i] = (bits[i] - ROOT_HALF) >> np.int32(23)
+        mantissa[i] = bits[i] - (exponent[i] << np.int32(23))
+    m = mantissa.view(np.float32)
+    for i in range(bits.shape[0]):
+        t = (m[i] - ONE) / (m[i] + ONE)
+        square = t * t
+        tail = ONE / np.float32(5) + square * (ONE / np.float32(7) + square / np.float32(9))
+        series = ONE + square * (ONE / np.float32(3) + square * tail)
+        normal = bits[i] >= LEAST and bits[i] < INFINITE
+        out[i] = np.float32(exponent[i]) * np.float32(LN2) + (t + t) * series if normal else np.float32(np.nan)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def lay_out(current: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> None:
+    """Write the height polynomials of ln(current) at each cell's nodes to their place in the grid.
+
+    ``current`` is that of each cell, over heights and, fastest, nodes (v, then u);
+    ``corners`` the cells' first nodes (u, v); ``out`` is (n_v, n_u, n_coefficients), zero beyond the heights.
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
-    powers = np.empty((n_heights, n_nodes), dtype=np.float32)
-    for cell in range(values.shape[0]):
+    powers, values = np.empty((n_heights, n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
+    exponent, mantissa = np.empty(current.shape[1], dtype=np.int32), np.empty(current.shape[1], dtype=np.int32)
+    bits = current.view(np.int32)
+    for cell in range(current.shape[0]):
+        _log(bits[cell], exponent, mantissa, values)
         for power in range(n_heights):
             powers[power, :] = 0.0
             for h in range(n_heights):
                 share = to_monomials[power, h]
                 for node in range(n_nodes):
-                    powers[power, node] += share * values[cell, h * n_nodes + node]
+                    powers[power, node] += share * values[h * n_nodes + node]
         for node in range(n_nodes):
             v, u = corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid
             for power in range(n_heights):

@@ -1,4 +1,4 @@
-"""Seating defects on free sites."""
+"""Counting defects, and seating them on free sites."""
 
 import numba
 import numpy as np
@@ -7,6 +7,21 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def poisson(uniforms: F8, mean: float) -> I8:
+    """Return the least n with P(count <= n) >= u of each number u."""
+    counts = np.empty(uniforms.shape[0], dtype=np.int64)
+    for i in range(uniforms.shape[0]):
+        n, term = 0, np.exp(-mean)
+        below = term
+        while below < uniforms[i] and term > 0.0:
+            n += 1
+            term *= mean / n
+            below += term
+        counts[i] = n
+    return counts
 
 
 @numba.njit(cache=True, error_model="numpy")

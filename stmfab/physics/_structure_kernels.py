@@ -1,4 +1,4 @@
-"""Marking the lattice cells that a path needs, and distances to them."""
+"""Marking the lattice cells that a path needs, distances to them, and blocks of them."""
 
 import numba
 import numpy as np
@@ -65,3 +65,32 @@ def near(points: F8, centres: F8, distance: float) -> B1:
                 out[p] = True
                 break
     return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def blocks(cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float) -> tuple[I8, B1]:
+    """Return the block of each place, and which changed orbitals each block feels, (n_blocks, n_changed).
+
+    The cells are halved across their longer side until at most ``few`` changed orbitals are within ``reach`` of a
+    block's cells, or its sides are below ``smallest``; the places outside the cells go with the half on their side.
+    """
+    of_cell, of_place = np.zeros(cells.shape[0], dtype=np.int64), np.zeros(places.shape[0], dtype=np.int64)
+    felt = np.zeros((cells.shape[0], changed.shape[0]), dtype=np.bool_)
+    block, n_blocks = 0, 1
+    while block < n_blocks:
+        own = cells[of_cell == block]
+        felt[block] = near(changed, own, reach)
+        low_x, high_x, low_y, high_y = own[:, 0].min(), own[:, 0].max(), own[:, 1].min(), own[:, 1].max()
+        axis = 0 if high_x - low_x >= high_y - low_y else 1
+        if felt[block].sum() <= few or max(high_x - low_x, high_y - low_y) < smallest:
+            block += 1
+            continue
+        middle = np.median(own[:, axis])
+        for cell in range(cells.shape[0]):
+            if of_cell[cell] == block and cells[cell, axis] > middle:
+                of_cell[cell] = n_blocks
+        for place in range(places.shape[0]):
+            if of_place[place] == block and places[place, axis] > middle:
+                of_place[place] = n_blocks
+        n_blocks += 1
+    return of_place, felt[:n_blocks]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import current, defects, greens, structure
+from . import _structure_kernels, current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines
-from .greens import Cluster, GreenTable, Perturbation
+from .greens import GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
 from .tips import Tip
-from .units import Complexes, Floats, Ints
+from .units import Bools, Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
@@ -52,23 +52,20 @@ class Scene:
         )
 
     @functools.cached_property
-    def _places_nm(self) -> Floats:
-        """Cells of the removed, then of the shifted orbitals, in nm, shape (n, 2)."""
-        orbitals = np.concatenate([self.change.removed, self.change.shifted])
-        return np.asarray(orbitals[:, :2] @ self.material.lattice_nm)
+    def changed_nm(self) -> Floats:
+        """Cells of the changed orbitals in nm, (n, 2): of the removed, the shifted, then cluster after cluster."""
+        changed = [self.change.removed, self.change.shifted, *(cluster.orbitals for cluster in self.change.clusters)]
+        return np.asarray(np.concatenate(changed)[:, :2] @ self.material.lattice_nm)
 
-    def near(self, cells_nm: Floats) -> Perturbation:
-        """Return the change by the defects within ``DEFECT_REACH_nm`` of cells at positions (n_cells, 2)."""
-        change, near = self.change, structure.near(self._places_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
-        removed, shifted = near[: len(change.removed)], near[len(change.removed) :]
-        clusters = [cluster for cluster in change.clusters if self._is_near(cluster, cells_nm)]
+    def part(self, felt: Bools) -> Perturbation:
+        """Return the change by what is felt of the changed orbitals, shape (n,): a cluster is felt as a whole."""
+        change = self.change
+        ends = np.cumsum([len(change.removed), len(change.shifted), *(len(c.orbitals) for c in change.clusters)])
+        removed, shifted, *others = np.split(felt, ends[:-1])
+        clusters = [cluster for cluster, near in zip(change.clusters, others, strict=True) if near.any()]
         return Perturbation(
             change.removed[removed], change.shifted[shifted], change.shift_eV[shifted], clusters, change.added_eV
         )
-
-    def _is_near(self, cluster: Cluster, cells_nm: Floats) -> bool:
-        places_nm = cluster.orbitals[:, :2] @ self.material.lattice_nm
-        return bool(structure.near(places_nm, cells_nm, distance_nm=DEFECT_REACH_nm).any())
 
 
 @dataclass(frozen=True)
@@ -98,14 +95,6 @@ def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTabl
     energies = greens.contour(-window_eV, window_eV, material.broadening_eV, sigmas=SUM_SIGMAS)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
-
-
-def bias_window(table: GreenTable, material: Material, bias_V: float) -> GreenTable:
-    """Return the part of a table that the window between 0 and a bias needs."""
-    needed = greens.contour(min(0.0, bias_V), max(0.0, bias_V), material.broadening_eV, sigmas=SUM_SIGMAS)
-    first = int(np.argmin(np.abs(table.energies_eV - needed[0])))
-    part = slice(first, first + len(needed))
-    return GreenTable(table.energies_eV[part], table.g[part])
 
 
 Lines = Sequence[tuple[Floats, Floats]]
@@ -182,14 +171,14 @@ def _tabulated(
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
     scene = scene_of(view)
-    carried = current.pairs(material, tip, kappa_per_nm=kappa, table=table)
+    energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV, sigmas=SUM_SIGMAS)
+    weights = current.window_weights(energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
+    few = current.mixed(weights, tip, kappa_per_nm=kappa)
+    carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
     n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
     green = green_table(material.name, n_broadenings, _reach(whole, scene.change))
-    green = bias_window(green, material, bias_V)
-    weights = current.window_weights(green.energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
-    few = current.mixed(weights, tip, kappa_per_nm=kappa)
-    local = _local_green(green, scene, view, sites)
+    local = _local_green(green.at(energies_eV), scene, view, sites)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
         strengths,
@@ -214,23 +203,14 @@ def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> 
     material = scene.material
     orbitals = current.site_orbitals(material, sites)
     out = np.empty((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
-    places = orbitals[:, :2] @ material.lattice_nm
-    for change, own in _blocks(scene, view.indices @ material.lattice_nm, places, np.arange(len(orbitals))):
-        out[:, own] = greens.local_green(table, change, orbitals[own])
+    places_nm = orbitals[:, :2] @ material.lattice_nm
+    cells_nm = view.indices @ material.lattice_nm
+    limits = DEFECT_REACH_nm, FEW_DEFECTS, SMALLEST_BLOCK_nm
+    block, felt = _structure_kernels.blocks(cells_nm, places_nm, scene.changed_nm, *limits)
+    for number, near in enumerate(felt):
+        own = np.flatnonzero(block == number)
+        out[:, own] = greens.local_green(table, scene.part(near), orbitals[own])
     return out
-
-
-def _blocks(scene: Scene, cells_nm: Floats, places_nm: Floats, own: Ints) -> Iterator[tuple[Perturbation, Ints]]:
-    """Yield what each block of the window feels, and the numbers of its orbitals: halved until few defects are near."""
-    change, extent = scene.near(cells_nm), np.ptp(cells_nm, axis=0)
-    axis = int(np.argmax(extent))
-    if change.size <= FEW_DEFECTS or extent[axis] < SMALLEST_BLOCK_nm:
-        yield change, own
-        return
-    middle = float(np.median(cells_nm[:, axis]))
-    below, left = cells_nm[:, axis] <= middle, places_nm[own, axis] <= middle
-    yield from _blocks(scene, cells_nm[below], places_nm, own[left])
-    yield from _blocks(scene, cells_nm[~below], places_nm, own[~left])
 
 
 def _reach(whole: Window, change: Perturbation) -> int:

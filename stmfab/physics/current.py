@@ -151,59 +151,71 @@ def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sample site and tip atom pairs that carry current into a cell, each array over the pairs.
+    """Sample site and tip atom pairs that carry current into a cell, and the columns that they add up to.
+
+    A column is a sample site's current through one of the mixed tip weights; what is unheard has none.
 
     Attributes
     ----------
     offsets : int array of shape (n_offsets, 2)
         Cell offsets (u, v).
+    numbers : int array of shape (n_offsets, n_sites, n_mixed)
+        The number of each column, -1 where there is none.
     cells, sites, tip_atoms : int arrays of shape (n_pairs,)
         The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
-    lateral2_nm2 : array of shape (n_pairs, n_grid**2)
-        Squared lateral distance to each grid node of the cell (v, then u, fastest).
-    above_nm : array of shape (n_pairs,)
-        Height of the sample site minus that of the tip atom when the tip is at z = 0.
+    ways_nm : array of shape (n_pairs, 3)
+        The way from the tip atom to the sample site, when the tip is at z = 0 over the cell's first node.
     """
 
     offsets: Ints
+    numbers: Ints
     cells: Ints
     sites: Ints
     tip_atoms: Ints
-    lateral2_nm2: Floats32
-    above_nm: Floats32
+    ways_nm: Floats32
 
 
-def pairs(material: Material, tip: tips.Tip, *, kappa_per_nm: float, table: Heights) -> Pairs:
+def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: float, table: Heights) -> Pairs:
     """Return the pairs that matter anywhere in a cell.
 
-    A pair matters if at the largest height z it comes so close that exp(-2 kappa (D - z)) exceeds ``NEGLECTED``.
+    A pair matters if at the largest height z it comes so close that exp(-2 kappa (D - z)) exceeds ``NEGLECTED``. A
+    column, the sum of mixing[r, atom] exp(-2 kappa D), matters if at the least height its bound, the atoms' largest
+    shares anywhere in the cell, exceeds ``UNHEARD`` times the largest column's.
     """
-    reach, z = math.log(1 / NEGLECTED) / (2 * kappa_per_nm), float(table.nodes_nm[-1])
-    spread = np.linalg.norm(tip.positions_nm[:, :2], axis=1).max()
+    reach, nodes_nm = math.log(1 / NEGLECTED) / (2 * kappa_per_nm), table.nodes_nm
+    z = float(nodes_nm[-1])
+    spread = math.sqrt(float((tip.positions_nm[:, :2] ** 2).sum(axis=1).max()))
     lateral = math.sqrt((z + reach) ** 2 - z**2) + spread + 2 * material.lattice_constant_nm
-    offsets = _offsets(material, math.ceil(lateral / RADIUS_STEP_nm))
+    offsets, origins_nm = _offsets(material, math.ceil(lateral / RADIUS_STEP_nm))
     found = _current_kernels.near_pairs(
-        offsets @ material.lattice_nm, material.positions_nm, tip.positions_nm, _nodes(material, table.n_grid), reach, z
+        origins_nm, material.positions_nm, tip.positions_nm, *_nodes(material, table.n_grid), reach, z
     )
-    return Pairs(offsets, *found)
+    cells, sites, tip_atoms, ways_nm, nearest2_nm2 = found
+    bounds = np.zeros((len(offsets), len(material.sites), len(mixing)))
+    least_z = float(nodes_nm[0])
+    _current_kernels.bound(cells, sites, tip_atoms, ways_nm, nearest2_nm2, least_z, kappa_per_nm, mixing, bounds)
+    heard = bounds > UNHEARD * bounds.max()
+    numbers = np.where(heard, heard.cumsum().reshape(heard.shape) - 1, -1)
+    return Pairs(offsets, numbers, cells, sites, tip_atoms, ways_nm)
 
 
 @functools.lru_cache(maxsize=64)
-def _offsets(material: Material, steps: int) -> Ints:
-    """Return the cells within ``steps`` steps of radius, (u, v), shape (n_offsets, 2)."""
-    return structure.cells_within(material, steps * RADIUS_STEP_nm)
+def _offsets(material: Material, steps: int) -> tuple[Ints, Floats]:
+    """Return the cells within ``steps`` steps of radius, (u, v), and their origins in nm, both (n_offsets, 2)."""
+    offsets = structure.cells_within(material, steps * RADIUS_STEP_nm)
+    return offsets, np.asarray(offsets @ material.lattice_nm)
 
 
 @functools.lru_cache(maxsize=64)
-def _nodes(material: Material, n_grid: int) -> Floats:
-    """Return the grid nodes of a cell in nm, v, then u, fastest, shape (n_grid**2, 2)."""
-    return np.asarray(np.indices((n_grid, n_grid)).reshape(2, -1)[::-1].T / n_grid @ material.lattice_nm)
+def _nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
+    """Return x and y of the grid nodes of a cell in nm, v, then u, fastest, each (n_grid**2,)."""
+    x, y = (np.indices((n_grid, n_grid)).reshape(2, -1)[::-1].T / n_grid @ material.lattice_nm).T
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
     """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
-    used = np.zeros((len(carried.offsets), len(material.sites)), dtype=np.bool_)
-    used[carried.cells, carried.sites] = True
+    used = carried.numbers.max(axis=2) >= 0
     somehow = used.any(axis=1)
     offsets, used = carried.offsets[somehow], used[somehow]
     low = offsets.min(axis=0)
@@ -280,45 +292,33 @@ def current_field(
     """
     cells = view.indices
     n_u, n_sites, n_mixed = strengths.shape[1:]
-    carrier = carried.cells * n_sites + carried.sites
-    used = np.zeros(len(carried.offsets) * n_sites, dtype=np.bool_)
-    used[carrier] = True
-    carriers, column = np.flatnonzero(used), (np.cumsum(used) - 1)[carrier]
-    alone = np.ones(len(carriers), dtype=np.bool_)  # reached by the front atom only: one column is enough
-    alone[column[carried.tip_atoms > 0]] = False
-    n_columns = np.where(alone, 1, n_mixed)
-    first = np.cumsum(n_columns) - n_columns
-    conductance = np.zeros((n_columns.sum(), table.n_heights * table.n_grid**2), dtype=np.float32)
-    vertical2 = (table.nodes_nm.astype(np.float32) - carried.above_nm[:, None]) ** 2
+    cell, site, r = np.nonzero(carried.numbers >= 0)
+    conductance = np.zeros((len(cell), table.n_heights * table.n_grid**2), dtype=np.float32)
     _current_kernels.conductances(
-        carried.lateral2_nm2,
-        vertical2,
+        *_nodes(material, table.n_grid),
+        table.nodes_nm.astype(np.float32),
+        carried.ways_nm,
         kappa_per_nm,
-        first[column],
-        n_columns[column],
+        carried.numbers[carried.cells, carried.sites],
         carried.tip_atoms,
         (mixing * calibration_nA_eV(material)).astype(np.float32),
         conductance,
     )
-    offsets = carried.offsets[carriers // n_sites]
-    step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + carriers % n_sites) * n_mixed
-    step = np.repeat(step - first, n_columns) + np.arange(len(conductance))
-    largest = _current_kernels.largest(conductance)
-    kept = largest > UNHEARD * largest.max()
-    step, conductance = step[kept], conductance[kept]
+    offsets = carried.offsets[cell]
+    step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
     gathered = np.empty((len(cells), len(conductance)), dtype=np.float32)
     _current_kernels.gather(strengths.ravel(), place, step, gathered)
-    return _field(np.log(gathered @ conductance), table, material=material, view=view, polarity=polarity)
+    return _field(gathered @ conductance, table, material=material, view=view, polarity=polarity)
 
 
-def _field(log_current: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
-    """Return the field of ln|I / nA| in the cells of a window, (n_cells, n_heights * n_grid**2)."""
+def _field(current_nA: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
+    """Return the field of |I| (nA) in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     g, (n_v, n_u) = table.n_grid, view.cells.shape
     coefficients = np.full((n_v * g, n_u * g, n_padded(table.n_heights)), np.nan, dtype=np.float32)
     corners = (view.indices - (view.u0, view.v0)) * g
     to_monomials = values_to_monomials(table.n_heights).astype(np.float32)
-    _current_kernels.lay_out(log_current, to_monomials, corners, g, coefficients)
+    _current_kernels.lay_out(current_nA, to_monomials, corners, g, coefficients)
     return CurrentField(
         coefficients,
         np.array([view.u0, view.v0]) @ material.lattice_nm,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy import special
 
 from . import _defects_kernels
 from .greens import Perturbation
@@ -16,7 +15,7 @@ from .materials import Material
 from .structure import TILE_CELLS
 from .units import Bools, Floats, Ints
 
-FIRST_CANDIDATES = 24  # candidates drawn a tile, before more are asked for
+FIRST_CANDIDATES = 12  # candidates drawn a tile, before more are asked for
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,8 @@ class Placed:
 
 
 def poisson_counts(uniforms: Floats, mean: float) -> Ints:
-    """Return Poisson counts by inversion of the distribution function, shape of ``uniforms``."""
-    largest = int(mean + 12 * np.sqrt(mean) + 20)  # P(count > largest) < 1e-20
-    return np.asarray(np.searchsorted(special.pdtr(np.arange(largest), mean), uniforms))
+    """Return Poisson counts by inversion of the distribution function, shape (n,) as ``uniforms``; mean below 700."""
+    return np.asarray(_defects_kernels.poisson(uniforms, mean))
 
 
 def place(

@@ -8,6 +8,7 @@ Removed orbitals are exact (the limit of an infinite on-site energy); no patch o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,17 @@ class GreenTable:
     def reach(self) -> int:
         """Largest |u| and |v| in the table."""
         return int(self.g.shape[-1]) // 2
+
+    @functools.cached_property
+    def local(self) -> Complexes:
+        """The local g on the orbitals of a cell, shape (n_energies, n_orbitals)."""
+        return np.ascontiguousarray(np.diagonal(self.g[:, :, :, self.reach, self.reach], axis1=1, axis2=2))
+
+    def at(self, energies_eV: NDArray[np.complex128]) -> GreenTable:
+        """Return the part of the table at some of its energies, neighbours in ascending order."""
+        first = int(np.argmin(np.abs(self.energies_eV - energies_eV[0])))
+        part = slice(first, first + len(energies_eV))
+        return GreenTable(self.energies_eV[part], self.g[part])
 
 
 def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
@@ -231,14 +243,13 @@ def local_green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -
     ----------
     E. N. Economou, Green's Functions in Quantum Physics (2006), ch. 6, doi:10.1007/3-540-28841-4.
     """
-    bare = np.ascontiguousarray(np.diagonal(table.g[:, :, :, table.reach, table.reach], axis1=1, axis2=2))
-    local = _local_bare(table, perturbation, bare, orbitals)
+    local = _local_bare(table, perturbation, orbitals)
     q = _columns(perturbation)
     if not len(q.inverse):
         return local
     factors = _matrix(table, perturbation, q)
     _greens_kernels.factor(factors)
-    work = np.empty((2, len(q.inverse) + 1, LANES), dtype=bare.real.dtype)
+    work = np.empty((2, len(q.inverse) + 1, LANES), dtype=local.real.dtype)
     if q.spread is None and not len(perturbation.added_eV):
         _greens_kernels.add_corrections(table.g, q.orbitals, orbitals, factors, work, local)
     else:
@@ -246,12 +257,12 @@ def local_green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -
     return local
 
 
-def _local_bare(table: GreenTable, perturbation: Perturbation, bare: Complexes, orbitals: Ints) -> Complexes:
+def _local_bare(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
     """Return the unperturbed local g of orbitals, added ones included, shape (n_energies, n_orbitals)."""
     if not len(perturbation.added_eV):
-        return bare[:, orbitals[:, 2]]
+        return table.local[:, orbitals[:, 2]]
     added = 1 / (table.energies_eV[:, None] - perturbation.added_eV[None, :])
-    return np.concatenate([bare, added.astype(bare.dtype)], axis=1)[:, orbitals[:, 2]]
+    return np.concatenate([table.local, added.astype(table.g.dtype)], axis=1)[:, orbitals[:, 2]]
 
 
 def _matrix(table: GreenTable, perturbation: Perturbation, q: _Columns) -> Complexes:
@@ -260,8 +271,10 @@ def _matrix(table: GreenTable, perturbation: Perturbation, q: _Columns) -> Compl
     if q.spread is not None:
         spread = q.spread.astype(table.g.dtype)
         among = spread @ among @ spread.T
-    m: Complexes = np.diag(q.inverse).astype(table.g.dtype) - among
-    return m
+    np.negative(among, out=among)
+    diagonal = np.arange(len(q.inverse))
+    among[:, diagonal, diagonal] += q.inverse.astype(among.real.dtype)
+    return among
 
 
 def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbitals: Ints) -> Complexes:

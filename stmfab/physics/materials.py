@@ -68,22 +68,27 @@ class Material:
             if partner is None or not np.array_equal(partner, block.T):
                 raise ValueError(f"{self.name}: H({-u}, {-v}) is not the transpose of H({u}, {v})")
 
-    @property
+    @functools.cached_property
     def n_orbitals(self) -> int:
         """Number of orbitals in a cell."""
         return sum(site.n_orbitals for site in self.sites)
 
-    @property
+    @functools.cached_property
     def orbital_site(self) -> Ints:
         """Site index of each orbital, shape (n_orbitals,)."""
         return np.repeat(np.arange(len(self.sites)), [site.n_orbitals for site in self.sites])
 
-    @property
+    @functools.cached_property
     def positions_nm(self) -> Floats:
         """Positions of the cell's sites, shape (n_sites, 3)."""
         return np.array([site.position_nm for site in self.sites])
 
-    @property
+    @functools.cached_property
+    def to_cells(self) -> Floats:
+        """The matrix from positions (x, y) in nm to cells (u, v), shape (2, 2)."""
+        return np.asarray(np.linalg.inv(self.lattice_nm))
+
+    @functools.cached_property
     def cell_area_nm2(self) -> float:
         """Area of the unit cell in nm^2."""
         return abs(float(np.linalg.det(self.lattice_nm)))

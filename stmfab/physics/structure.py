@@ -42,14 +42,13 @@ def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_g
     n_grid : int
         Grid nodes a cell along each lattice vector.
     """
-    inverse: Floats = np.linalg.inv(material.lattice_nm).astype(np.float64)
     corners = [(x, y) for xs, ys in lines_nm for x in (xs.min(), xs.max()) for y in (ys.min(), ys.max())]
-    bounds = np.array(corners) @ inverse
+    bounds = np.array(corners) @ material.to_cells
     low = np.floor(bounds.min(axis=0)).astype(np.int64) - 2
     high = np.floor(bounds.max(axis=0)).astype(np.int64) + 2
     cells = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), dtype=np.bool_)
     for x, y in lines_nm:
-        _structure_kernels.mark_cells(x, y, inverse, n_grid, low, cells)
+        _structure_kernels.mark_cells(x, y, material.to_cells, n_grid, low, cells)
     rows, columns = np.nonzero(cells.any(axis=1))[0], np.nonzero(cells.any(axis=0))[0]
     trimmed = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))

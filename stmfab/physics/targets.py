@@ -83,8 +83,8 @@ class LatticeCone:
         half_nm = material.lattice_constant_nm / 2
         sites = material.positions_nm
         shown = sites[np.abs(sites[:, 2]) < _targets_kernels.CONE_TOP * half_nm]  # deeper ones never show
-        inverse: Floats = np.linalg.inv(material.lattice_nm).astype(np.float64)
-        _targets_kernels.site_cones(labels.x_nm, labels.y_nm, material.lattice_nm, inverse, shown, half_nm, image)
+        cells = material.lattice_nm, material.to_cells
+        _targets_kernels.site_cones(labels.x_nm, labels.y_nm, *cells, shown, half_nm, image)
         return [image]
 
 

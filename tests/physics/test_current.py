@@ -20,14 +20,14 @@ KAPPA = 10.9
 def field_of(strengths_of, *, z_nm=(0.3, 0.7), tip=ONE_ATOM, kappa=KAPPA, mixing=None):
     """The field over a 5 x 5 window whose site (u, v, s) has the strength C A = strengths_of(u, v, s) in nA."""
     table = current.heights(*z_nm)
+    mixing = np.full((1, len(tip.positions_nm)), 1 / current.calibration_nA_eV(WSE2)) if mixing is None else mixing
     view = Window(-2, -2, np.ones((5, 5), dtype=bool))
-    carried = current.pairs(WSE2, tip, kappa_per_nm=kappa, table=table)
+    carried = current.pairs(WSE2, tip, mixing, kappa_per_nm=kappa, table=table)
     whole, _ = current.site_windows(WSE2, view, carried)
     n_v, n_u = whole.cells.shape
     strengths = np.zeros((n_v, n_u, 3, 1), dtype=np.float32)
     for v, u, s in itertools.product(range(n_v), range(n_u), range(3)):
         strengths[v, u, s, 0] = strengths_of(u + whole.u0, v + whole.v0, s)
-    mixing = np.full((1, len(tip.positions_nm)), 1 / current.calibration_nA_eV(WSE2)) if mixing is None else mixing
     return current.current_field(
         strengths, mixing, carried, table, material=WSE2, view=view, whole=whole, kappa_per_nm=kappa, polarity=1
     )
@@ -138,7 +138,8 @@ def test_junction_needs_one_barrier_and_one_setpoint():
 def test_near_pairs_leave_out_only_what_cannot_matter():
     table = current.heights(0.3, 0.7)
     tip = tips.Tungsten(apex="w001").tip()
-    carried = current.pairs(WSE2, tip, kappa_per_nm=KAPPA, table=table)
+    mixing = np.ones((1, len(tip.positions_nm)))
+    carried = current.pairs(WSE2, tip, mixing, kappa_per_nm=KAPPA, table=table)
     kept = {
         (*carried.offsets[c], s, t) for c, s, t in zip(carried.cells, carried.sites, carried.tip_atoms, strict=True)
     }
