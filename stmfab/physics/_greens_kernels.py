@@ -1,4 +1,4 @@
-"""Gathering lattice Green functions between the orbitals of a perturbation and the sites of a scene."""
+"""The T-matrix: lattice Green functions between the changed orbitals and the sites of a scene."""
 
 from typing import Any
 
@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 C = NDArray[Any]
 I8 = NDArray[np.int64]
+B1 = NDArray[np.bool_]
 F = NDArray[Any]  # float32 or float64, as the table
 
+LANES = 128  # columns solved side by side; real and imaginary parts of 30 defects' are 31 kB
 ADDED = -(2**62)  # stands for no place in the table
 
 
@@ -42,23 +44,21 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def factor(m: C) -> None:
-    """Replace complex symmetric matrices (n_energies, n, n) by L (unit, below the diagonal) and 1/D of L D L^T.
+def factor(a: C) -> None:
+    """Replace a complex symmetric matrix (n, n), given below its diagonal, by L (unit) and 1/D of L D L^T.
 
     Without pivoting: safe because Im M is positive definite.
     """
-    n = m.shape[1]
-    for e in range(m.shape[0]):
-        a = m[e]
-        for j in range(n):
-            inverse = 1.0 / a[j, j]
-            for i in range(j + 1, n):
-                share = a[i, j] * inverse
-                for k in range(j + 1, i + 1):
-                    a[i, k] -= share * a[k, j]
-            for i in range(j + 1, n):
-                a[i, j] *= inverse
-            a[j, j] = inverse
+    n = a.shape[0]
+    for j in range(n):
+        inverse = 1.0 / a[j, j]
+        for i in range(j + 1, n):
+            share = a[i, j] * inverse
+            for k in range(j + 1, i + 1):
+                a[i, k] -= share * a[k, j]
+        for i in range(j + 1, n):
+            a[i, j] *= inverse
+        a[j, j] = inverse
 
 
 @numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
@@ -85,8 +85,8 @@ def _substitute(re: F, im: F, n: int, width: int, a: C) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
-def _add_squares(re: F, im: F, n: int, width: int, a: C, out: C) -> None:
-    """Add sum_i y_i^2 / D_i to out; row n of re and im is where the sum gathers."""
+def _sum_squares(re: F, im: F, n: int, width: int, a: C) -> None:
+    """Write sum_i y_i^2 / D_i to row n of re and im."""
     re[n, :width] = 0.0
     im[n, :width] = 0.0
     for i in range(n):
@@ -96,42 +96,78 @@ def _add_squares(re: F, im: F, n: int, width: int, a: C, out: C) -> None:
             cross = (re[i, s] + re[i, s]) * im[i, s]
             re[n, s] += x * square - y * cross
             im[n, s] += x * cross + y * square
-    for s in range(width):
-        out[s] += complex(re[n, s], im[n, s])
 
 
 @numba.njit(cache=True, error_model="numpy")
-def add_corrections(table: C, rows: I8, columns: I8, factors: C, work: F, out: C) -> None:
-    """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M as ``factor`` left it.
+def _grouped(block: I8, n_blocks: int) -> tuple[I8, I8]:
+    """Return the members block after block, and where each block begins, (n_blocks + 1,)."""
+    begin = np.zeros(n_blocks + 1, dtype=np.int64)
+    for number in block:
+        begin[number + 1] += 1
+    begin = np.cumsum(begin)
+    members, place = np.empty(block.shape[0], dtype=np.int64), begin.copy()
+    for i in range(block.shape[0]):
+        members[place[block[i]]] = i
+        place[block[i]] += 1
+    return members, begin
 
-    The columns go in groups that fit ``work`` (2, n_rows + 1, width): real and imaginary parts lie apart, so that a
-    group's columns fill the lanes of the processor.
+
+@numba.njit(cache=True, error_model="numpy")
+def _matrix(flat: C, first: I8, last: I8, inverse: F, used: I8, m: C) -> None:
+    """Write inverse - g below and on the diagonal of m, g between some of the rows: flat[first[i] + last[j]]."""
+    for i in range(used.shape[0]):
+        for j in range(i + 1):
+            m[i, j] = -flat[first[used[i]] + last[used[j]]]
+        m[i, i] += inverse[used[i]]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block: I8, out: C) -> None:
+    """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M_ii' = inverse_i delta_ii' - <row i| g |row i'>.
+
+    Column j belongs to block[j], which feels the rows of felt[block[j]], (n_blocks, n_rows). The columns go in groups,
+    real and imaginary parts apart, so that a group's columns fill the lanes of the processor.
     """
     n_energies, n, _, width, _ = table.shape
-    first, step = _places(rows, -1, n, width, n), _places(columns, 1, 1, width, n)
-    centre = (width // 2) * (width + 1)
-    re, im, lanes = work[0], work[1], work.shape[2]
+    first = _places(rows, -1, n, width, n) + (width // 2) * (width + 1)
+    last = _places(rows, 1, 1, width, n)
+    members, begin = _grouped(block, felt.shape[0])
+    step = _places(columns, 1, 1, width, n)[members]
+    most = felt.sum(axis=1).max()
+    re, im = np.empty((most + 1, LANES), inverse.dtype), np.empty((most + 1, LANES), inverse.dtype)
+    room = np.empty(most * most, table.dtype)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
-        for start in range(0, columns.shape[0], lanes):
-            stop = min(start + lanes, columns.shape[0])
-            for i in range(rows.shape[0]):
+        for b in range(felt.shape[0]):
+            used = np.nonzero(felt[b])[0]
+            m = room[: used.size**2].reshape(used.size, used.size)
+            _matrix(flat, first, last, inverse, used, m)
+            factor(m)
+            for start in range(begin[b], begin[b + 1], LANES):
+                stop = min(start + LANES, begin[b + 1])
+                for i in range(used.size):
+                    row = first[used[i]]
+                    for j in range(start, stop):
+                        g = flat[row + step[j]]
+                        re[i, j - start], im[i, j - start] = g.real, g.imag
+                _substitute(re, im, used.size, stop - start, m)
+                _sum_squares(re, im, used.size, stop - start, m)
                 for j in range(start, stop):
-                    b = flat[centre + first[i] + step[j]]
-                    re[i, j - start], im[i, j - start] = b.real, b.imag
-            _substitute(re, im, rows.shape[0], stop - start, factors[e])
-            _add_squares(re, im, rows.shape[0], stop - start, factors[e], out[e, start:stop])
+                    out[e, members[j]] += complex(re[used.size, j - start], im[used.size, j - start])
 
 
 @numba.njit(cache=True, error_model="numpy")
-def add_given_corrections(coupled: C, factors: C, work: F, out: C) -> None:
-    """Add b^T M^-1 b to out[e, j], b = coupled[e, :, j], M as ``factor`` left it."""
-    re, im, lanes = work[0], work[1], work.shape[2]
+def add_given_corrections(coupled: C, matrices: C, out: C) -> None:
+    """Add b^T M^-1 b to out[e, j], b = coupled[e, :, j], M = matrices[e]: these are lost."""
     n_energies, n, n_columns = coupled.shape
+    re, im = np.empty((n + 1, LANES), coupled.real.dtype), np.empty((n + 1, LANES), coupled.real.dtype)
     for e in range(n_energies):
-        for start in range(0, n_columns, lanes):
-            stop = min(start + lanes, n_columns)
+        factor(matrices[e])
+        for start in range(0, n_columns, LANES):
+            stop = min(start + LANES, n_columns)
             re[:n, : stop - start] = coupled[e, :, start:stop].real
             im[:n, : stop - start] = coupled[e, :, start:stop].imag
-            _substitute(re, im, n, stop - start, factors[e])
-            _add_squares(re, im, n, stop - start, factors[e], out[e, start:stop])
+            _substitute(re, im, n, stop - start, matrices[e])
+            _sum_squares(re, im, n, stop - start, matrices[e])
+            for s in range(stop - start):
+                out[e, start + s] += complex(re[n, s], im[n, s])

@@ -51,22 +51,6 @@ class Scene:
             ]
         )
 
-    @functools.cached_property
-    def changed_nm(self) -> Floats:
-        """Cells of the changed orbitals in nm, (n, 2): of the removed, the shifted, then cluster after cluster."""
-        changed = [self.change.removed, self.change.shifted, *(cluster.orbitals for cluster in self.change.clusters)]
-        return np.asarray(np.concatenate(changed)[:, :2] @ self.material.lattice_nm)
-
-    def part(self, felt: Bools) -> Perturbation:
-        """Return the change by what is felt of the changed orbitals, shape (n,): a cluster is felt as a whole."""
-        change = self.change
-        ends = np.cumsum([len(change.removed), len(change.shifted), *(len(c.orbitals) for c in change.clusters)])
-        removed, shifted, *others = np.split(felt, ends[:-1])
-        clusters = [cluster for cluster, near in zip(change.clusters, others, strict=True) if near.any()]
-        return Perturbation(
-            change.removed[removed], change.shifted[shifted], change.shift_eV[shifted], clusters, change.added_eV
-        )
-
 
 @dataclass(frozen=True)
 class Imaged:
@@ -202,15 +186,14 @@ def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> 
     """
     material = scene.material
     orbitals = current.site_orbitals(material, sites)
-    out = np.empty((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
-    places_nm = orbitals[:, :2] @ material.lattice_nm
-    cells_nm = view.indices @ material.lattice_nm
-    limits = DEFECT_REACH_nm, FEW_DEFECTS, SMALLEST_BLOCK_nm
-    block, felt = _structure_kernels.blocks(cells_nm, places_nm, scene.changed_nm, *limits)
-    for number, near in enumerate(felt):
-        own = np.flatnonzero(block == number)
-        out[:, own] = greens.local_green(table, scene.part(near), orbitals[own])
-    return out
+    cells_nm, places_nm = view.indices @ material.lattice_nm, orbitals[:, :2] @ material.lattice_nm
+
+    def split(changed: Ints) -> tuple[Ints, Bools]:
+        limits = DEFECT_REACH_nm, FEW_DEFECTS, SMALLEST_BLOCK_nm
+        block, felt = _structure_kernels.blocks(cells_nm, places_nm, changed[:, :2] @ material.lattice_nm, *limits)
+        return block, felt
+
+    return greens.local_green(table, scene.change, orbitals, split=split)
 
 
 def _reach(whole: Window, change: Perturbation) -> int:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,12 +20,11 @@ from scipy import linalg
 
 from . import _greens_kernels
 from .materials import Material
-from .units import Complexes, Floats, Ints
+from .units import Bools, Complexes, Floats, Ints
 
 FIRST_N_K, LAST_N_K = 64, 2048
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
-LANES = 128  # columns solved side by side; real and imaginary parts of 64 columns of 30 defects are 15 kB
 WINDOW_SIGMAS = 4.0  # energies this many broadenings outside an interval shape the density in it; they weigh 1e-3
 
 
@@ -188,6 +188,14 @@ class _Columns:
     spread: Floats | None  # (n_columns, n_entries)
     inverse: Floats  # (n_columns,): 0 for removed orbitals, 1 / Lambda otherwise
 
+    def felt(self, near: Bools) -> _Columns:
+        """Return the columns on some of the orbitals, ``near`` of shape (n_entries,): a column is felt as a whole."""
+        if self.spread is None:
+            return _Columns(self.orbitals[near], None, self.inverse[near])
+        columns = (self.spread[:, near] != 0).any(axis=1)
+        entries = (self.spread[columns] != 0).any(axis=0)
+        return _Columns(self.orbitals[entries], self.spread[np.ix_(columns, entries)], self.inverse[columns])
+
 
 def _columns(perturbation: Perturbation) -> _Columns:
     """Return Q of a perturbation; what touches a removed orbital is dropped first."""
@@ -234,27 +242,47 @@ def _add_orbitals(
             g[:, row, column] = 1 / (energies_eV - added_eV[rows[row]])
 
 
-def local_green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
+Split: TypeAlias = Callable[[Ints], tuple[Ints, Bools]]
+
+
+def local_green(
+    table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, split: Split | None = None
+) -> Complexes:
     """Return the diagonal of G on orbitals (u, v, orbital), shape (n_energies, n_orbitals), in 1/eV.
 
     Real Hamiltonians only (G is then symmetric). A removed orbital's G is 0 to rounding: leave it out of any sum.
+
+    Parameters
+    ----------
+    split : callable, optional
+        Changed orbitals (n, 3) -> the block of each of ``orbitals``, shape (n_orbitals,), and which changes each block
+        feels, shape (n_blocks, n): with many changes the cost then grows with the area, not with its cube.
 
     References
     ----------
     E. N. Economou, Green's Functions in Quantum Physics (2006), ch. 6, doi:10.1007/3-540-28841-4.
     """
-    local = _local_bare(table, perturbation, orbitals)
-    q = _columns(perturbation)
+    local, q = _local_bare(table, perturbation, orbitals), _columns(perturbation)
     if not len(q.inverse):
         return local
-    factors = _matrix(table, perturbation, q)
-    _greens_kernels.factor(factors)
-    work = np.empty((2, len(q.inverse) + 1, LANES), dtype=local.real.dtype)
+    block, felt = (_one_block if split is None else split)(q.orbitals)
+    block = np.broadcast_to(block, len(orbitals))
     if q.spread is None and not len(perturbation.added_eV):
-        _greens_kernels.add_corrections(table.g, q.orbitals, orbitals, factors, work, local)
-    else:
-        _greens_kernels.add_given_corrections(_coupled(table, perturbation, q, orbitals), factors, work, local)
+        inverse = q.inverse.astype(local.real.dtype)
+        _greens_kernels.add_corrections(table.g, q.orbitals, inverse, felt, orbitals, np.array(block), local)
+        return local
+    for number, near in enumerate(felt):
+        own, part = block == number, q.felt(near)
+        corrected = local[:, own]
+        coupled = _coupled(table, perturbation, part, orbitals[own])
+        _greens_kernels.add_given_corrections(coupled, _matrix(table, perturbation, part), corrected)
+        local[:, own] = corrected
     return local
+
+
+def _one_block(changed: Ints) -> tuple[Ints, Bools]:
+    """Return the one block that feels every change."""
+    return np.zeros(1, dtype=np.int64), np.ones((1, len(changed)), dtype=np.bool_)
 
 
 def _local_bare(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
@@ -271,10 +299,8 @@ def _matrix(table: GreenTable, perturbation: Perturbation, q: _Columns) -> Compl
     if q.spread is not None:
         spread = q.spread.astype(table.g.dtype)
         among = spread @ among @ spread.T
-    np.negative(among, out=among)
-    diagonal = np.arange(len(q.inverse))
-    among[:, diagonal, diagonal] += q.inverse.astype(among.real.dtype)
-    return among
+    m: Complexes = np.diag(q.inverse).astype(table.g.dtype) - among
+    return m
 
 
 def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbitals: Ints) -> Complexes:
