@@ -21,9 +21,6 @@ from .units import Bools, Complexes, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
-SUM_SIGMAS = (
-    2.5  # energies this far outside the bias window count in its sum: 0.006 pm; test_crystal.py::test_field_accuracy
-)
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
@@ -76,7 +73,7 @@ def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTabl
     """Return the lattice Green function for biases up to ``n_broadenings`` broadenings of either sign."""
     material = MATERIALS[material_name]
     window_eV = n_broadenings * material.broadening_eV
-    energies = greens.contour(-window_eV, window_eV, material.broadening_eV, sigmas=SUM_SIGMAS)
+    energies = greens.contour(-window_eV, window_eV, material.broadening_eV)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
 
@@ -155,7 +152,7 @@ def _tabulated(
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
     scene = scene_of(view)
-    energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV, sigmas=SUM_SIGMAS)
+    energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV)
     weights = current.window_weights(energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)

@@ -25,7 +25,8 @@ from .units import Bools, Complexes, Floats, Ints
 FIRST_N_K, LAST_N_K = 64, 2048
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
-WINDOW_SIGMAS = 4.0  # energies this many broadenings outside an interval shape the density in it; they weigh 1e-3
+SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
+FIT_STEP, FIT_NEAR, FIT_FAR, FIT_TAIL = 1 / 8, 3.0, 100.0, 60  # where their weights are fitted, in broadenings
 
 
 @dataclass(frozen=True)
@@ -114,29 +115,43 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     return max(FIRST_N_K, 1 << math.ceil(math.log2(needed)))
 
 
-def contour(
-    low_eV: float, high_eV: float, broadening_eV: float, *, sigmas: float = WINDOW_SIGMAS
-) -> NDArray[np.complex128]:
+def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
     """Return the energies x_n + i eta needed for Gaussian-broadened densities on [low, high], shape (n_energies,).
 
-    x_n are the multiples of sigma within ``sigmas`` sigma of the interval, eta = pi sigma / 2: see ``contour_weights``.
+    x_n are the multiples of ``SPACING`` sigma within ``BEYOND`` sigma of the interval, eta = ``SHIFT`` sigma. What they
+    leave of a density integrated over a window, 1e-4 of its largest value, is in test_greens.py::test_fitted_weights.
     """
-    sigma = broadening_eV
-    first = math.floor(low_eV / sigma - sigmas)
-    last = math.ceil(high_eV / sigma + sigmas)
-    return np.asarray(np.arange(first, last + 1) * sigma + 0.5j * math.pi * sigma, dtype=np.complex128)
+    step = SPACING * broadening_eV
+    first = math.floor((low_eV - BEYOND * broadening_eV) / step)
+    last = math.ceil((high_eV + BEYOND * broadening_eV) / step)
+    return np.asarray(np.arange(first, last + 1) * step + 1j * SHIFT * broadening_eV, dtype=np.complex128)
 
 
 def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float) -> NDArray[np.complex128]:
-    """Return W_n(E) with rho(E) = Im sum_n W_n(E) G(x_n + i eta), shape (n_energies, n_at).
+    """Return W_n(E) with rho(E) = Im sum_n W_n(E) G(x_n + i eta) for energies of ``contour``, shape (n_energies, n_at).
 
-    The trapezoidal rule along a shifted contour: W_n(E) = -(h / pi) g_sigma(E - x_n - i eta), g_sigma the normalised
-    Gaussian, h = sigma the spacing; its error is exp(-2 pi eta / h) times the undamped sum, 5e-5 at eta = pi sigma / 2.
+    G(z) = int rho_0(e) / (z - e) de, so that Im sum_n W_n / (x_n + i eta - e) is to be the normalised Gaussian at e - E
+    for every real e: a least-squares fit, for which fewer energies do than for a quadrature along the contour.
     """
-    sigma = broadening_eV
-    offset = at_eV[None, :] - energies_eV[:, None]
-    gauss = np.exp(-(offset**2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
-    return np.asarray(-(sigma / math.pi) * gauss)
+    at, back = _fit(len(energies_eV))
+    middle_eV = (energies_eV[0].real + energies_eV[-1].real) / 2
+    offset = (at_eV - middle_eV) / broadening_eV - at[:, None]
+    return np.asarray(back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+@functools.cache
+def _fit(n_energies: int) -> tuple[Floats, NDArray[np.complex128]]:
+    """Return points e around the middle of a contour, (n_points,), and weights W, (n_energies, n_points), in broadenings.
+
+    Column i is the best fit of Im sum_n W_n / (z_n - e) to 1 at e_i and to 0 at all other points, far ones too.
+    """
+    half = (n_energies - 1) / 2 * SPACING
+    z = np.linspace(-half, half, n_energies) + 1j * SHIFT
+    near = np.arange(-half - FIT_NEAR, half + FIT_NEAR + FIT_STEP / 2, FIT_STEP)
+    far = half + np.geomspace(FIT_NEAR + FIT_STEP, FIT_FAR, FIT_TAIL)
+    g = 1 / (z - np.concatenate([near, far, -far])[:, None])
+    back = np.linalg.pinv(np.concatenate([g.imag, g.real], axis=1))[:, : len(near)]
+    return near, back[:n_energies] + 1j * back[n_energies:]
 
 
 @dataclass(frozen=True)

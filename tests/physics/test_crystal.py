@@ -11,10 +11,11 @@ from stmfab.physics.current import Junction
 from stmfab.physics.defects import Dopant, Placed, Vacancy
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.path import nominal_raster
+from tests import second_reading as second
 
 WSE2 = MATERIALS["wse2-s"]
 FAR_nm = 2.3  # lateral reach of the plain sum
-TABLE_64 = greens.lattice_green(WSE2, greens.contour(-0.5, 0.5, 0.1), n_k=256, reach=64, dtype=np.complex128)
+TABLE_64 = greens.lattice_green(WSE2, second.contour(-0.5, 0.5, 0.1), n_k=256, reach=64, dtype=np.complex128)
 
 
 def plain_log_current(scene, drawn, points):
@@ -25,7 +26,10 @@ def plain_log_current(scene, drawn, points):
     sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(3)])
     gone = {tuple(o) for o in scene.change.removed.tolist()}
     sites = np.array([site for site in sites.tolist() if tuple(site) not in gone])
-    weights = current.window_weights(TABLE_64.energies_eV, tip, bias_V=bias_V, broadening_eV=0.1)
+    nodes, shares = np.polynomial.legendre.leggauss(64)
+    at_eV = bias_V * (nodes + 1) / 2
+    densities = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
+    weights = second.contour_weights(TABLE_64.energies_eV, at_eV, 0.1) @ densities.T
     strengths = (greens.local_green(TABLE_64, scene.change, sites).T @ weights).imag
     where = structure.positions(WSE2, sites[:, :2], sites[:, 2])
     total = [
