@@ -37,13 +37,32 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
 
 
 @numba.njit(cache=True, error_model="numpy")
-def grow(cells: B1, offsets: I8, grown: B1) -> None:
-    """Mark every cell reached from a marked cell by one of the offsets."""
-    for v in range(cells.shape[0]):
-        for u in range(cells.shape[1]):
-            if cells[v, u]:
-                for o in range(offsets.shape[0]):
-                    grown[v + offsets[o, 1], u + offsets[o, 0]] = True
+def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
+    """Return the least and the largest (u, v) of the used offsets."""
+    low, high = np.full(2, 2**62), np.full(2, -(2**62))
+    for o in range(offsets.shape[0]):
+        if used[o].any():
+            for k in range(2):
+                low[k], high[k] = min(low[k], offsets[o, k]), max(high[k], offsets[o, k])
+    return low, high
+
+
+@numba.njit(cache=True, error_model="numpy")
+def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
+    """Return (u, v) of a corner and which cells, from there, a marked cell reaches at each site: (n_sites, n_v, n_u).
+
+    Site s of the cell at an offset (u, v), (n_offsets, 2), from a marked cell counts if used[offset, s].
+    """
+    low, high = _extent(offsets, used)
+    shape = used.shape[1], cells.shape[0] + high[1] - low[1], cells.shape[1] + high[0] - low[0]
+    reached = np.zeros(shape, dtype=np.bool_)
+    for o in range(offsets.shape[0]):
+        for s in range(used.shape[1]):
+            if used[o, s]:
+                for v in range(cells.shape[0]):
+                    for u in range(cells.shape[1]):
+                        reached[s, v + offsets[o, 1] - low[1], u + offsets[o, 0] - low[0]] |= cells[v, u]
+    return low, reached
 
 
 @numba.njit(cache=True, error_model="numpy")

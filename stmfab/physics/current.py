@@ -215,18 +215,10 @@ def _nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
 
 def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
     """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
-    used = carried.numbers.max(axis=2) >= 0
-    somehow = used.any(axis=1)
-    offsets, used = carried.offsets[somehow], used[somehow]
-    low = offsets.min(axis=0)
-    more_u, more_v = offsets.max(axis=0) - low
-    n_v, n_u = view.cells.shape
-    reached = np.zeros((len(material.sites), n_v + more_v, n_u + more_u), dtype=np.bool_)
-    for index, cells in enumerate(reached):
-        structure.grow(view.cells, offsets[used[:, index]] - low, cells)
+    low, reached = structure.reach(view, carried.offsets, carried.numbers.max(axis=2) >= 0)
     site, v, u = np.nonzero(reached)
-    u0, v0 = view.u0 + int(low[0]), view.v0 + int(low[1])
-    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.column_stack([u + u0, v + v0, site])
+    u0, v0 = low
+    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
 
 
 def site_strengths(

@@ -55,8 +55,9 @@ class CurrentField:
     @functools.cached_property
     def _grid(self) -> _field_kernels.Grid:
         """The way from nm to grid coordinates, as the kernels take it."""
-        (x, y), to_grid = self.origin_nm.tolist(), np.linalg.inv(self.steps_nm).tolist()
-        return x, y, to_grid[0][0], to_grid[1][0], to_grid[0][1], to_grid[1][1]
+        (x, y), ((u_x, u_y), (v_x, v_y)) = self.origin_nm.tolist(), self.steps_nm.tolist()
+        area = u_x * v_y - u_y * v_x
+        return x, y, v_y / area, -v_x / area, -u_y / area, u_x / area
 
     def over(self, x_nm: Floats, y_nm: Floats) -> FieldLines:
         """Return the field on the vertical lines over points, x and y of the same shape."""

@@ -210,9 +210,9 @@ class Tilt:
         check_ranges(self)
 
     @property
-    def gradient(self) -> Floats:
-        """Return the rise of the sample plane per nm along the frame's x and y, shape (2,)."""
-        return np.tan(np.deg2rad([self.x_deg, self.y_deg]))
+    def gradient(self) -> tuple[float, float]:
+        """Return the rise of the sample plane per nm along the frame's x and y."""
+        return math.tan(math.radians(self.x_deg)), math.tan(math.radians(self.y_deg))
 
 
 @dataclass(frozen=True)

@@ -229,10 +229,11 @@ def _frame_to_sample(raster: Raster, tilt: Tilt | None) -> tuple[Floats, Floats,
 
     Along the gradient g of the plane a move d becomes sqrt(1 + g^2) d on the plane, and the plane rises by g d.
     """
-    gradient = np.zeros(2) if tilt is None else tilt.gradient
-    steepness = float(np.hypot(*gradient))
-    cos_tilt = 1 / math.hypot(1.0, steepness)
-    uphill = gradient / steepness if steepness > 0 else gradient
-    rotation = _rotation(raster.rotation_deg)
-    to_sample = rotation @ (np.eye(2) + (1 / cos_tilt - 1) * np.outer(uphill, uphill))
-    return to_sample, rotation @ uphill * (steepness * cos_tilt), cos_tilt
+    x, y = (0.0, 0.0) if tilt is None else tilt.gradient
+    steepness, rotation = math.hypot(x, y), _rotation(raster.rotation_deg)
+    if steepness == 0:
+        return rotation, np.zeros(2), 1.0
+    cos_tilt, x, y = 1 / math.hypot(1.0, steepness), x / steepness, y / steepness
+    stretch = 1 / cos_tilt - 1
+    to_sample = rotation @ np.array([[1 + stretch * x * x, stretch * x * y], [stretch * x * y, 1 + stretch * y * y]])
+    return to_sample, rotation @ (steepness * cos_tilt * np.array([x, y])), cos_tilt

@@ -212,7 +212,7 @@ def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> flo
     """
     kp, ki, kd = gains
     n, q = timing
-    kept, mean = q**n, sum(q**k for k in range(1, n + 1)) / n
+    kept, mean = q**n, sum(q**k for k in range(1, n + 1)) / n if q > 0 else 0.0
     x, y = -log_slope_per_nm * (1 - mean), -log_slope_per_nm * (1 - kept)
     every = kp + ki + kd
     next_state = [[every * x, ki, -kd, every * mean], [x, 1, 0, mean], [x, 0, 0, mean], [y, 0, 0, kept]]

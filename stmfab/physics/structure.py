@@ -54,18 +54,13 @@ def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_g
     return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))
 
 
-def grow(cells: Bools, offsets: Ints, reached: Bools) -> None:
-    """Mark in ``reached`` every cell that a marked cell reaches by one of the offsets (u, v), all of them >= 0."""
-    _structure_kernels.grow(cells, offsets, reached)
+def reach(view: Window, offsets: Ints, used: Bools) -> tuple[tuple[int, int], Bools]:
+    """Return a corner (u, v), and which cells from there on the window's cells reach, (n_sites, n_v, n_u).
 
-
-def grown(view: Window, offsets: Ints) -> Window:
-    """Return the window of all cells c + o, c in the window, o in ``offsets`` of shape (n_offsets, 2) as (u, v)."""
-    low, high = offsets.min(axis=0), offsets.max(axis=0)
-    n_v, n_u = view.cells.shape
-    cells = np.zeros((n_v + high[1] - low[1], n_u + high[0] - low[0]), dtype=np.bool_)
-    grow(view.cells, offsets - low, cells)
-    return Window(view.u0 + int(low[0]), view.v0 + int(low[1]), cells)
+    A cell reaches site s of the cell ``offsets[o]``, (n_offsets, 2), further if ``used[o, s]``, (n_offsets, n_sites).
+    """
+    (u, v), reached = _structure_kernels.reach(view.cells, offsets, used)
+    return (view.u0 + int(u), view.v0 + int(v)), reached
 
 
 def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:

@@ -22,7 +22,8 @@ def plain_log_current(scene, drawn, points):
     """ln|I / nA| at points (x, y, z): every site within ``FAR_nm`` and every tip atom, float64, one by one."""
     bias_V, kappa, tip = drawn.junction.sample_bias_V, drawn.junction.decay_per_nm, drawn.tip.tip()
     view = structure.window(WSE2, [(points[None, :, 0], points[None, :, 1])], n_grid=8)
-    cells = structure.grown(view, structure.cells_within(WSE2, FAR_nm)).indices
+    around = structure.cells_within(WSE2, FAR_nm)
+    cells = np.unique((view.indices[:, None] + around).reshape(-1, 2), axis=0)
     sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(3)])
     gone = {tuple(o) for o in scene.change.removed.tolist()}
     sites = np.array([site for site in sites.tolist() if tuple(site) not in gone])

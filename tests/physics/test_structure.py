@@ -33,11 +33,16 @@ def test_a_window_is_not_much_larger_than_its_frame():
     assert 42 < len(structure.window(WSE2, [(x, y)], n_grid=N_GRID).indices) < 42 + 28 + 10
 
 
-def test_grown_window_is_the_sum_of_sets():
+def test_reached_sites_are_sums_of_sets():
     view = structure.Window(3, -2, np.array([[True, False, True], [False, True, False]]))
-    offsets = np.array([(0, 0), (-2, 1), (4, -3)])
-    expected = {(u + du, v + dv) for u, v in view.indices.tolist() for du, dv in offsets.tolist()}
-    assert {tuple(c) for c in structure.grown(view, offsets).indices.tolist()} == expected
+    offsets = np.array([(0, 0), (-2, 1), (4, -3), (9, 9)])
+    used = np.array([[True, False], [False, True], [True, True], [False, False]])  # (9, 9) leads nowhere
+    (u0, v0), reached = structure.reach(view, offsets, used)
+    for site in range(2):
+        ways = offsets[used[:, site]].tolist()
+        expected = {(u + du, v + dv) for u, v in view.indices.tolist() for du, dv in ways}
+        v, u = np.nonzero(reached[site])
+        assert set(zip((u + u0).tolist(), (v + v0).tolist(), strict=True)) == expected
 
 
 def test_tiles_cover_everything_within_the_margin():
