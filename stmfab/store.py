@@ -35,7 +35,7 @@ from .receipts import Receipt
 if TYPE_CHECKING:
     import xarray
 
-FORMAT = 2  # of the layout and of the samples' bytes; a change of either counts it up
+FORMAT = 3  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 

@@ -88,11 +88,7 @@ def near(points: F8, centres: F8, distance: float) -> B1:
 
 @numba.njit(cache=True, error_model="numpy")
 def blocks(cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float) -> tuple[I8, B1]:
-    """Return the block of each place, and which changed orbitals each block feels, (n_blocks, n_changed).
-
-    The cells are halved across their longer side until at most ``few`` changed orbitals are within ``reach`` of a
-    block's cells, or its sides are below ``smallest``; the places outside the cells go with the half on their side.
-    """
+    """Return the block of each place, and which changes each block feels: see ``structure.blocks``."""
     of_cell, of_place = np.zeros(cells.shape[0], dtype=np.int64), np.zeros(places.shape[0], dtype=np.int64)
     felt = np.zeros((cells.shape[0], changed.shape[0]), dtype=np.bool_)
     block, n_blocks = 0, 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _structure_kernels, current, defects, greens, structure
+from . import current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines
@@ -186,9 +186,11 @@ def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> 
     cells_nm, places_nm = view.indices @ material.lattice_nm, orbitals[:, :2] @ material.lattice_nm
 
     def split(changed: Ints) -> tuple[Ints, Bools]:
-        limits = DEFECT_REACH_nm, FEW_DEFECTS, SMALLEST_BLOCK_nm
-        block, felt = _structure_kernels.blocks(cells_nm, places_nm, changed[:, :2] @ material.lattice_nm, *limits)
-        return block, felt
+        changed_nm = changed[:, :2] @ material.lattice_nm
+        few, smallest_nm = FEW_DEFECTS, SMALLEST_BLOCK_nm
+        return structure.blocks(
+            cells_nm, places_nm, changed_nm, reach_nm=DEFECT_REACH_nm, few=few, smallest_nm=smallest_nm
+        )
 
     return greens.local_green(table, scene.change, orbitals, split=split)
 

@@ -141,7 +141,7 @@ def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadeni
 
 @functools.cache
 def _fit(n_energies: int) -> tuple[Floats, NDArray[np.complex128]]:
-    """Return points e about the middle of a contour, (n_points,), and weights W, (n_energies, n_points), in broadenings.
+    """Return points e about a contour's middle, (n_points,), and weights W, (n_energies, n_points), in broadenings.
 
     Column i is the best fit of Im sum_n W_n / (z_n - e) to 1 at e_i and to 0 at all other points, far ones too.
     """

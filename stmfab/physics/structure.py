@@ -88,6 +88,18 @@ def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float) -> Bools:
     return np.asarray(_structure_kernels.near(points_nm, centres_nm, distance_nm))
 
 
+def blocks(
+    cells_nm: Floats, places_nm: Floats, changed_nm: Floats, *, reach_nm: float, few: int, smallest_nm: float
+) -> tuple[Ints, Bools]:
+    """Return the block of each place, (n_places,), and which changes each block of cells feels, (n_blocks, n_changed).
+
+    All positions are (x, y). The cells are halved across their longer side until at most ``few`` changes are within
+    ``reach_nm`` of a block's cells, or its sides are below ``smallest_nm``; a place goes with the half on its side.
+    """
+    block, felt = _structure_kernels.blocks(cells_nm, places_nm, changed_nm, reach_nm, few, smallest_nm)
+    return block, felt
+
+
 def cells_within(material: Material, radius_nm: float) -> Ints:
     """Return the cell offsets (u, v) whose origins lie within a radius, shape (n, 2)."""
     a1, a2 = material.lattice_nm
