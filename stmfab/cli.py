@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .verify import Fault
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
 PREVIEW_SAMPLES = 12
 GALLERY_SAMPLES = 48
 SHOWN_FAILURES = 10
@@ -72,6 +73,9 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
 @click.option(
     "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
 )
+@click.option(
+    "--requeue-on-term", is_flag=True, help="Exit 75 on SIGTERM: what a scheduler takes as a wish to run again."
+)
 def generate(
     recipe: str,
     store: Path | None,
@@ -80,6 +84,7 @@ def generate(
     overrides: tuple[str, ...],
     jobs: int | None,
     part: tuple[int, int],
+    requeue_on_term: bool,
 ) -> int:
     """Make a dataset; run again, it makes what is still missing.
 
@@ -90,18 +95,22 @@ def generate(
     from .place import Folder
 
     place = Folder(store or Path(f"{plan.name}.zarr"))
-    with _interruption_explained():
+    with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
         outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=progress.on_terminal(sys.stderr))
     return _tell(outcome, part)
 
 
 @contextmanager
-def _interruption_explained() -> Iterator[None]:
-    """Say, when a run is interrupted, that nothing is lost; the exception goes on."""
+def _interruption_explained(terminated: int) -> Iterator[None]:
+    """Say, when a run is interrupted, that nothing is lost; leave with the exit code for SIGINT or SIGTERM."""
+    from .factory import Terminated
+
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, Terminated) as error:
         click.echo("interrupted; finished shards are kept, and the same command goes on from there", err=True)
+        if isinstance(error, Terminated):
+            raise SystemExit(terminated) from None
         raise
 
 

@@ -161,12 +161,14 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
         (signal.SIGINT, 130, "2", True),  # Ctrl-C at a terminal
         (signal.SIGTERM, 143, "2", False),
         (signal.SIGTERM, 143, "2", True),  # a batch system
+        (signal.SIGTERM, 75, "2", True),  # one that shall try again
         (signal.SIGINT, 130, "1", False),
     ],
 )
 def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial, number, code, jobs, whole_group):
     place = tmp_path / "interrupted.zarr"
-    process = start(place, "-j", jobs, STUB_PAUSE_s="0.02")
+    options = ["-j", jobs, *(["--requeue-on-term"] if code == 75 else [])]
+    process = start(place, *options, STUB_PAUSE_s="0.02")
     wait_for(lambda: receipts_in(place) >= 1)
     begun = time.monotonic()
     (os.killpg if whole_group else os.kill)(process.pid, number)
