@@ -16,7 +16,7 @@ from . import _threads  # noqa: F401  before anything imports numpy
 from .errors import DamagedError, IncompleteError, StmfabError
 
 if TYPE_CHECKING:
-    from .factory import Outcome
+    from .factory import Engine, Outcome
     from .plan import Plan
     from .store import Store
     from .verify import Fault
@@ -68,36 +68,55 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
 
 @cli.command()
 @recipe_options
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.argument("store", required=False)
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes  [default: one a core].")
 @click.option(
     "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
 )
 @click.option(
+    "--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Who makes the shards  [default: loky]."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that is there already (--backend dask).")
+@click.option(
     "--requeue-on-term", is_flag=True, help="Exit 75 on SIGTERM: what a scheduler takes as a wish to run again."
 )
 def generate(
     recipe: str,
-    store: Path | None,
+    store: str | None,
     samples: int | None,
     seed: int | None,
     overrides: tuple[str, ...],
     jobs: int | None,
     part: tuple[int, int],
+    backend: str,
+    scheduler: str | None,
     requeue_on_term: bool,
 ) -> int:
     """Make a dataset; run again, it makes what is still missing.
 
-    STORE defaults to ./<name of the recipe>.zarr.
+    STORE is a folder or s3://BUCKET/NAME; it defaults to ./<name of the recipe>.zarr.
     """
     plan = _load(recipe, samples, seed, overrides)
     from . import factory, progress
-    from .place import Folder
+    from .bucket import at
 
-    place = Folder(store or Path(f"{plan.name}.zarr"))
+    place = at(store or f"{plan.name}.zarr")
+    bar = progress.on_terminal(sys.stderr)
     with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
-        outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=progress.on_terminal(sys.stderr))
+        engine = _engine(backend, scheduler)
+        outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=bar, engine=engine)
     return _tell(outcome, part)
+
+
+def _engine(backend: str, scheduler: str | None) -> Engine | None:
+    """Return the engine of a backend; None for the default."""
+    if backend == "dask":
+        from . import dask_engine
+
+        return dask_engine.engine(scheduler)
+    if scheduler:
+        raise click.UsageError("--scheduler is for --backend dask")
+    return None
 
 
 @contextmanager
@@ -135,7 +154,7 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
 
 
 @cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--verify",
@@ -146,13 +165,13 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
 )
 @click.option("--sample", type=click.IntRange(min=0), help="Print one sample's values and defects.")
 @click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
-def inspect(store: Path, as_json: bool, verify: str | None, sample: int | None, gallery: Path | None) -> int:
+def inspect(store: str, as_json: bool, verify: str | None, sample: int | None, gallery: Path | None) -> int:
     """Show what is in a dataset and whether it is whole."""
     from . import report, text
-    from .place import Folder
+    from .bucket import at
     from .store import open_store
 
-    dataset = open_store(Folder(store))
+    dataset = open_store(at(store))
     if gallery is not None:
         _gallery(dataset, gallery, sample)
     if sample is not None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from . import provenance, sample, store, verify
 from ._threads import ONE_THREAD, one_thread
+from .bucket import Place
 from .errors import DiskError, IncompleteError, StmfabError
 from .place import Folder
 from .plan import Plan
@@ -44,6 +46,7 @@ BATCH = 32  # samples simulated in one go: enough to fill the lanes of the kerne
 POLL_s = 0.2  # between two looks at the workers' counters
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 Simulate: TypeAlias = Callable[[Plan, int, int], Mapping[str, NDArray[Any]]]
+Engine: TypeAlias = "Callable[[Job, list[int], int, Callable[[], None]], Iterator[Failure | None]]"
 
 
 class Terminated(SystemExit):
@@ -105,17 +108,19 @@ class Job:
 
 def generate(
     plan: Plan,
-    place: Folder,
+    place: Place,
     *,
     jobs: int | None = None,
     part: tuple[int, int] = (0, 1),
     progress: Progress | None = None,
+    engine: Engine | None = None,
     prepare: Callable[[Plan], object] = sample.prepare,
     simulate: Simulate = sample.simulate,
 ) -> Outcome:
     """Make what a store still lacks of a plan, or of part ``k`` of ``n`` of it; return what was done.
 
-    The samples do not depend on ``jobs``, on ``part``, or on how often this was killed before.
+    The samples do not depend on ``jobs``, on ``part``, on ``engine`` (None: worker processes of this machine), or on
+    how often this was killed before.
 
     Raises
     ------
@@ -139,7 +144,9 @@ def generate(
                 prepare(plan)
             begun = time.monotonic()
             job = Job(dataset, plan, simulate, ticks)
-            failures = _run(job, todo, jobs=jobs, total=_samples(dataset, mine), progress=progress or Silent())
+            engine = engine or (_serial if jobs == 1 else _loky)
+            total = _samples(dataset, mine)
+            failures = _run(job, todo, engine=engine, jobs=jobs, total=total, progress=progress or Silent())
     seconds = time.monotonic() - begun
     missing = verify.missing_shards(dataset)
     if not missing and (todo or "statistics" not in dataset.attributes):
@@ -183,10 +190,9 @@ def _notes(dataset: Store) -> Iterator[str]:
         yield "this machine computes with other last bits (1e-5 relative) than the store's creator: " + "; ".join(other)
 
 
-def _run(job: Job, todo: list[int], *, jobs: int, total: int, progress: Progress) -> list[Failure]:
+def _run(job: Job, todo: list[int], *, engine: Engine, jobs: int, total: int, progress: Progress) -> list[Failure]:
     """Make the shards of ``todo``; return those that failed. A disk that refuses ends the run at once."""
     there = total - _samples(job.store, todo)
-    engine = _serial if jobs == 1 else _loky
     failures = []
     progress.start(there, total)
     try:
@@ -210,18 +216,18 @@ def _loky(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Ite
     """Make shards in worker processes; yield the outcomes as they come."""
     packed = pickle.dumps(job)
     with _pool(jobs) as pool, _death_is_incomplete(job.store):
-        with _signals_kept_from_children():  # workers are spawned at the first submission
+        with signals_kept_from_children():  # workers are spawned at the first submission
             tasks = ((slot, shard) for slot, shard in enumerate(todo))
-            running = {pool.submit(_work, packed, *task) for task in islice(tasks, 2 * jobs)}
+            running = {pool.submit(work, packed, *task) for task in islice(tasks, 2 * jobs)}
         while running:
             done: set[Future[Failure | None]]
             done, running = wait(running, timeout=POLL_s, return_when=FIRST_COMPLETED)
             poll()
             yield from (future.result() for future in done)
-            running |= {pool.submit(_work, packed, *task) for task in islice(tasks, len(done))}
+            running |= {pool.submit(work, packed, *task) for task in islice(tasks, len(done))}
 
 
-def _work(packed: bytes, slot: int, shard: int) -> Failure | None:
+def work(packed: bytes, slot: int, shard: int) -> Failure | None:
     """Make one shard in a worker."""
     return make_shard(_unpacked(packed), slot, shard, lambda: None)
 
@@ -280,18 +286,23 @@ def _ticks(slots: int) -> Iterator[Ticks]:
 @contextlib.contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of workers that is gone afterwards: at leisure after the last task, at once after an exception."""
-    others = set(active_children())
+    others: set[BaseProcess] = set(active_children())
     pool = ProcessPoolExecutor(jobs, env=ONE_THREAD, initializer=_die_with_parent, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException:
-        for worker in set(active_children()) - others:
-            if worker.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGKILL)
+        kill_children(others)
         pool.shutdown(wait=False, kill_workers=True)
         raise
     pool.shutdown(wait=True)
+
+
+def kill_children(others: set[BaseProcess]) -> None:
+    """Kill the child processes that have come since there were only ``others``."""
+    for worker in set(active_children()) - others:
+        if worker.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -313,7 +324,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _signals_kept_from_children() -> Iterator[None]:
+def signals_kept_from_children() -> Iterator[None]:
     """Block SIGINT and SIGTERM while workers are spawned: they inherit it, and only the parent answers Ctrl-C."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

@@ -1,7 +1,7 @@
 """Where a store's bytes live: whole documents by name, each written entirely or not at all.
 
 The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``size``, ``names`` and
-``create``; an object store, which has no rename but has conditional puts, can offer the same six.
+``create``; ``bucket.Bucket``, which has no rename but has conditional puts, offers the same.
 """
 
 from __future__ import annotations

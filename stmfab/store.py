@@ -19,11 +19,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from . import plan as plans
 from . import provenance, receipts
-from .errors import DamagedError, StmfabError, StoreError
+from .bucket import Place, at, refusals
+from .errors import DamagedError, DiskError, StmfabError, StoreError
 from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, differences, fill_value, from_metadata, layout
 from .physics.defects import DEFECTS
 from .physics.materials import MATERIALS
@@ -44,7 +45,7 @@ SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that 
 class Store:
     """An open store: where it lies, its root attributes, its arrays' metadata, and its layout."""
 
-    place: Folder
+    place: Place
     attributes: Mapping[str, Any]
     metadata: Mapping[str, Any]
     layout: Layout
@@ -54,7 +55,7 @@ class Store:
         return str(self.place)
 
 
-def open_store(place: Folder) -> Store:
+def open_store(place: Place) -> Store:
     """Return the store at a place.
 
     Raises
@@ -64,12 +65,12 @@ def open_store(place: Folder) -> Store:
     """
     if not place.exists():
         raise StoreError(f"{place}: no store here; make one with: stmfab generate RECIPE {place}")
-    if not place.root.is_dir():
+    if isinstance(place, Folder) and not place.root.is_dir():
         raise StoreError(f"{place}: is a file, not a store")
     return _opened(place, _root(place))
 
 
-def _root(place: Folder) -> dict[str, Any]:
+def _root(place: Place) -> dict[str, Any]:
     """Return the root document of one of our stores.
 
     Raises
@@ -81,7 +82,7 @@ def _root(place: Folder) -> dict[str, Any]:
     """
     data = place.read(ROOT)
     if data is None:
-        raise StoreError(f"{place}: this folder is not a store of stmfab (no {ROOT}); it is left as it is")
+        raise StoreError(f"{place}: this is not a store of stmfab (no {ROOT}); it is left as it is")
     try:
         root: dict[str, Any] = json.loads(data)
     except ValueError as error:
@@ -94,12 +95,12 @@ def _root(place: Folder) -> dict[str, Any]:
     return root
 
 
-def _opened(place: Folder, root: Mapping[str, Any]) -> Store:
+def _opened(place: Place, root: Mapping[str, Any]) -> Store:
     metadata = root["consolidated_metadata"]["metadata"]
     return Store(place, root["attributes"], metadata, from_metadata(root["attributes"], metadata))
 
 
-def create(place: Folder, plan: Plan) -> Store:
+def create(place: Place, plan: Plan) -> Store:
     """Return the store of a plan, new or as it is: several parts of one job may call this at once.
 
     Raises
@@ -289,12 +290,24 @@ def read(store: Store, array: str, start: int, stop: int) -> NDArray[Any]:
     ------
     DamagedError
         If a file on the way cannot be decoded.
+    DiskError
+        If an object store refuses or does not answer.
     """
     try:
-        source: Any = zarr.open_array(LocalStore(store.place.root, read_only=True), path=array, mode="r")
-        return np.asarray(source[start:stop])
+        with refusals(store, "read"):
+            source: Any = zarr.open_array(_zarr_store(store.place), path=array, mode="r")
+            return np.asarray(source[start:stop])
+    except DiskError:
+        raise
     except Exception as error:  # what a codec raises on damaged bytes is anything, from OSError to RuntimeError
         raise DamagedError(f"{store}: {array} of samples {start} to {stop}: cannot be decoded ({error})") from error
+
+
+def _zarr_store(place: Place) -> LocalStore | ObjectStore[Any]:
+    """Return a place as zarr reads it."""
+    if isinstance(place, Folder):
+        return LocalStore(place.root, read_only=True)
+    return ObjectStore(place.objects, read_only=True)
 
 
 def finalise(store: Store) -> None:
@@ -329,10 +342,10 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
         import xarray
     except ImportError as error:
         raise StmfabError("stmfab.open needs xarray: pip install 'stmfab[xarray]'") from error
-    store = open_store(Folder(Path(path)))
+    store = open_store(at(path))
     samples = [np.arange(*store.layout.bounds(shard)) for shard in sorted(made(store))]
     index = np.concatenate([np.empty(0, np.int64), *samples]).astype(np.int64)
-    dataset: xarray.Dataset = xarray.open_zarr(store.place.root)
+    dataset: xarray.Dataset = xarray.open_zarr(_zarr_store(store.place))
     if len(index) < store.layout.samples:
         dataset = dataset.isel(sample=index)
     dataset = dataset.assign_coords(sample=("sample", index))

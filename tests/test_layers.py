@@ -13,10 +13,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     ("physics", "errors", "_threads", "_streams_kernels", "streams", "expressions", "distributions", "forms"),
     ("parts", "specs", "plan"),
-    ("provenance", "place", "layout", "receipts", "progress"),
+    ("provenance", "place", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
     ("verify", "text"),
-    ("factory", "report", "gallery", "loaded"),
+    ("factory", "dask_engine", "report", "gallery", "loaded"),
     ("cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
@@ -31,7 +31,9 @@ HOME = {
     "zarr": {"store"},
     "numcodecs": {"layout"},
     "google_crc32c": {"layout"},
+    "obstore": {"bucket"},
     "joblib": {"factory"},
+    "distributed": {"dask_engine"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
     "xarray": {"store", "__init__"},  # there for type checkers only

@@ -1,0 +1,204 @@
+"""Shards made by a dask cluster: one of this machine, started for the run, or one that is there already.
+
+Dask starts dead workers again and hands their shards to others, where the pool of ``factory`` gives up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pickle
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from multiprocessing import active_children, resource_tracker
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import factory
+from ._threads import ONE_THREAD, one_thread
+from .errors import IncompleteError, StmfabError
+from .factory import Engine, Failure, Job, POLL_s, Ticks
+from .place import Folder
+
+if TYPE_CHECKING:
+    import distributed
+
+CONNECT_s = 10  # to a scheduler that should be there
+CLOSE_s = 1  # for the last words to a cluster
+DEATHS = 2  # of a shard's workers, before it is put aside
+
+Task: TypeAlias = tuple[int, int]  # a slot of the ticks, and its shard
+Future: TypeAlias = "distributed.Future[Any]"
+_turn = threading.Lock()
+
+
+def engine(scheduler: str | None) -> Engine:
+    """Return the engine over the cluster at a scheduler's address; None starts one on this machine.
+
+    Raises
+    ------
+    StmfabError
+        If dask is not installed.
+    """
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise StmfabError("--backend dask needs dask: pip install 'stmfab[dask]'") from error
+    return partial(_dask, scheduler)
+
+
+def _dask(
+    scheduler: str | None, job: Job, todo: list[int], jobs: int, poll: Callable[[], None]
+) -> Iterator[Failure | None]:
+    """Make shards on a cluster; yield the outcomes as they come.
+
+    A shard whose workers die is put aside and made at the end, alone: one that shared their queue is not to blame.
+    """
+    submit = partial(_submitted, pickle.dumps(_portable(job)))
+    aside = []
+    with _client(scheduler, jobs) as client:
+        width = 2 * max(jobs, sum(client.nthreads().values()))
+        for task, future in _completed(partial(submit, client), enumerate(todo), width=width, poll=poll):
+            if _killed(future):
+                aside.append(task)
+            else:
+                yield _outcome(job, task, future)
+        for task, future in _completed(partial(submit, client), aside, width=1, poll=poll):
+            yield _outcome(job, task, future)
+
+
+def _portable(job: Job) -> Job:
+    """Return a job that means the same on other machines: an absolute folder, and no file of ticks."""
+    place = job.store.place
+    place = Folder(place.root.absolute()) if isinstance(place, Folder) else place
+    return dataclasses.replace(job, store=dataclasses.replace(job.store, place=place), ticks=Ticks(Path(os.devnull)))
+
+
+def _submitted(packed: bytes, client: distributed.Client, task: Task) -> Future:
+    return client.submit(_work, packed, *task, pure=False)
+
+
+def _work(packed: bytes, slot: int, shard: int) -> Failure | None:
+    """Make one shard in a worker; one at a time, for the threads of BLAS belong to the whole process."""
+    with _turn, one_thread():
+        return factory.work(packed, slot, shard)
+
+
+def _completed(
+    submit: Callable[[Task], Future], tasks: Iterable[Task], *, width: int, poll: Callable[[], None]
+) -> Iterator[tuple[Task, Future]]:
+    """Yield tasks as they end, with ``width`` of them on their way."""
+    done: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    left = iter(tasks)
+    running: dict[Task, Future] = {}
+
+    def start(count: int) -> None:
+        for task in islice(left, count):
+            running[task] = submit(task)
+            running[task].add_done_callback(lambda _, task=task: done.put(task))
+
+    start(width)
+    while running:
+        poll()
+        try:
+            task = done.get(timeout=POLL_s)
+        except queue.Empty:
+            continue
+        future = running.pop(task)
+        start(1)
+        yield task, future
+
+
+def _killed(future: Future) -> bool:
+    from distributed import KilledWorker
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
+def _outcome(job: Job, task: Task, future: Future) -> Failure | None:
+    """Return what became of a shard, and count its samples.
+
+    Raises
+    ------
+    IncompleteError
+        If the cluster is gone.
+    """
+    slot, shard = task
+    if _killed(future):
+        return Failure(shard, "its workers died again and again (killed? out of memory?)", "", disk=False)
+    if future.status == "error":
+        return Failure(shard, str(future.exception()), _traceback(future), disk=False)
+    if future.status != "finished":
+        raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here")
+    failure: Failure | None = future.result()
+    if failure is None:
+        start, stop = job.store.layout.bounds(shard)
+        job.ticks.set(slot, stop - start)
+    return failure
+
+
+def _traceback(future: Future) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(future.exception()))
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None, jobs: int) -> Iterator[distributed.Client]:
+    """Give a connection to a cluster.
+
+    Raises
+    ------
+    StmfabError
+        If there is none at the address.
+    """
+    import distributed
+
+    with contextlib.nullcontext(scheduler) if scheduler else _cluster(jobs) as cluster:
+        try:
+            client = distributed.Client(cluster, timeout=CONNECT_s, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise StmfabError(f"--scheduler {scheduler}: no dask scheduler answers there") from error
+        try:
+            yield client
+        finally:
+            client.close(timeout=CLOSE_s)
+
+
+@contextlib.contextmanager
+def _cluster(jobs: int) -> Iterator[distributed.LocalCluster]:
+    """Give a cluster of worker processes of one thread each, that is gone afterwards, at once."""
+    import distributed
+
+    others: set[BaseProcess] = set(active_children())
+    resource_tracker.ensure_running()  # or its start would let the signals through that are kept from the workers
+    with tempfile.TemporaryDirectory(prefix="stmfab-dask-", ignore_cleanup_errors=True) as folder:
+        with factory.signals_kept_from_children():  # the thread that spawns them begins here
+            cluster = distributed.LocalCluster(
+                n_workers=0,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                memory_limit=0,
+                local_directory=folder,
+                env=ONE_THREAD,
+                silence_logs=logging.CRITICAL,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0", "allowed_failures": DEATHS - 1},
+            )
+        try:
+            cluster.scale(jobs)
+            yield cluster
+        finally:
+            for nanny in cluster.workers.values():
+                nanny.status = distributed.Status.closing_gracefully  # it shall not start another worker
+            factory.kill_children(others)
+            with contextlib.suppress(TimeoutError):
+                cluster.close(timeout=CLOSE_s)
