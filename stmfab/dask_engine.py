@@ -30,7 +30,7 @@ from .place import Folder
 if TYPE_CHECKING:
     import distributed
 
-CONNECT_s = 10  # to a scheduler that should be there
+CONNECT_s = 5  # to a scheduler that should be there
 CLOSE_s = 1  # for the last words to a cluster
 DEATHS = 2  # of a shard's workers, before it is put aside
 
@@ -161,9 +161,10 @@ def _client(scheduler: str | None, jobs: int) -> Iterator[distributed.Client]:
     """
     import distributed
 
-    with contextlib.nullcontext(scheduler) if scheduler else _cluster(jobs) as cluster:
+    with contextlib.nullcontext(scheduler) if scheduler else _cluster(jobs) as address:
         try:
-            client = distributed.Client(cluster, timeout=CONNECT_s, set_as_default=False)
+            with factory.signals_kept_from_children():  # interrupted halfway, it could not be closed
+                client = distributed.Client(address, timeout=CONNECT_s, set_as_default=False)
         except (OSError, ValueError) as error:
             raise StmfabError(f"--scheduler {scheduler}: no dask scheduler answers there") from error
         try:
@@ -173,8 +174,8 @@ def _client(scheduler: str | None, jobs: int) -> Iterator[distributed.Client]:
 
 
 @contextlib.contextmanager
-def _cluster(jobs: int) -> Iterator[distributed.LocalCluster]:
-    """Give a cluster of worker processes of one thread each, that is gone afterwards, at once."""
+def _cluster(jobs: int) -> Iterator[str]:
+    """Give the address of a new cluster of worker processes of one thread each, gone afterwards at once."""
     import distributed
 
     others: set[BaseProcess] = set(active_children())
@@ -195,10 +196,10 @@ def _cluster(jobs: int) -> Iterator[distributed.LocalCluster]:
             )
         try:
             cluster.scale(jobs)
-            yield cluster
+            yield cluster.scheduler_address
         finally:
             for nanny in cluster.workers.values():
                 nanny.status = distributed.Status.closing_gracefully  # it shall not start another worker
             factory.kill_children(others)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(Exception):  # of a cluster without workers nothing is wanted any more
                 cluster.close(timeout=CLOSE_s)
