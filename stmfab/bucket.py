@@ -33,7 +33,8 @@ CREDENTIALS = (  # one of them must be set: no server is asked for credentials b
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-FIRST_LOOK_s, PATIENCE_s = 5.0, 60.0  # a wrong endpoint is told soon; a busy one is waited for
+FIRST_TRIES, TRIES = 2, 10  # again, ever longer after one another: a wrong endpoint is told soon, a busy one waited for
+PATIENCE = timedelta(seconds=60)
 REQUEST_s = "120s"  # for one put of a shard's file over a slow line
 LOCK_PATIENCE_s = 60.0  # a lock is held for a few requests: one that does not change for so long has lost its holder
 LOCK_POLL_s = 0.2
@@ -75,7 +76,7 @@ class Bucket:
     @cached_property
     def objects(self) -> S3Store:
         """The connection, which waits a while for a server that is busy."""
-        return _connected(self, PATIENCE_s)
+        return _connected(self, TRIES)
 
     def exists(self) -> bool:
         """Return whether anything lies at this place but the beginnings of a store whose creator was interrupted.
@@ -88,7 +89,7 @@ class Bucket:
         import obstore
 
         with refusals(self, "read"):
-            listed = obstore.list(_connected(self, FIRST_LOOK_s))
+            listed = obstore.list(_connected(self, FIRST_TRIES))
             paths = (found["path"] for batch in listed for found in batch)
             return any(path == ROOT or not path.endswith(f"/{ROOT}") for path in paths)
 
@@ -256,8 +257,8 @@ class Bucket:
 Place: TypeAlias = Folder | Bucket
 
 
-def _connected(place: Bucket, patience_s: float) -> S3Store:
-    """Return a connection to a place, which tries again for so long; nothing is sent yet.
+def _connected(place: Bucket, tries: int) -> S3Store:
+    """Return a connection to a place, which tries again so often; nothing is sent yet.
 
     Raises
     ------
@@ -273,16 +274,12 @@ def _connected(place: Bucket, patience_s: float) -> S3Store:
         raise StmfabError(f"AWS_ENDPOINT_URL: {endpoint!r} does not begin with http:// or https://")
     if not any(map(os.environ.get, CREDENTIALS)):
         raise DiskError(f"{place}: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    retries: Any = {
-        "max_retries": 2 if patience_s == FIRST_LOOK_s else 10,
-        "retry_timeout": timedelta(seconds=patience_s),
-    }
     with refusals(place, "use"):
         return S3Store(
             place.bucket,
             prefix=place.prefix,
             client_options={"allow_http": endpoint.startswith("http://"), "timeout": REQUEST_s},
-            retry_config=retries,
+            retry_config={"max_retries": tries, "retry_timeout": PATIENCE},
         )
 
 

@@ -295,7 +295,7 @@ def read(store: Store, array: str, start: int, stop: int) -> NDArray[Any]:
     """
     try:
         with refusals(store, "read"):
-            source: Any = zarr.open_array(_zarr_store(store.place), path=array, mode="r")
+            source: Any = zarr.open_array(_zarr_store(store.place), path=array, mode="r", zarr_format=3)
             return np.asarray(source[start:stop])
     except DiskError:
         raise

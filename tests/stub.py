@@ -1,12 +1,14 @@
 """Physics that costs nothing: the arrays of a plan as a pure function of (plan, index), for tests of everything else.
 
 As a program (``python -m tests.stub generate ...``) it is the command line of stmfab over this physics. The environment
-sets how it misbehaves: STUB_PAUSE_s a sample, STUB_BAD_SAMPLE, an index that fails.
+sets how it misbehaves: STUB_PAUSE_s a sample, STUB_BAD_SAMPLE, an index that fails, STUB_DEADLY_SAMPLE,
+one that kills its process.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import zlib
@@ -25,6 +27,8 @@ def simulate(plan, start, stop):
     time.sleep(float(os.environ.get("STUB_PAUSE_s", "0")) * (stop - start))
     if start <= int(os.environ.get("STUB_BAD_SAMPLE", "-1")) < stop:
         raise StmfabError(f"sample {os.environ['STUB_BAD_SAMPLE']} (seed {plan.seed}): NaN after stage field")
+    if start <= int(os.environ.get("STUB_DEADLY_SAMPLE", "-1")) < stop:
+        os.kill(os.getpid(), signal.SIGKILL)
     columns = plans.draw(plan, start, stop)
     derived = {name: np.arange(start, stop) / 7 for name, _ in plans.DERIVED}
     arrays = {spec.name: _array(plan, spec, start, stop) for spec in plans.arrays(plan)}

@@ -1,0 +1,173 @@
+"""Shards made by dask: workers may be killed, the whole run may be interrupted, and the bytes are the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stmfab import cli, store, verify
+from stmfab.errors import IncompleteError
+from stmfab.place import Folder
+from tests.test_factory import LINUX, ROOT, contents, group, receipts_in, run, start, wait_for
+
+pytest.importorskip("distributed", reason="needs the extra dask")
+
+CLUSTER = """
+import sys, distributed
+if __name__ == "__main__":
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0")
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    place = tmp_path_factory.mktemp("serial") / "serial.zarr"
+    run(place, jobs=1)
+    return contents(place)
+
+
+def workers(leader):
+    """Worker processes of a run, without the tracker of its semaphores."""
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(leader) if Path(f"/proc/{pid}").exists()}
+    return [pid for pid, name in names.items() if b"spawn_main" in name]
+
+
+@LINUX
+def test_workers_killed_again_and_again_are_replaced_and_the_bytes_are_the_same(tmp_path, serial):
+    place = tmp_path / "killed.zarr"
+    random = np.random.default_rng()
+    process = start(place, "--backend", "dask", "-j", "2", STUB_PAUSE_s="0.04")
+    for _ in range(3):
+        wait_for(lambda: workers(process.pid) or process.poll() is not None)
+        time.sleep(random.uniform(0.0, 1.5))
+        for pid in workers(process.pid)[:1]:
+            os.kill(pid, signal.SIGKILL)
+    words = process.communicate(timeout=60)
+    assert process.returncode == 0, words
+    assert words[1] == ""
+    assert "made 150 samples" in words[0]
+    assert "with 2 workers" in words[0]
+    assert contents(place) == serial
+    assert verify.full_faults(store.open_store(Folder(place))) == []
+    wait_for(lambda: not group(process.pid), seconds=1.0)
+
+
+@LINUX
+def test_a_shard_that_kills_its_workers_is_reported_and_the_others_are_made(tmp_path, serial):
+    place = tmp_path / "deadly.zarr"
+    process = start(place, "--backend", "dask", "-j", "2", STUB_DEADLY_SAMPLE="40")
+    out, words = process.communicate(timeout=100)
+    assert process.returncode == IncompleteError.exit_code
+    assert words.splitlines() == [
+        "shard 1: its workers died again and again (killed? out of memory?)",
+        f"{place}: 1 of 5 shards are missing",
+    ]
+    assert "made 118 samples" in out
+    assert run(place, jobs=1).made == 32
+    assert contents(place) == serial
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("number", "code", "whole_group", "moment"),
+    [
+        (signal.SIGINT, 130, True, "working"),  # Ctrl-C at a terminal
+        (signal.SIGTERM, 143, True, "starting"),  # a batch system
+        (signal.SIGKILL, -9, False, "working"),
+    ],
+)
+def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, whole_group, moment):
+    place = tmp_path / "interrupted.zarr"
+    process = start(place, "--backend", "dask", "-j", "2", STUB_PAUSE_s="0.03")
+    if moment == "working":
+        wait_for(lambda: receipts_in(place) >= 1)
+    else:
+        wait_for(place.exists)
+        time.sleep(np.random.default_rng().uniform(0.2, 2.0))
+    begun = time.monotonic()
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    _, words = process.communicate(timeout=30)
+    assert time.monotonic() - begun < 3  # two seconds, on a machine with other work
+    assert process.returncode == code
+    told = ["interrupted; finished shards are kept, and the same command goes on from there"]
+    assert words.splitlines() == (told if code > 0 else [])
+    wait_for(lambda: not group(process.pid), seconds=3.0)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A cluster that was there before, whose workers have two threads and another working folder."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cluster.py").write_text(CLUSTER)
+    process = subprocess.Popen(
+        [sys.executable, "cluster.py"],
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "STUB_PAUSE_s": "0.01"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_cluster_that_is_there_makes_the_same_bytes_until_it_goes(tmp_path, serial, cluster):
+    address = cluster.stdout.readline().strip()
+    place = tmp_path / "there.zarr"
+    relative = os.path.relpath(place, ROOT)
+    first = start(relative, "--backend", "dask", "--scheduler", address, "--part", "0/2")
+    assert first.communicate(timeout=60)[1] == ""
+    assert store.made(store.open_store(Folder(place))) == {0, 2, 4}
+    second = start(relative, "--backend", "dask", "--scheduler", address)
+    time.sleep(0.2)
+    assert second.communicate(timeout=60)[1] == ""
+    assert contents(place) == serial
+
+    gone = tmp_path / "gone.zarr"
+    third = start(gone, "--backend", "dask", "--scheduler", address)
+    wait_for(lambda: receipts_in(gone) >= 1)
+    os.killpg(cluster.pid, signal.SIGKILL)
+    _, words = third.communicate(timeout=60)
+    assert third.returncode == IncompleteError.exit_code
+    assert words == f"{gone}: the dask cluster is gone; the same command goes on from here\n"
+
+
+MISTAKES = {
+    "no dask": (["--scheduler", "tcp://127.0.0.1:9"], "--scheduler is for --backend dask"),
+    "nobody there": (["--backend", "dask", "--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler answers there"),
+    "no address": (["--backend", "dask", "--scheduler", "nonsense"], "no dask scheduler answers there"),
+    "no such backend": (["--backend", "spark"], "'spark'"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_in_a_line(tmp_path, options, words):
+    process = start(tmp_path / "a.zarr", *options)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert words in told.splitlines()[-1]
+    assert "Traceback" not in told
+
+
+def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.run(["generate", "wse2-demo", str(tmp_path / "a.zarr"), "--backend", "dask"]) == 2
+    assert capsys.readouterr().err == "--backend dask needs dask: pip install 'stmfab[dask]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extras_are_imported_only_where_they_are_asked_for():
+    code = "import sys; from stmfab import cli, factory, store; print({'distributed', 'obstore'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
