@@ -86,10 +86,11 @@ class Bucket:
         DiskError
             If the place cannot be looked at: no such bucket, no permission, no answer.
         """
+        objects = _connected(self, FIRST_TRIES)
         import obstore
 
         with refusals(self, "read"):
-            listed = obstore.list(_connected(self, FIRST_TRIES))
+            listed = obstore.list(objects)
             paths = (found["path"] for batch in listed for found in batch)
             return any(path == ROOT or not path.endswith(f"/{ROOT}") for path in paths)
 

@@ -287,7 +287,7 @@ def _ticks(slots: int) -> Iterator[Ticks]:
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of workers that is gone afterwards: at leisure after the last task, at once after an exception."""
     others: set[BaseProcess] = set(active_children())
-    pool = ProcessPoolExecutor(jobs, env=ONE_THREAD, initializer=_die_with_parent, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(jobs, env=ONE_THREAD, initializer=die_with_parent, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException:
@@ -315,7 +315,7 @@ def _death_is_incomplete(dataset: Store) -> Iterator[None]:
         ) from error
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask the kernel to kill this worker when its parent goes, however it goes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -54,7 +54,8 @@ def answers(port):
 
 def ask(path, method, data=None):
     url = f"{os.environ['AWS_ENDPOINT_URL']}/{path}"
-    with urllib.request.urlopen(urllib.request.Request(url, data=data, method=method)) as reply:
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "text/plain"})
+    with urllib.request.urlopen(request) as reply:
         assert reply.status == 200
 
 
@@ -243,8 +244,8 @@ def test_credentials_that_the_server_does_not_know_are_told_in_a_line(monkeypatc
 
 
 def test_without_obstore_the_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    for name in ("obstore", "obstore.store"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert cli.run(["inspect", "s3://mine/a"]) == 2
     assert capsys.readouterr().err == "s3://mine/a: s3:// needs obstore: pip install 'stmfab[s3]'\n"
 
