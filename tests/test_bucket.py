@@ -103,10 +103,10 @@ def test_parts_at_once_and_one_killed_and_resumed_make_the_bytes_of_a_folder(pla
     wait_for(place.exists)
     time.sleep(np.random.default_rng().uniform(0.0, 1.0))
     parts[0].send_signal(signal.SIGKILL)
-    words = [part.communicate(timeout=60) for part in parts]
+    words = [part.communicate(timeout=120) for part in parts]
     assert parts[1].returncode == 0, words
     again = start(place, "-j", "2")
-    words = again.communicate(timeout=60)
+    words = again.communicate(timeout=120)
     assert again.returncode == 0, words
     assert objects(place) == contents(serial)
     there, here = store.open_store(place), store.open_store(Folder(serial))

@@ -50,11 +50,11 @@ def test_workers_killed_again_and_again_are_replaced_and_the_bytes_are_the_same(
     random = np.random.default_rng()
     process = start(place, "--backend", "dask", "-j", "2", STUB_PAUSE_s="0.04")
     for _ in range(3):
-        wait_for(lambda: workers(process.pid) or process.poll() is not None)
+        wait_for(lambda: workers(process.pid) or process.poll() is not None, seconds=90)
         time.sleep(random.uniform(0.0, 1.5))
         for pid in workers(process.pid)[:1]:
             os.kill(pid, signal.SIGKILL)
-    words = process.communicate(timeout=60)
+    words = process.communicate(timeout=120)
     assert process.returncode == 0, words
     assert told(words[1]) == []
     assert "made 150 samples" in words[0]
@@ -92,7 +92,7 @@ def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, 
     place = tmp_path / "interrupted.zarr"
     process = start(place, "--backend", "dask", "-j", "2", STUB_PAUSE_s="0.03")
     if moment == "working":
-        wait_for(lambda: receipts_in(place) >= 1)
+        wait_for(lambda: receipts_in(place) >= 1, seconds=90)
     else:
         wait_for(place.exists)
         time.sleep(np.random.default_rng().uniform(0.2, 2.0))
@@ -132,17 +132,17 @@ def test_a_cluster_that_is_there_makes_the_same_bytes_until_it_goes(tmp_path, se
     place = tmp_path / "there.zarr"
     relative = os.path.relpath(place, ROOT)
     first = start(relative, "--backend", "dask", "--scheduler", address, "--part", "0/2")
-    assert told(first.communicate(timeout=60)[1]) == []
+    assert told(first.communicate(timeout=120)[1]) == []
     assert store.made(store.open_store(Folder(place))) == {0, 2, 4}
     second = start(relative, "--backend", "dask", "--scheduler", address)
-    assert told(second.communicate(timeout=60)[1]) == []
+    assert told(second.communicate(timeout=120)[1]) == []
     assert contents(place) == serial
 
     gone = tmp_path / "gone.zarr"
     third = start(gone, "--backend", "dask", "--scheduler", address)
-    wait_for(lambda: receipts_in(gone) >= 1)
+    wait_for(lambda: receipts_in(gone) >= 1, seconds=90)
     os.killpg(cluster.pid, signal.SIGKILL)
-    _, words = third.communicate(timeout=60)
+    _, words = third.communicate(timeout=120)
     assert third.returncode == IncompleteError.exit_code
     assert told(words) == [f"{gone}: the dask cluster is gone; the same command goes on from here"]
 
