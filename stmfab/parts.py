@@ -15,7 +15,7 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, targets, tips
+from .physics import current, defects, instrument, noise, targets, tips
 from .physics.keys import Legal
 
 Tree = Mapping[str, Any]
@@ -50,7 +50,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("tip", tips.TIPS, "the tip", required=True),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
-    Slot("instrument.noise", instrument.NOISES, "noise sources, by names of your choice", named=True),
+    Slot("instrument.noise", noise.NOISES, "noise sources, by names of your choice", named=True),
     Slot("instrument.creep", instrument.CREEPS, "lateral creep"),
     Slot("instrument.drift", instrument.DRIFTS, "lateral drift"),
     Slot("instrument.jitter", {PLAIN: instrument.Jitter}, "lateral jitter of the lines"),

@@ -64,7 +64,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         kappa_per_nm=drawn.junction.decay_per_nm,
         ideal_range_nm=imaged.range_nm,
         log_spread=scan.first_line_spread(imaged.field, drawn.raster, height_nm=imaged.height_nm),
-        rng=random("noise"),
+        streams=random,
         channels=recipe.channels,
     )
     known = labels.known(scene, imaged, path, recorded)

@@ -1,4 +1,4 @@
-"""The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units."""
+"""The imperfect microscope: raster, lateral distortions, z piezo and feedback, each a kind in physical units."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from scipy.optimize import brentq
 
 from .keys import KeyRangeError, check_ranges, exactly_one, key
+from .noise import Noise
 from .units import Bools, Floats
 
-NM_PER_PM = 1e-3
 S_PER_MIN = 60.0
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening; PHYSICS.md C.5
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
@@ -69,34 +69,6 @@ class Feedback:
         exactly_one(self, "loop_gain", "crossover_Hz")
         if self.z_max_nm <= self.z_min_nm:
             raise KeyRangeError("z_max_nm", self.z_max_nm, f"above z_min_nm = {self.z_min_nm:g}")
-
-
-@dataclass(frozen=True)
-class WhiteLogNoise:
-    """White noise on ln|I| inside the loop, as a share of the spread of ln|I| along the first line (published set)."""
-
-    share: float = key("sigma of a pixel / std of ln|I| along the first line at constant setpoint height", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
-        """Return the rms of a pixel's ln|I|; ``log_spread`` is the spread that ``share`` is a share of."""
-        return self.share * log_spread
-
-
-@dataclass(frozen=True)
-class WhiteHeightNoise:
-    """White mechanical noise of the gap inside the loop: adds -2 kappa dz to ln|I|."""
-
-    rms_pm: float = key("rms of a pixel's mean gap", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
-        """Return the rms of a pixel's ln|I|: 2 kappa times the rms of its gap."""
-        return 2 * kappa_per_nm * self.rms_pm * NM_PER_PM
 
 
 @dataclass(frozen=True)
@@ -269,12 +241,10 @@ class HysteresisLoop:
         return BoucWen(A=LOOP_A, B=shape, C=shape, stroke_nm=self.stroke_nm, gain=1 / travel)
 
 
-Noise: TypeAlias = WhiteLogNoise | WhiteHeightNoise
 Creep: TypeAlias = FrameCreep | LogCreep
 Drift: TypeAlias = FrameDrift | LinearDrift
 ZPiezo: TypeAlias = LinearPiezo | BoucWen | HysteresisLoop
 
-NOISES: Mapping[str, type[Noise]] = {"white_log": WhiteLogNoise, "white_height": WhiteHeightNoise}
 CREEPS: Mapping[str, type[Creep]] = {"frame": FrameCreep, "log": LogCreep}
 DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift}
 Z_PIEZOS: Mapping[str, type[ZPiezo]] = {"linear": LinearPiezo, "bouc_wen": BoucWen, "loop": HysteresisLoop}

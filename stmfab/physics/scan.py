@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from . import _scan_kernels
 from .field import CurrentField
-from .instrument import Feedback, Instrument, LinearPiezo, Noise, Raster
+from .instrument import Feedback, Instrument, LinearPiezo, Raster
+from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .units import Floats, Floats32
 
@@ -101,7 +102,7 @@ def run(
     kappa_per_nm: float,
     ideal_range_nm: float,
     log_spread: float,
-    rng: np.random.Generator,
+    streams: Streams,
     channels: Collection[str] = (),
     start_nm: float | None = None,
 ) -> Scan:
@@ -118,6 +119,8 @@ def run(
         Peak-to-peak of the ideal image: the unit of ``step_limit`` and the default stroke of the z piezo.
     log_spread : float
         What ``WhiteLogNoise.share`` is a share of; see ``first_line_spread``.
+    streams : callable
+        Name -> random stream: "noise" of the white sources, "noise.<name>" and "noise.spectrum" of the others.
     channels : collection of str
         Channels asked for; the current is computed only if one of them needs it.
     start_nm : float, optional
@@ -128,12 +131,12 @@ def run(
     ArithmeticError
         If the tip left the window in which the field was computed.
     """
-    log_sigma = noise_log_sigma(instrument.noise, kappa_per_nm=kappa_per_nm, log_spread=log_spread)
+    tone = Tone(kappa_per_nm, math.exp(log_setpoint), log_spread)
     current = not CURRENT_CHANNELS.isdisjoint(channels)
     feedback = instrument.feedback
     if feedback is None:
-        rms_nm = log_sigma / (2 * kappa_per_nm)
-        return _perfect(field, path, log_setpoint=log_setpoint, rms_nm=rms_nm, rng=rng, current=current)
+        noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1)
+        return _perfect(field, path, noise, log_setpoint=log_setpoint, current=current)
     timing = loop_timing(feedback, path)
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
     x_nm, y_nm = path.lines_nm
@@ -148,10 +151,11 @@ def run(
         start_nm=_start_height(field, path, log_setpoint) if start_nm is None else float(start_nm),
     )
     resting = feedback.update == "pixel" and feedback.preamplifier_Hz is None
+    noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1 if resting else path.n_sub)
     if resting:
-        lines = _scan_pixels(field, circuit, path, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_pixels(field, circuit, path, noise, current=current)
     else:
-        lines = _scan_steps(field, circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_steps(field, circuit, path, timing, noise, current=current)
     log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
     return Scan(
         topography_nm=_recorded(lines.topography_nm, path.raster),
@@ -179,11 +183,6 @@ def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, 
 def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) -> float:
     """Return the standard deviation of ln|I| at a constant height along the first line of the undistorted frame."""
     return float(np.std(field.log_current(*first_line(raster), height_nm)))
-
-
-def noise_log_sigma(noise: Mapping[str, Noise], *, kappa_per_nm: float, log_spread: float) -> float:
-    """Return the rms of a pixel's ln|I| from all sources of white noise, added in quadrature."""
-    return math.hypot(*(s.log_sigma(kappa_per_nm=kappa_per_nm, log_spread=log_spread) for s in noise.values()))
 
 
 def loop_timing(feedback: Feedback, path: Path) -> Timing:
@@ -219,49 +218,61 @@ def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> flo
     return float(np.abs(np.linalg.eigvals(np.array(next_state))).max())
 
 
-def _perfect(
-    field: CurrentField, path: Path, *, log_setpoint: float, rms_nm: float, rng: np.random.Generator, current: bool
-) -> Scan:
-    """Return the scan of a perfect loop: constant current at each pixel's true position, and white noise on z."""
+class _Disturbance:
+    """The noise on ln|I|, pass after pass: white, drawn as it is asked for, and coloured, drawn at once."""
+
+    def __init__(self, sources: Mapping[str, Noise], path: Path, tone: Tone, streams: Streams, *, n_sub: int) -> None:
+        raster = path.raster
+        self._shape = raster.pixels, n_sub
+        self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
+        self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
+        clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
+        signal = coloured(sources, clock, tone, streams)
+        self._coloured = None if signal is None else signal.astype(np.float32).reshape(-1, *self._shape)
+
+    def of(self, passes: slice) -> Floats32:
+        """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
+        shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
+        noise = np.zeros(shape, np.float32)
+        if self._sigma > 0:
+            self._white.standard_normal(dtype=np.float32, out=noise)
+            noise *= np.float32(self._sigma)
+        if self._coloured is not None:
+            noise += self._coloured[passes]
+        return noise
+
+
+def _perfect(field: CurrentField, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool) -> Scan:
+    """Return the scan of a perfect loop: constant current at each pixel's true position, the noise followed by z."""
     topography_nm = perfect_height(field, path, *path.pixels(), log_setpoint=log_setpoint)
-    if rms_nm > 0:
-        topography_nm = topography_nm + rms_nm * rng.standard_normal(topography_nm.shape)
+    topography_nm += _recorded(noise.of(slice(None))[..., 0], path.raster) / (2 * noise.kappa_per_nm)
     held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
 
 
-def _scan_pixels(
-    field: CurrentField, circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.random.Generator, current: bool
-) -> _Lines:
+def _scan_pixels(field: CurrentField, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool) -> _Lines:
     """Scan with z at rest within each pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
-    noise, lines = _noise((n_passes, n), log_sigma, rng), _lines(n_passes, n, current=current)
+    heard, lines = noise.of(slice(None))[..., 0], _lines(n_passes, n, current=current)
     tips_nm, state = np.empty((n_passes, n)), np.zeros(_scan_kernels.N_STATE)
     for part in _parts(n_passes, n * field.n_coefficients):
         polynomials = field.pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
         topography_nm, events = lines.topography_nm[part], lines.events[part]
         inside = _scan_kernels.scan_pixels(
             *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
-            *(noise[part], state, topography_nm, tips_nm[part], events),
+            *(heard[part], state, topography_nm, tips_nm[part], events),
         )
         _check_window(inside)
     if lines.current_nA is not None:
         for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
             polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
             at = c.plane_nm[part], c.heights, tips_nm[part]
-            _scan_kernels.pixel_currents(polynomials, *at, noise[part], lines.current_nA[part])
+            _scan_kernels.pixel_currents(polynomials, *at, heard[part], lines.current_nA[part])
     return dataclasses.replace(lines, reach_nm=float(state[8]))
 
 
 def _scan_steps(
-    field: CurrentField,
-    circuit: _Circuit,
-    path: Path,
-    timing: Timing,
-    *,
-    log_sigma: float,
-    rng: np.random.Generator,
-    current: bool,
+    field: CurrentField, circuit: _Circuit, path: Path, timing: Timing, noise: _Disturbance, *, current: bool
 ) -> _Lines:
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
@@ -269,11 +280,10 @@ def _scan_steps(
     state[4] = c.setpoint
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
-        noise = _noise(polynomials.shape[:3], log_sigma * math.sqrt(path.n_sub), rng)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
             *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
-            *(noise, state, lines.topography_nm[part], current_nA, lines.events[part]),
+            *(noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))
@@ -288,15 +298,6 @@ def _parts(n_passes: int, numbers_a_pass: int) -> Iterator[slice]:
 def _recorded(passes: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
     """Return passes (n_passes, n_pixels) without the settling line as images (2, n_rows, n_cols)."""
     return images(passes.reshape(-1, 2, passes.shape[1])[1:], raster)
-
-
-def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats32:
-    """Return white noise on ln|I|; without noise nothing is drawn."""
-    if sigma == 0:
-        return np.zeros(shape, np.float32)
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    noise *= np.float32(sigma)
-    return noise
 
 
 def _check_window(inside: bool) -> None:

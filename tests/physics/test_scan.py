@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stmfab.physics import _scan_kernels, field, instrument, path, scan
+from stmfab.physics import noise as noises
 from tests import twins
 
 KAPPA_per_nm = 11.0
@@ -49,7 +50,7 @@ def run(world, frame, *, channels=(), start_nm=None, seed=0, log_spread=1.0, ide
         kappa_per_nm=KAPPA_per_nm,
         ideal_range_nm=ideal_range_nm,
         log_spread=log_spread,
-        rng=np.random.default_rng(seed),
+        streams=lambda name: np.random.default_rng([seed, *name.encode()]),
         channels=channels,
         start_nm=start_nm,
     )
@@ -354,7 +355,7 @@ def test_forward_of_one_direction_is_backward_of_the_other():
 )
 def test_noise_inside_the_loop_is_white_with_the_set_sigma(feedback):
     # a loop that does nothing shows the noise in its current
-    noise = {"log": instrument.WhiteLogNoise(0.03), "z": instrument.WhiteHeightNoise(rms_pm=1.0)}
+    noise = {"log": noises.WhiteLogNoise(0.03), "z": noises.WhiteHeightNoise(rms_pm=1.0)}
     frame = raster(pixels=64)
     result = run(
         FLAT, frame, feedback=instrument.Feedback(**feedback), noise=noise, log_spread=0.5, channels=["current"]
@@ -367,7 +368,7 @@ def test_noise_inside_the_loop_is_white_with_the_set_sigma(feedback):
 
 
 def test_perfect_loop_records_the_noise_of_the_gap():
-    noise = {"z": instrument.WhiteHeightNoise(rms_pm=3.0)}
+    noise = {"z": noises.WhiteHeightNoise(rms_pm=3.0)}
     image = run(FLAT, raster(pixels=64), noise=noise).topography_nm - GAP_nm
     assert image.std() == pytest.approx(3e-3, rel=0.04)  # 5 / sqrt(2 * 8192)
     assert abs(np.corrcoef(image[0].ravel(), image[1].ravel())[0, 1]) < 0.08
@@ -375,7 +376,7 @@ def test_perfect_loop_records_the_noise_of_the_gap():
 
 def test_a_loop_of_gain_r_turns_white_noise_into_its_closed_form():
     # z_{k+1} = (1 - r) z_k + r n_k / (2 kappa): variance sigma^2 r / (2 - r) / (2 kappa)^2
-    noise = {"z": instrument.WhiteHeightNoise(rms_pm=2.0)}
+    noise = {"z": noises.WhiteHeightNoise(rms_pm=2.0)}
     for r in (0.2, 1.0, 1.6):
         image = run(FLAT, raster(pixels=64), feedback=instrument.Feedback(loop_gain=r), noise=noise).topography_nm
         assert image.std() == pytest.approx(2e-3 * math.sqrt(r / (2 - r)), rel=0.12)  # 5 sd with the fewest free values
@@ -457,7 +458,7 @@ def test_spread_along_the_first_line():
 
 
 def test_current_is_not_computed_unless_asked():
-    keys = {"feedback": instrument.Feedback(loop_gain=0.5), "noise": {"a": instrument.WhiteLogNoise(0.1)}}
+    keys = {"feedback": instrument.Feedback(loop_gain=0.5), "noise": {"a": noises.WhiteLogNoise(0.1)}}
     without = run(LATTICE, raster(), **keys)
     asked = run(LATTICE, raster(), channels=["topography", "current_backward"], **keys)
     assert without.current_nA is None
