@@ -54,6 +54,8 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.creep", instrument.CREEPS, "lateral creep"),
     Slot("instrument.drift", instrument.DRIFTS, "lateral drift"),
     Slot("instrument.jitter", {PLAIN: instrument.Jitter}, "lateral jitter of the lines"),
+    Slot("instrument.scanner", {PLAIN: instrument.Scanner}, "calibration errors and bow of the lateral scanner"),
+    Slot("instrument.lateral_hysteresis", instrument.LATERAL_HYSTERESES, "lag of the fast axis behind its command"),
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", instrument.Z_PIEZOS, "the z piezo"),
     Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
@@ -98,7 +100,26 @@ def _key(field: dataclasses.Field[Any], hint: Any) -> Key:
 
 _UNIT_WORDS = {"percent": "%", "nm2": "nm^2", "nm3": "nm^3"} | {
     word: word
-    for word in ("nm", "pm", "eV", "V", "nA", "pA", "s", "ms", "min", "deg", "Hz", "frame", "efold", "decade")
+    for word in (
+        "nm",
+        "pm",
+        "eV",
+        "V",
+        "um",
+        "nA",
+        "pA",
+        "fA",
+        "GOhm",
+        "K",
+        "s",
+        "ms",
+        "min",
+        "deg",
+        "Hz",
+        "frame",
+        "efold",
+        "decade",
+    )
 }
 
 

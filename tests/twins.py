@@ -100,7 +100,8 @@ def scan(field, path, controller, *, log_setpoint, per_update, memory):
     for step in np.ndindex(shape):
         line, way, pixel, sub = step
         at = (line, way, pixel * n_sub + sub)
-        plane = path.plane_nm(x[at], y[at])
+        start, end = path.floor_nm[line, way, pixel : pixel + 2]
+        plane = start + (sub + 0.5) / n_sub * (end - start)
         gap = (controller.tip() - plane) * path.cos_tilt
         amplifier = memory * amplifier + (1 - memory) * log_current(field, x[at], y[at], gap)
         topography[step], current[step] = controller.z, math.exp(amplifier)

@@ -16,6 +16,8 @@ from .noise import Noise
 from .units import Bools, Floats
 
 S_PER_MIN = 60.0
+NM_PER_UM = 1e3
+SINE_LAG_LINEAR, SINE_LAG_PER_nm = 0.0087, 3.7e-6  # PHYSICS.md C.5, measured on one scanner
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening; PHYSICS.md C.5
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
 
@@ -188,6 +190,82 @@ class Tilt:
 
 
 @dataclass(frozen=True)
+class Scanner:
+    """What the lateral scanner does wrong at every move: gains, an axis that leans, z that changes with x and y."""
+
+    x_gain_percent: float = key("x moves by this much more than it is told", default=0.0, above=-50, below=50)
+    y_gain_percent: float = key("y moves by this much more than it is told", default=0.0, above=-50, below=50)
+    skew_deg: float = key("the y axis leans towards x", default=0.0, above=-30, below=30)
+    bow_radius_um: float | None = key("the tip moves on a sphere of this radius; none: a plane", default=None, above=0)
+    z_per_x_percent: float = key("z crosstalk of a move along x", default=0.0, above=-50, below=50)
+    z_per_y_percent: float = key("z crosstalk of a move along y", default=0.0, above=-50, below=50)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def matrix(self) -> Floats:
+        """Return the matrix from commanded to true moves along the frame's x and y, shape (2, 2)."""
+        lean = math.radians(self.skew_deg)
+        x_gain, y_gain = 1 + self.x_gain_percent / 100, 1 + self.y_gain_percent / 100
+        return np.array([[x_gain, y_gain * math.sin(lean)], [0.0, y_gain * math.cos(lean)]])
+
+    def lift_nm(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return how much farther z must reach at offsets from the frame's centre."""
+        lift: Floats = self.z_per_x_percent / 100 * x_nm + self.z_per_y_percent / 100 * y_nm
+        if self.bow_radius_um is not None:
+            lift = lift + (x_nm**2 + y_nm**2) / (2 * NM_PER_UM * self.bow_radius_um)
+        return lift
+
+
+@dataclass(frozen=True)
+class SineLag:
+    """Hysteresis of the fast axis as measured on a scanner: the tip lags by k/2 sin(pi x / L) over a line of length L.
+
+    k(L) = scale (0.0087 L + 3.7e-6 L^2 / nm); the shape is that of Rev. Sci. Instrum. 90, 023704 (2019).
+    """
+
+    scale: float = key("lag over that of the measured scanner", default=1.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def lag_nm(self, share: Floats, *, length_nm: float) -> Floats:
+        """Return how far the tip is behind its command after shares 0 to 1 of a line."""
+        mismatch_nm = self.scale * length_nm * (SINE_LAG_LINEAR + SINE_LAG_PER_nm * length_nm)
+        return np.asarray(mismatch_nm / 2 * np.sin(math.pi * share))
+
+
+@dataclass(frozen=True)
+class LoopLag:
+    """Hysteresis of the fast axis as a Bouc-Wen loop, of an opening given at full stroke, in its steady cycle."""
+
+    opening_percent: float = key("opening of the loop at full stroke, % of the travel", at_least=0, below=20)
+    stroke_nm: float = key("full stroke of the scanner", default=1000.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def lag_nm(self, share: Floats, *, length_nm: float) -> Floats:
+        """Return how far the tip is behind its command after shares 0 to 1 of a line whose ends are calibrated.
+
+        With B = C = b, H rises from -h with slope A to zero, then as A / (2 b) (1 - exp(-2 b V)), and must end at h.
+        """
+        b, _ = _loop_shape(self.opening_percent)
+        if b == 0:
+            return np.zeros(np.shape(share))
+        width = length_nm / self.stroke_nm
+
+        def loop(v: Floats | float, h: float) -> Floats:
+            beyond = v - h / LOOP_A
+            return np.where(beyond < 0, LOOP_A * beyond, -LOOP_A / (2 * b) * np.expm1(-2 * b * np.maximum(beyond, 0)))
+
+        h = brentq(lambda h: float(loop(width, h)) - h, 0.0, LOOP_A * width, xtol=1e-15)
+        travel = share * width - (loop(share * width, h) + h)
+        return np.asarray(length_nm * (share - travel / (width - 2 * h)))
+
+
+@dataclass(frozen=True)
 class LinearPiezo:
     """A z piezo without hysteresis: the tip goes where it is told."""
 
@@ -243,10 +321,12 @@ class HysteresisLoop:
 
 Creep: TypeAlias = FrameCreep | LogCreep
 Drift: TypeAlias = FrameDrift | LinearDrift
+LateralHysteresis: TypeAlias = SineLag | LoopLag
 ZPiezo: TypeAlias = LinearPiezo | BoucWen | HysteresisLoop
 
 CREEPS: Mapping[str, type[Creep]] = {"frame": FrameCreep, "log": LogCreep}
 DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift}
+LATERAL_HYSTERESES: Mapping[str, type[LateralHysteresis]] = {"sine": SineLag, "loop": LoopLag}
 Z_PIEZOS: Mapping[str, type[ZPiezo]] = {"linear": LinearPiezo, "bouc_wen": BoucWen, "loop": HysteresisLoop}
 
 
@@ -259,6 +339,8 @@ class Instrument:
     creep: Creep | None = None
     drift: Drift | None = None
     jitter: Jitter | None = None
+    scanner: Scanner | None = None
+    lateral_hysteresis: LateralHysteresis | None = None
     tilt: Tilt | None = None
     z_piezo: ZPiezo | None = None
 

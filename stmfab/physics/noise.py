@@ -97,7 +97,7 @@ class AmplifierNoise:
 
     resistor_GOhm: float = key("feedback resistor of the current amplifier", default=1.0, above=0)
     temperature_K: float = key("temperature of the resistor; 0: no Johnson noise", default=295.0, at_least=0)
-    extra_fA_per_sqrtHz: float = key("further white current noise", default=0.0, at_least=0)
+    extra_fA_per_sqrt_Hz: float = key("further white current noise", default=0.0, at_least=0)
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -106,7 +106,7 @@ class AmplifierNoise:
         """Return the one-sided power density of the current."""
         shot: float = 2 * ELEMENTARY_CHARGE_C * current_nA / NA_PER_A
         johnson: float = 4 * constants.k * self.temperature_K / (self.resistor_GOhm * OHM_PER_GOHM)
-        return shot + johnson + (self.extra_fA_per_sqrtHz * A_PER_fA) ** 2
+        return shot + johnson + (self.extra_fA_per_sqrt_Hz * A_PER_fA) ** 2
 
     def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
         """Return the rms of a pixel's ln|I|: a mean over T passes 1 / (2 T) of a white spectrum."""
@@ -116,12 +116,12 @@ class AmplifierNoise:
 
 @dataclass(frozen=True)
 class FlickerNoise:
-    """1/f noise of the gap: amplitude density ``pm_per_sqrtHz`` at 1 Hz, falling as 1/sqrt(f) to the corner.
+    """1/f noise of the gap: amplitude density ``pm_per_sqrt_Hz`` at 1 Hz, falling as 1/sqrt(f) to the corner.
 
     Above the corner it falls as 1/f in amplitude; below one period of twice the scan it is constant.
     """
 
-    pm_per_sqrtHz: float = key("amplitude density of the gap at 1 Hz", at_least=0)
+    pm_per_sqrt_Hz: float = key("amplitude density of the gap at 1 Hz", at_least=0)
     corner_Hz: float = key("upper end of the 1/f band", default=100.0, above=0)
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ class FlickerNoise:
 
     def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
         """Return the one-sided power density of the gap at frequencies above 0."""
-        return np.asarray(self.pm_per_sqrtHz**2 / f_Hz / (1 + (f_Hz / self.corner_Hz) ** 2))
+        return np.asarray(self.pm_per_sqrt_Hz**2 / f_Hz / (1 + (f_Hz / self.corner_Hz) ** 2))
 
     @property
     def highest_Hz(self) -> float:

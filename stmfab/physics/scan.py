@@ -143,7 +143,7 @@ def run(
     circuit = _Circuit(
         x_nm=x_nm,
         y_nm=y_nm,
-        plane_nm=path.plane_nm(x_nm, y_nm),
+        plane_nm=path.floor_nm.reshape(x_nm.shape),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
@@ -165,8 +165,12 @@ def run(
     )
 
 
-def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, *, log_setpoint: float) -> Floats:
+def perfect_height(
+    field: CurrentField, x_nm: Floats, y_nm: Floats, floor_nm: Floats, path: Path, *, log_setpoint: float
+) -> Floats:
     """Return the z at which a perfect loop holds the tip over points of the sample, in the laboratory frame.
+
+    ``floor_nm`` is the height of the sample plane there.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, 
         gap_nm = field.heights(x_nm, y_nm, log_setpoint).reshape(x_nm.shape)
     except ArithmeticError as error:
         raise ArithmeticError(f"{LEFT_WINDOW}, or the current does not fall with z") from error
-    return np.asarray(path.plane_nm(x_nm, y_nm) + gap_nm / path.cos_tilt)
+    return np.asarray(floor_nm + gap_nm / path.cos_tilt)
 
 
 def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) -> float:
@@ -244,7 +248,7 @@ class _Disturbance:
 
 def _perfect(field: CurrentField, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool) -> Scan:
     """Return the scan of a perfect loop: constant current at each pixel's true position, the noise followed by z."""
-    topography_nm = perfect_height(field, path, *path.pixels(), log_setpoint=log_setpoint)
+    topography_nm = perfect_height(field, *path.pixels(), path.floors(), path, log_setpoint=log_setpoint)
     topography_nm += _recorded(noise.of(slice(None))[..., 0], path.raster) / (2 * noise.kappa_per_nm)
     held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
@@ -313,8 +317,8 @@ def _lines(n_passes: int, n_pixels: int, *, current: bool) -> _Lines:
 
 def _start_height(field: CurrentField, path: Path, log_setpoint: float) -> float:
     """Return the constant-current height at the start of the settling line."""
-    x_nm, y_nm = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1]
-    return float(perfect_height(field, path, x_nm, y_nm, log_setpoint=log_setpoint)[0])
+    first = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1], path.floor_nm[0, 0, :1]
+    return float(perfect_height(field, *first, path, log_setpoint=log_setpoint)[0])
 
 
 def _largest_move(feedback: Feedback, path: Path, timing: Timing, ideal_range_nm: float) -> float:

@@ -35,7 +35,7 @@ def test_current_noise_floor():
     assert 1e15 * math.sqrt(noise.AmplifierNoise(temperature_K=0).density_A2_per_Hz(1.0)) == pytest.approx(
         17.9, rel=1e-2
     )
-    extra = noise.AmplifierNoise(extra_fA_per_sqrtHz=3.0).density_A2_per_Hz(0.1)
+    extra = noise.AmplifierNoise(extra_fA_per_sqrt_Hz=3.0).density_A2_per_Hz(0.1)
     assert 1e15 * math.sqrt(extra) == pytest.approx(math.sqrt(5.66**2 + 4.04**2 + 9), rel=2e-3)
 
 
@@ -51,7 +51,7 @@ def test_a_pixel_of_white_current_noise():
 @pytest.mark.parametrize("step_s", [1e-4, 1e-3])
 def test_flicker_falls_as_one_over_f_to_its_corner(step_s):
     clock = noise.Clock(1, 1 << 17, step_s)
-    f, power = density(heard_pm({"f": noise.FlickerNoise(pm_per_sqrtHz=3.0, corner_Hz=200.0)}, clock), clock)
+    f, power = density(heard_pm({"f": noise.FlickerNoise(pm_per_sqrt_Hz=3.0, corner_Hz=200.0)}, clock), clock)
     band = (f > 1) & (f < 50)
     assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.1)
     band = (f > 10) & (f < 50)
@@ -127,7 +127,7 @@ def test_a_source_moves_no_other():
 
 def test_spectra_add_up():
     clock = noise.Clock(1, 1 << 16, 1e-3)
-    sources = {"a": noise.FlickerNoise(pm_per_sqrtHz=1.0, corner_Hz=50.0), "b": noise.Vibration(2.0, 120.0)}
+    sources = {"a": noise.FlickerNoise(pm_per_sqrt_Hz=1.0, corner_Hz=50.0), "b": noise.Vibration(2.0, 120.0)}
     total = heard_pm(sources, clock).var()
     flicker = math.log(50 * 2 * clock.end_s)  # int of 1/f/(1 + (f/50)^2) from 1/(2 T): ln(corner 2 T)
     assert total == pytest.approx(4.0 + flicker, rel=0.15)
