@@ -16,7 +16,7 @@ from .noise import Noise
 from .units import Bools, Floats
 
 S_PER_MIN = 60.0
-NM_PER_UM = 1e3
+NM_PER_UM, NM_PER_PM = 1e3, 1e-3
 SINE_LAG_LINEAR, SINE_LAG_PER_nm = 0.0087, 3.7e-6  # PHYSICS.md C.5, measured on one scanner
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening; PHYSICS.md C.5
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
@@ -266,6 +266,27 @@ class LoopLag:
 
 
 @dataclass(frozen=True)
+class TipJumps:
+    """Sudden changes of the tip: it ends elsewhere from then on, higher or lower and to the side; Poisson in time."""
+
+    per_frame: float = key("mean number in a frame", at_least=0, at_most=1000)
+    height_pm: float = key("rms of the jump in height", default=0.0, at_least=0)
+    lateral_nm: float = key("rms of the jump to the side, on each axis", default=0.0, at_least=0, at_most=5)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def draw(self, frame_s: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return the times of the jumps after the frame's start, (n,), ascending, and their x, y, z in nm, (n, 3).
+
+        z is by how much the tip became longer.
+        """
+        times_s = np.sort(rng.uniform(0, frame_s, rng.poisson(self.per_frame)))
+        rms_nm = np.array([self.lateral_nm, self.lateral_nm, self.height_pm * NM_PER_PM])
+        return times_s, rms_nm * rng.standard_normal((len(times_s), 3))
+
+
+@dataclass(frozen=True)
 class LinearPiezo:
     """A z piezo without hysteresis: the tip goes where it is told."""
 
@@ -341,6 +362,7 @@ class Instrument:
     jitter: Jitter | None = None
     scanner: Scanner | None = None
     lateral_hysteresis: LateralHysteresis | None = None
+    tip_jumps: TipJumps | None = None
     tilt: Tilt | None = None
     z_piezo: ZPiezo | None = None
 

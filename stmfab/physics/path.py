@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .instrument import Feedback, Instrument, Jitter, LateralHysteresis, Raster, Tilt
-from .units import Floats
+from .noise import Streams
+from .units import Bools, Floats
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
@@ -37,6 +38,8 @@ class Path:
         Height of the sample plane there in the scanner's z, tilt, bow and crosstalk: zero at the frame's centre.
     cos_tilt : float
         Cosine of the angle between sample plane and scan plane.
+    jumped : bool array of shape (n_lines + 1, 2, n_pixels), or None
+        Pixels in which the tip changed.
     """
 
     raster: Raster
@@ -45,6 +48,7 @@ class Path:
     y_nm: Floats
     floor_nm: Floats
     cos_tilt: float
+    jumped: Bools | None = None
 
     @property
     def sub_step_s(self) -> float:
@@ -123,15 +127,15 @@ def first_line(raster: Raster) -> tuple[Floats, Floats]:
     return _turned(raster, offsets, across) if raster.fast_axis == "x" else _turned(raster, across, offsets)
 
 
-def tip_path(
-    raster: Raster, instrument: Instrument, *, jitter_rng: np.random.Generator, walk_rng: np.random.Generator
-) -> Path:
+def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Path:
     """Return where the tip is: the raster, distorted, turned into the sample frame.
 
     Time is zero at the start of the first recorded line; the settling line repeats that line just before. The fast axis
     moves steadily, the slow axis steps between lines. Creep, drift and jitter add displacements along the frame's
     axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
-    rotation. Hysteresis acts on the command, then the scanner's errors.
+    rotation. Hysteresis acts on the command, then the scanner's errors. A jump of the tip is spread over the pixel in
+    which it falls; in z it lifts the floor: the gap is that of the atom in front. ``streams`` gives the random streams
+    "jitter", "walk" and "tip_jumps".
     """
     n_sub = sub_steps(raster, instrument.feedback)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
@@ -141,19 +145,32 @@ def tip_path(
     lift_nm = None if instrument.scanner is None else instrument.scanner.lift_nm(*_summed(lines, steps))
     if instrument.scanner is not None:
         lines, steps = (np.tensordot(instrument.scanner.matrix, moves, 1) for moves in (lines, steps))
-    lines = lines + _line_jitter(raster, instrument.jitter, jitter_rng)
+    lines = lines + _line_jitter(raster, instrument.jitter, streams("jitter"))
     if instrument.drift is not None:
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
         lines = lines + velocity[:, None] * line_s
         steps = steps + velocity[:, None, None] * step_s
     x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
-    for x, y in _bends(raster, instrument, t_s=line_s[:, None, None] + step_s, walk_rng=walk_rng):
+    t_s = line_s[:, None, None] + step_s
+    for x, y in _bends(raster, instrument, t_s=t_s, walk_rng=streams("walk")):
         x_nm += to_sample[0, 0] * x + to_sample[0, 1] * y
         y_nm += to_sample[1, 0] * x + to_sample[1, 1] * y
     floor_nm = slope[0] * x_nm + slope[1] * y_nm
     if lift_nm is not None:
         floor_nm += lift_nm
-    return Path(raster, n_sub, raster.center_x_nm + x_nm, raster.center_y_nm + y_nm, floor_nm, cos_tilt)
+    jumped = None
+    if instrument.tip_jumps is not None:
+        moves_nm, jumped = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
+        for moved, move_nm in zip((x_nm, y_nm, floor_nm), moves_nm, strict=True):
+            moved += move_nm
+    return Path(raster, n_sub, raster.center_x_nm + x_nm, raster.center_y_nm + y_nm, floor_nm, cos_tilt, jumped)
+
+
+def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Bools]:
+    """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and the intervals with a jump."""
+    before = np.searchsorted(times_s, t_s)
+    sums_nm = np.concatenate([np.zeros((1, 3)), np.cumsum(jumps_nm, axis=0)])
+    return np.moveaxis(sums_nm[before], -1, 0), np.diff(before) > 0
 
 
 def _summed(lines: Floats, steps: Floats) -> tuple[Floats, Floats]:

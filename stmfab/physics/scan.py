@@ -21,6 +21,7 @@ from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .units import Floats, Floats32
 
+JUMP = np.uint8(8)  # event, beside those of ``_scan_kernels``
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
 PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
 LEFT_WINDOW = "the tip left the computed window of the field"
@@ -35,7 +36,7 @@ class Scan:
     topography_nm : array
         Commanded z in the laboratory frame, as gap from point contact over the frame's centre.
     events : array of uint8
-        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights.
+        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights, 8 jump of the tip.
     current_nA : array or None
         Mean current with its sign; None where no current channel was asked for.
     loop_radius : float
@@ -159,7 +160,7 @@ def run(
     log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
     return Scan(
         topography_nm=_recorded(lines.topography_nm, path.raster),
-        events=_recorded(lines.events, path.raster),
+        events=_recorded(lines.events, path.raster) | _jumps(path),
         current_nA=None if lines.current_nA is None else field.polarity * _recorded(lines.current_nA, path.raster),
         loop_radius=loop_radius(gains, timing, log_slope_per_nm=log_slope_per_nm),
     )
@@ -251,7 +252,7 @@ def _perfect(field: CurrentField, path: Path, noise: _Disturbance, *, log_setpoi
     topography_nm = perfect_height(field, *path.pixels(), path.floors(), path, log_setpoint=log_setpoint)
     topography_nm += _recorded(noise.of(slice(None))[..., 0], path.raster) / (2 * noise.kappa_per_nm)
     held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
-    return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
+    return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8) | _jumps(path), held_nA, 0.0)
 
 
 def _scan_pixels(field: CurrentField, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool) -> _Lines:
@@ -302,6 +303,11 @@ def _parts(n_passes: int, numbers_a_pass: int) -> Iterator[slice]:
 def _recorded(passes: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
     """Return passes (n_passes, n_pixels) without the settling line as images (2, n_rows, n_cols)."""
     return images(passes.reshape(-1, 2, passes.shape[1])[1:], raster)
+
+
+def _jumps(path: Path) -> NDArray[np.uint8] | np.uint8:
+    """Return the events of the tip itself, (2, n_rows, n_cols), or none."""
+    return np.uint8(0) if path.jumped is None else JUMP * images(path.jumped[1:].astype(np.uint8), path.raster)
 
 
 def _check_window(inside: bool) -> None:

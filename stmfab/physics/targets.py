@@ -141,11 +141,11 @@ class Clean:
 
 @dataclass(frozen=True)
 class Events:
-    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights."""
+    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip jump."""
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights"
+        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump of the tip"
         return [_image(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:

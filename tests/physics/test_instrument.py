@@ -14,8 +14,7 @@ def tip_path(raster, **parts):
     return path.tip_path(
         raster,
         instrument.Instrument(**parts),
-        jitter_rng=np.random.default_rng(1),
-        walk_rng=np.random.default_rng(2),
+        streams=lambda name: np.random.default_rng(list(name.encode())),
     )
 
 
@@ -121,8 +120,7 @@ def test_random_walk_has_the_set_rms_after_a_minute_and_starts_at_zero():
         path.tip_path(
             frame,
             instrument.Instrument(drift=instrument.LinearDrift(walk_nm_per_sqrt_min=0.5)),
-            jitter_rng=np.random.default_rng(0),
-            walk_rng=np.random.default_rng(seed),
+            streams=lambda name, seed=seed: np.random.default_rng(seed),
         )
         for seed in range(2000)
     ]
@@ -258,3 +256,19 @@ def test_distortion_leads_back_to_the_nominal_raster():
         moved = 1.0 + turn * (nominal[0] + u + 1j * (nominal[1] + v))
         np.testing.assert_allclose(moved, true[0][way] + 1j * true[1][way], atol=1e-12)
     assert np.abs(forward_x - backward_x).max() > 1e-3
+
+
+def test_tip_jumps_are_poisson_and_last():
+    frame = raster(pixels=100, sub_steps=1)
+    still = tip_path(frame)
+    p = tip_path(frame, tip_jumps=instrument.TipJumps(per_frame=400.0, height_pm=50.0, lateral_nm=0.2))
+    moved = [after - before for after, before in ((p.x_nm, still.x_nm), (p.y_nm, still.y_nm), (p.floor_nm, 0.0))]
+    in_time = [m[:, :, :-1].ravel() for m in moved]  # a pixel's end is the next one's start
+    steps = np.array([np.diff(m) for m in in_time])
+    changed = (np.abs(steps) > 1e-12).any(axis=0)
+    np.testing.assert_array_equal(changed, p.jumped.ravel()[:-1])
+    assert not p.jumped[0].any()  # none in the settling line
+    assert changed.sum() == pytest.approx(400 * (1 - 400 / 4e4), abs=5 * 20)
+    for step, rms in zip(steps, (0.2, 0.2, 0.05), strict=True):
+        assert step[changed].std() == pytest.approx(rms, rel=0.2)
+    assert tip_path(frame, tip_jumps=instrument.TipJumps(per_frame=0.0)).jumped.sum() == 0

@@ -37,7 +37,7 @@ def raster(**keys):
 
 
 def tip_path(frame, machine):
-    return path.tip_path(frame, machine, jitter_rng=np.random.default_rng(1), walk_rng=np.random.default_rng(2))
+    return path.tip_path(frame, machine, streams=lambda name: np.random.default_rng(list(name.encode())))
 
 
 def run(world, frame, *, channels=(), start_nm=None, seed=0, log_spread=1.0, ideal_range_nm=0.1, **parts):
@@ -464,3 +464,18 @@ def test_current_is_not_computed_unless_asked():
     assert without.current_nA is None
     assert asked.current_nA.shape == asked.topography_nm.shape
     np.testing.assert_array_equal(without.topography_nm, asked.topography_nm)
+
+
+def test_a_longer_tip_is_a_step_in_height_and_marked():
+    frame = raster(pixels=32)
+    jumps = instrument.TipJumps(per_frame=3.0, height_pm=60.0)
+    still, result = run(FLAT, frame), run(FLAT, frame, tip_jumps=jumps)
+    machine = instrument.Instrument(tip_jumps=jumps)
+    lift = tip_path(frame, machine).floors()
+    assert np.ptp(lift) > 0.01
+    np.testing.assert_allclose(result.topography_nm, still.topography_nm + lift, atol=1e-7)
+    followed = run(FLAT, frame, tip_jumps=jumps, feedback=instrument.Feedback(loop_gain=1.0))
+    marked = followed.events & 8 > 0
+    assert 1 <= marked.sum() <= 12
+    late = np.abs(followed.topography_nm - result.topography_nm) > 1e-4
+    assert late.sum() <= 3 * marked.sum()  # the loop follows within two pixels
