@@ -141,7 +141,7 @@ class Clean:
 
 @dataclass(frozen=True)
 class Events:
-    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip jump."""
+    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump."""
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
