@@ -15,7 +15,7 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text"),
+    ("verify", "text", "statistics"),
     ("factory", "report", "gallery", "loaded"),
     ("cli", "__init__"),
 )
