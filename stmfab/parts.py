@@ -15,7 +15,7 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, noise, targets, tips
+from .physics import current, defects, instrument, noise, piezo, targets, tips
 from .physics.keys import Legal
 
 Tree = Mapping[str, Any]
@@ -56,10 +56,11 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.drift", instrument.DRIFTS, "lateral drift"),
     Slot("instrument.jitter", {PLAIN: instrument.Jitter}, "lateral jitter of the lines"),
     Slot("instrument.scanner", {PLAIN: instrument.Scanner}, "calibration errors and bow of the lateral scanner"),
-    Slot("instrument.lateral_hysteresis", instrument.LATERAL_HYSTERESES, "lag of the fast axis behind its command"),
+    Slot("instrument.lateral_hysteresis", piezo.LATERAL_HYSTERESES, "lag of the fast axis behind its command"),
     Slot("instrument.tip_jumps", {PLAIN: instrument.TipJumps}, "sudden changes of the tip"),
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
-    Slot("instrument.z_piezo", instrument.Z_PIEZOS, "the z piezo"),
+    Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
+    Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
     Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
 )
 

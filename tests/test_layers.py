@@ -21,7 +21,8 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys materials structure greens defects tungsten tips field current crystal noise instrument path scan targets
+    units keys materials structure greens defects tungsten tips field current crystal
+    noise piezo instrument path scan targets
 """.split()
 
 HOME = {

@@ -14,11 +14,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .instrument import Feedback, Instrument, Jitter, LateralHysteresis, Raster, Tilt
+from .instrument import Feedback, Instrument, Jitter, Raster, Tilt
 from .noise import Streams
+from .piezo import LateralHysteresis, Resonance
 from .units import Bools, Floats
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+SUB_STEPS_PER_SWING = 4  # a period of the z piezo's resonance, which is exact between them
 SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
 
 
@@ -137,7 +139,7 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     which it falls; in z it lifts the floor: the gap is that of the atom in front. ``streams`` gives the random streams
     "jitter", "walk" and "tip_jumps".
     """
-    n_sub = sub_steps(raster, instrument.feedback)
+    n_sub = sub_steps(raster, instrument.feedback, instrument.z_resonance)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
     frame_s = 2 * raster.pixels**2 * raster.dwell_s
     line_s, step_s = _times(raster)
@@ -179,11 +181,14 @@ def _summed(lines: Floats, steps: Floats) -> tuple[Floats, Floats]:
     return x, y
 
 
-def sub_steps(raster: Raster, feedback: Feedback | None) -> int:
-    """Return the number of sub-steps a pixel: the raster's, or more where a continuous loop is faster."""
-    if feedback is None or feedback.update != "continuous" or feedback.crossover_Hz is None:
+def sub_steps(raster: Raster, feedback: Feedback | None, resonance: Resonance | None = None) -> int:
+    """Return the number of sub-steps a pixel: the raster's, or more where a loop or the z piezo is faster."""
+    if feedback is None:
         return raster.sub_steps
-    return max(raster.sub_steps, math.ceil(SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz * raster.dwell_s))
+    rate_Hz = 0.0 if resonance is None else SUB_STEPS_PER_SWING * resonance.frequency_Hz
+    if feedback.update == "continuous" and feedback.crossover_Hz is not None:
+        rate_Hz = max(rate_Hz, SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz)
+    return max(raster.sub_steps, math.ceil(rate_Hz * raster.dwell_s))
 
 
 def _turned(raster: Raster, x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from . import _scan_kernels
 from .field import CurrentField
-from .instrument import Feedback, Instrument, LinearPiezo, Raster
+from .instrument import Feedback, Instrument, Raster
 from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
+from .piezo import LinearPiezo
 from .units import Floats, Floats32
 
+Swing = tuple[float, float, float, float]
+NO_SWING: Swing = (0.0, 0.0, 0.0, 0.0)
 JUMP = np.uint8(8)  # event, beside those of ``_scan_kernels``
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
 PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
@@ -77,7 +80,9 @@ class _Circuit:
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
+    swing: tuple[float, float, float, float]
     setpoint: float
+    linear: bool
     start_nm: float
 
 
@@ -148,10 +153,13 @@ def run(
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
+        swing=NO_SWING if instrument.z_resonance is None else instrument.z_resonance.swing(path.sub_step_s),
         setpoint=float(log_setpoint),
+        linear=feedback.amplifier == "linear",
         start_nm=_start_height(field, path, log_setpoint) if start_nm is None else float(start_nm),
     )
-    resting = feedback.update == "pixel" and feedback.preamplifier_Hz is None
+    plain = feedback.preamplifier_Hz is None and instrument.z_resonance is None and not circuit.linear
+    resting = plain and feedback.update == "pixel"  # then the mean of ln|I| over a pixel is all that matters
     noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1 if resting else path.n_sub)
     if resting:
         lines = _scan_pixels(field, circuit, path, noise, current=current)
@@ -162,7 +170,7 @@ def run(
         topography_nm=_recorded(lines.topography_nm, path.raster),
         events=_recorded(lines.events, path.raster) | _jumps(path),
         current_nA=None if lines.current_nA is None else field.polarity * _recorded(lines.current_nA, path.raster),
-        loop_radius=loop_radius(gains, timing, log_slope_per_nm=log_slope_per_nm),
+        loop_radius=loop_radius(gains, timing, circuit.swing, log_slope_per_nm=log_slope_per_nm),
     )
 
 
@@ -208,19 +216,25 @@ def loop_gains(feedback: Feedback, *, kappa_per_nm: float, update_s: float) -> G
     return Gains(feedback.proportional * integral_nm, integral_nm, feedback.derivative * integral_nm)
 
 
-def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> float:
+def loop_radius(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_slope_per_nm: float) -> float:
     """Return the spectral radius of the linearised discrete loop; its errors grow where it is above 1.
 
-    State (move of z, sum of errors, last error, amplifier); x = -slope * move is what the amplifier hears, of which
-    it keeps the share q^n of its old value at the end of an update and the mean share m during it.
+    State: move of z, sum of errors, last error, amplifier, tip, its speed. A row says how a quantity depends on the
+    state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
     """
     kp, ki, kd = gains
-    n, q = timing
-    kept, mean = q**n, sum(q**k for k in range(1, n + 1)) / n if q > 0 else 0.0
-    x, y = -log_slope_per_nm * (1 - mean), -log_slope_per_nm * (1 - kept)
-    every = kp + ki + kd
-    next_state = [[every * x, ki, -kd, every * mean], [x, 1, 0, mean], [x, 0, 0, mean], [y, 0, 0, kept]]
-    return float(np.abs(np.linalg.eigvals(np.array(next_state))).max())
+    per_update, memory = timing
+    move, total, last, signal, tip, speed = np.eye(6)
+    heard = np.zeros(6)
+    for _ in range(1 if (memory, swing) == (0.0, NO_SWING) else per_update):  # else every sub-step is the first
+        away = tip - move
+        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+        signal = memory * signal - (1 - memory) * log_slope_per_nm * tip
+        heard = heard + signal
+    error = heard / (1 if (memory, swing) == (0.0, NO_SWING) else per_update)
+    target = ki * total - kd * last + (kp + ki + kd) * error
+    next_state = np.array([target, total + error, error, signal, tip, speed])
+    return float(np.abs(np.linalg.eigvals(next_state)).max())
 
 
 class _Disturbance:
@@ -287,8 +301,8 @@ def _scan_steps(
         polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
-            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
-            *(noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
+            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.setpoint, c.linear),
+            *(c.start_nm, noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))

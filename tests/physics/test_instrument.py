@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stmfab.physics import _scan_kernels, instrument, keys, path
+from stmfab.physics import piezo as piezos
 
 DIRECTIONS = [(a, f, s) for a in ("x", "y") for f in (1, -1) for s in (1, -1)]
 
@@ -174,7 +175,7 @@ def test_a_fast_continuous_loop_gets_ten_sub_steps_a_radian():
 )
 def test_loop_openings_are_the_tabulated_shapes(opening, shape, gain):
     # PHYSICS.md C.5; its openings are rounded to whole per cent or so: 3 % of the shape, 2 digits of the gain
-    piezo = instrument.HysteresisLoop(opening_percent=opening).bouc_wen()
+    piezo = piezos.HysteresisLoop(opening_percent=opening).bouc_wen()
     assert pytest.approx(shape, rel=0.03) == piezo.B
     assert piezo.B == piezo.C
     assert 1 / piezo.gain == pytest.approx(gain, abs=0.0075)
@@ -186,7 +187,7 @@ def test_stops_the_wrong_way_round_are_refused():
 
 
 def test_a_loop_that_does_not_open_is_a_linear_piezo():
-    piezo = instrument.HysteresisLoop(opening_percent=0.0).bouc_wen()
+    piezo = piezos.HysteresisLoop(opening_percent=0.0).bouc_wen()
     assert (piezo.B, piezo.C) == (0.0, 0.0)
     assert piezo.gain * (1 - piezo.A) == 1
 
@@ -194,7 +195,7 @@ def test_a_loop_that_does_not_open_is_a_linear_piezo():
 def test_lateral_lag_is_the_measured_law():
     # k(50 nm) = 0.44 nm between the forward and the backward pass at the middle of a line; PHYSICS F.8
     frame = raster(size_nm=50.0, pixels=100, fast_direction=-1, fast_axis="y", rotation_deg=25.0)
-    p = tip_path(frame, lateral_hysteresis=instrument.SineLag())
+    p = tip_path(frame, lateral_hysteresis=piezos.SineLag())
     forward_x, forward_y, backward_x, backward_y = path.distortion(p)
     assert np.abs(np.stack([forward_x, backward_x])).max() < 1e-12
     mismatch = forward_y - backward_y  # going down: the forward pass is behind, above
@@ -202,21 +203,21 @@ def test_lateral_lag_is_the_measured_law():
     assert mismatch.max() == pytest.approx(0.44, abs=0.005)
     np.testing.assert_allclose(mismatch[:, 0], mismatch[::-1, 0], atol=1e-12)
     assert np.abs(mismatch[[0, -1]]).max() < 0.02 * mismatch.max()
-    twice = path.distortion(tip_path(frame, lateral_hysteresis=instrument.SineLag(scale=2.0)))
+    twice = path.distortion(tip_path(frame, lateral_hysteresis=piezos.SineLag(scale=2.0)))
     np.testing.assert_allclose(twice[1], 2 * forward_y, atol=1e-12)
 
 
 @pytest.mark.parametrize(("opening", "length"), [(10.0, 1000.0), (10.0, 300.0), (3.0, 50.0), (0.0, 50.0)])
 def test_lateral_loop_is_the_steady_cycle_of_bouc_wen(opening, length):
     # against the cycle that the z piezo's steps run into, ends calibrated
-    loop = instrument.HysteresisLoop(opening_percent=opening, stroke_nm=1000.0).bouc_wen()
+    loop = piezos.HysteresisLoop(opening_percent=opening, stroke_nm=1000.0).bouc_wen()
     share, width = np.linspace(0, 1, 401), length / 1000.0
     h = 0.0
     for way in (1, -1) * 4000:  # a short line is slow to find its cycle
         h = _scan_kernels.hysteresis(h, way * width, loop.A, loop.B, loop.C)
     rising = np.array([v - _scan_kernels.hysteresis(h, v, loop.A, loop.B, loop.C) + h for v in share * width])
     expected = length * (share - rising / rising[-1])
-    lag = instrument.LoopLag(opening_percent=opening, stroke_nm=1000.0).lag_nm(share, length_nm=length)
+    lag = piezos.LoopLag(opening_percent=opening, stroke_nm=1000.0).lag_nm(share, length_nm=length)
     np.testing.assert_allclose(lag, expected, atol=1e-7 * length)
     if length == 1000.0:
         assert 2 * lag[200] == pytest.approx(0.10 * length, rel=0.02)  # the opening, at the middle
@@ -246,7 +247,7 @@ def test_distortion_leads_back_to_the_nominal_raster():
         creep=instrument.FrameCreep(0.2, -0.1, 5.0, 3.0),
         drift=instrument.LinearDrift(1.0, -2.0, 0.5),
         scanner=instrument.Scanner(x_gain_percent=3.0),
-        lateral_hysteresis=instrument.LoopLag(10.0, 20.0),
+        lateral_hysteresis=piezos.LoopLag(10.0, 20.0),
     )
     forward_x, forward_y, backward_x, backward_y = path.distortion(p)
     turn = np.exp(1j * np.deg2rad(70.0))
