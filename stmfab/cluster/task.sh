@@ -46,6 +46,7 @@ part() { # INDEX_NAME; print K/N
     whole_number "$index" "$1"
     [ -n "$tasks" ] || refuse "$1 is $index, but of how many? set TASKS"
     whole_number "$tasks" "the number of tasks"
+    [ "$tasks" -gt 0 ] || refuse "the number of tasks is 0"
     if [ "${gap:-1:1}" != 1:1 ] || [ "$index" -lt "$first" ] || [ "$index" -ge $((first + tasks)) ]; then
         refuse "$1 is $index: submit $tasks tasks from $first without gaps, or set TASKS to the number of parts"
     fi
@@ -65,23 +66,22 @@ workers() { # print how many
     echo 1
 }
 
-finish=
-if [ "${1-}" = --finish ]; then
-    finish=yes
-    shift
-fi
-if [ $# -lt 2 ]; then
-    refuse "usage: task.sh [--finish] RECIPE STORE [OPTION...]"
-fi
-store=$2
-jobs=$(workers)
-
 # shellcheck disable=SC2086 # STMFAB may have several words
-if [ -n "$finish" ]; then
-    ${STMFAB:-stmfab} generate "$@" -j "$jobs"
-    exec ${STMFAB:-stmfab} inspect "$store" --verify full
+program() { # exec: a signal to this job is a signal to stmfab
+    exec ${STMFAB:-stmfab} "$@"
+}
+
+usage="usage: task.sh [--finish] RECIPE STORE [OPTION...]"
+if [ "${1-}" = --finish ]; then
+    shift
+    [ $# -ge 2 ] || refuse "$usage"
+    jobs=$(workers)
+    (program generate "$@" -j "$jobs")
+    program inspect "$2" --verify full
 else
+    [ $# -ge 2 ] || refuse "$usage"
     name=$(index_name)
     part=$(part "$name")
-    exec ${STMFAB:-stmfab} generate "$@" --part "$part" -j "$jobs" --requeue-on-term # exec: the signal is for stmfab
+    jobs=$(workers)
+    program generate "$@" --part "$part" -j "$jobs" --requeue-on-term
 fi

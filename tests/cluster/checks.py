@@ -21,7 +21,7 @@ REAL = f"{sys.prefix}/bin/stmfab"
 TASKS = 4
 SAMPLES = 300  # of the stub: ten shards, so that tasks 0 and 1 make three and the others two
 REAL_SAMPLES = 130  # five shards
-SLOW = {"STUB_PAUSE_s": "0.06"}  # two seconds a shard: time for an accident
+SLOW = {"STUB_PAUSE_s": "0.05"}  # 1.6 s a shard: time for an accident
 
 
 class Dataset:
@@ -89,10 +89,10 @@ def wait_for_the_end():
 
 
 def wait_for_work(dataset, array, task=0):
-    """Wait until a task has made its first shard and is busy with its second."""
+    """Wait until a task has made its first shard; its third is not there yet."""
     wait_for(lambda: dataset.has(task), f"the first shard of task {task}")
     assert job(f"{array}_{task}")["JobState"] == "RUNNING"
-    assert not dataset.has(task + TASKS)
+    assert not dataset.has(task + 2 * TASKS)
 
 
 def restart(array, task=0):
@@ -144,7 +144,7 @@ def check_requeued_task_starts_again_and_the_store_completes(folder, serial):
 
 def check_preempted_task_leaves_with_75_and_is_requeued(folder, serial):
     dataset = Dataset(folder / "preempted.zarr")
-    array, finish = dataset.submit(jobs=2, **SLOW)
+    array, finish = dataset.submit(**SLOW)
     wait_for_work(dataset, array)
     said(["scancel", "--batch", "--signal=TERM", f"{array}_0"])
     restart(array)
