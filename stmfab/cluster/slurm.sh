@@ -84,10 +84,12 @@ submit() { # RECIPE STORE [OPTION...]
         --ntasks=1 --open-mode=append --output="$logs/%A_%a.log" --job-name="$name" --array="0-$((TASKS - 1))" \
         ${before:+"--dependency=afterany:$before"} "$task" "$@") || exit 2
     array=${array%%;*} # the cluster's name may follow
+    # Task by task: Slurm holds an array that was requeued by exit code for failed as a whole, for ever.
+    tasks=$(seq -f "${array}_%.0f" -s : 0 $((TASKS - 1)))
     # shellcheck disable=SC2086
     finish=$(sbatch --parsable ${JOBS:+"--cpus-per-task=$JOBS"} ${SBATCH-} \
         --ntasks=1 --open-mode=append --output="$logs/%j_finish.log" --job-name="$name-finish" \
-        --dependency="afterok:$array" --kill-on-invalid-dep=yes "$task" --finish "$@") || {
+        --dependency="afterok:$tasks" --kill-on-invalid-dep=yes "$task" --finish "$@") || {
         scancel "$array"
         exit 2
     }

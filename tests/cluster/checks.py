@@ -18,28 +18,27 @@ from tests.cluster.slurm import one_node, processes, wait_for
 ROOT = Path(__file__).parent.parent.parent
 STUB = f"{sys.executable} -m tests.stub"
 REAL = f"{sys.prefix}/bin/stmfab"
-TASKS = 4
-SAMPLES = 300  # of the stub: ten shards, so that tasks 0 and 1 make three and the others two
-REAL_SAMPLES = 130  # five shards
+SAMPLES = 150  # of the stub: five shards; the first of two tasks makes shards 0, 2, 4
+REAL_SAMPLES = 130  # five shards too
 SLOW = {"STUB_PAUSE_s": "0.05"}  # 1.6 s a shard: time for an accident
 
 
 class Dataset:
     """A store, made through the Makefile by Slurm."""
 
-    def __init__(self, place, recipe="wse2-defects", samples=SAMPLES, program=STUB):
-        self.place, self.recipe, self.samples, self.program = place, recipe, samples, program
+    def __init__(self, place, recipe="wse2-defects", samples=SAMPLES, program=STUB, tasks=2):
+        self.place, self.recipe, self.samples, self.program, self.tasks = place, recipe, samples, program, tasks
 
     def make(self, target, *, refused=False, jobs=1, sbatch="", **environment):
         """What a target of the Makefile prints."""
-        words = {"RECIPE": self.recipe, "STORE": self.place, "TASKS": TASKS, "SAMPLES": self.samples}
+        words = {"RECIPE": self.recipe, "STORE": self.place, "TASKS": self.tasks, "SAMPLES": self.samples}
         words |= {"JOBS": jobs, "SBATCH": sbatch, "STMFAB": self.program, "VENV": sys.prefix}
         command = ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in words.items())]
         return said(command, refused=refused, **environment)
 
     def submit(self, target="array", **options):
         """The numbers of the array and of the last job."""
-        found = re.search(r"job array (\d+) of 4 tasks, then job (\d+)", printed := self.make(target, **options))
+        found = re.search(rf"job array (\d+) of {self.tasks} tasks, then job (\d+)", printed := self.make(target, **options))
         assert found, printed
         return found.groups()
 
@@ -88,16 +87,16 @@ def wait_for_the_end():
     wait_for(lambda: not in_queue(), "the end of all jobs")
 
 
-def wait_for_work(dataset, array, task=0):
-    """Wait until a task has made its first shard; its third is not there yet."""
-    wait_for(lambda: dataset.has(task), f"the first shard of task {task}")
-    assert job(f"{array}_{task}")["JobState"] == "RUNNING"
-    assert not dataset.has(task + 2 * TASKS)
+def wait_for_work(dataset, array):
+    """Wait until the first task has made its first shard; its last is not there yet."""
+    wait_for(lambda: dataset.has(0), "the first shard of task 0")
+    assert job(f"{array}_0")["JobState"] == "RUNNING"
+    assert not dataset.has(4)
 
 
-def restart(array, task=0):
-    """Wait until a task is back in the queue, and shorten its waiting time of two minutes."""
-    name = f"{array}_{task}"
+def restart(array):
+    """Wait until the first task is back in the queue, and shorten its waiting time of two minutes."""
+    name = f"{array}_0"
     wait_for(lambda: job(name)["JobState"] == "PENDING" and job(name)["Restarts"] == "1", f"{name} requeued")
     said(["scontrol", "update", f"JobId={name}", "StartTime=now"])
 
@@ -111,12 +110,12 @@ def assert_finished(dataset, finish, serial):
 
 
 def check_array_of_4_tasks_makes_the_bytes_of_a_serial_run_real_physics(folder, serial):
-    dataset = Dataset(folder / "a real one.zarr", "wse2-demo", REAL_SAMPLES, REAL)
+    dataset = Dataset(folder / "a real one.zarr", "wse2-demo", REAL_SAMPLES, REAL, tasks=4)
     expected = dataset.serial(folder / "real-serial.zarr")
     array, finish = dataset.submit()
     assert f"{array}_" in dataset.make("status")
     assert_finished(dataset, finish, expected)
-    assert [dataset.logs(f"{array}_{task}.log").count("made ") for task in range(TASKS)] == [1, 1, 1, 1]
+    assert [dataset.logs(f"{array}_{task}.log").count("made ") for task in range(4)] == [1, 1, 1, 1]
 
 
 def check_resume_completes_an_array_whose_task_was_killed(folder, serial):
@@ -128,7 +127,7 @@ def check_resume_completes_an_array_whose_task_was_killed(folder, serial):
     wait_for_the_end()
     assert job(f"{array}_0")["JobState"] == "FAILED"
     assert job(finish)["JobState"] == "CANCELLED"
-    assert 0 < dataset.receipts() < 10
+    assert 0 < dataset.receipts() < 5
     assert "INCOMPLETE" in dataset.make("status")
     assert_finished(dataset, dataset.submit("resume")[1], serial)
 
@@ -160,7 +159,7 @@ def check_last_job_does_not_run_after_a_failed_task(folder, serial):
     assert job(finish)["JobState"] == "CANCELLED"
     assert "NaN after stage field" in dataset.logs(f"{array}_1.log")
     assert not dataset.logs(f"{finish}_finish.log")
-    assert dataset.receipts() == 9
+    assert dataset.receipts() == 4
     assert_finished(dataset, dataset.submit("resume")[1], serial)
 
 
