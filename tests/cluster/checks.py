@@ -38,7 +38,9 @@ class Dataset:
 
     def submit(self, target="array", **options):
         """The numbers of the array and of the last job."""
-        found = re.search(rf"job array (\d+) of {self.tasks} tasks, then job (\d+)", printed := self.make(target, **options))
+        found = re.search(
+            rf"job array (\d+) of {self.tasks} tasks, then job (\d+)", printed := self.make(target, **options)
+        )
         assert found, printed
         return found.groups()
 
@@ -165,7 +167,7 @@ def check_last_job_does_not_run_after_a_failed_task(folder, serial):
 
 def check_resume_beside_running_tasks_waits_for_their_end(folder, serial):
     dataset = Dataset(folder / "twice.zarr")
-    array, _ = dataset.submit(**SLOW)
+    array, _ = dataset.submit(STUB_PAUSE_s="0.2")
     wait_for_work(dataset, array)
     second, finish = dataset.submit("resume")
     assert job(f"{second}_0")["JobState"] == "PENDING"

@@ -47,7 +47,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def wait_for(condition, what, seconds=60.0):
+def wait_for(condition, what, seconds=120.0):
     """What ``condition`` returns, once that is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):
