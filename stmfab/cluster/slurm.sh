@@ -48,12 +48,6 @@ state() { # STORE [OPTION...]; print whether it is complete, and its faults; ret
     return $code
 }
 
-requeue_note() {
-    if ! scontrol show config | grep '^RequeueExit ' | grep -qw 75; then
-        echo "note: without RequeueExit=75 in slurm.conf, a task that meets its time limit counts as failed"
-    fi
-}
-
 array() { # RECIPE STORE [OPTION...]
     recipe=$1 store=${2%/}
     shift 2
@@ -84,16 +78,13 @@ submit() { # RECIPE STORE [OPTION...]
         --ntasks=1 --open-mode=append --output="$logs/%A_%a.log" --job-name="$name" --array="0-$((TASKS - 1))" \
         ${before:+"--dependency=afterany:$before"} "$task" "$@") || exit 2
     array=${array%%;*} # the cluster's name may follow
-    # Task by task: Slurm holds an array that was requeued by exit code for failed as a whole, for ever.
-    tasks=$(seq -f "${array}_%.0f" -s : 0 $((TASKS - 1)))
     # shellcheck disable=SC2086
     finish=$(sbatch --parsable ${JOBS:+"--cpus-per-task=$JOBS"} ${SBATCH-} \
         --ntasks=1 --open-mode=append --output="$logs/%j_finish.log" --job-name="$name-finish" \
-        --dependency="afterok:$tasks" --kill-on-invalid-dep=yes "$task" --finish "$@") || {
+        --dependency="afterok:$array" --kill-on-invalid-dep=yes "$task" --finish "$@") || {
         scancel "$array"
         exit 2
     }
-    requeue_note
     echo "submitted: job array $array of $TASKS tasks, then job ${finish%%;*} to finalise and verify; logs in $logs"
 }
 
@@ -118,4 +109,5 @@ esac
 export TASKS JOBS STMFAB
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
 "$@"

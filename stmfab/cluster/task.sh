@@ -67,8 +67,32 @@ workers() { # print how many
 }
 
 # shellcheck disable=SC2086 # STMFAB may have several words
-program() { # exec: a signal to this job is a signal to stmfab
+program() { # exec: a signal to this process is a signal to stmfab
     exec ${STMFAB:-stmfab} "$@"
+}
+
+# Run stmfab; where it was told to leave, ask Slurm to start this task again. Its own RequeueExit=75 does that too, but
+# the task counts as failed for a moment, in which Slurm may cancel the job that waits for its success.
+under_slurm() {
+    program "$@" &
+    child=$!
+    trap 'kill -TERM "$child" || :' TERM
+    code=0
+    wait "$child" || code=$?
+    while kill -0 "$child" 2>/dev/null; do # it was the signal that ended the waiting
+        code=0
+        wait "$child" || code=$?
+    done
+    trap - TERM
+    case $code in
+        75 | 143) # 143: it had not begun
+            task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+            if [ "$(squeue --noheader --jobs="$task" --format=%T)" = RUNNING ]; then # and not cancelled
+                scontrol requeue "$task" && sleep 60                                # Slurm ends it
+            fi
+            ;;
+    esac
+    exit $code
 }
 
 usage="usage: task.sh [--finish] RECIPE STORE [OPTION...]"
@@ -78,10 +102,13 @@ if [ "${1-}" = --finish ]; then
     jobs=$(workers)
     (program generate "$@" -j "$jobs")
     program inspect "$2" --verify full
-else
-    [ $# -ge 2 ] || refuse "$usage"
-    name=$(index_name)
-    part=$(part "$name")
-    jobs=$(workers)
-    program generate "$@" --part "$part" -j "$jobs" --requeue-on-term
 fi
+[ $# -ge 2 ] || refuse "$usage"
+name=$(index_name)
+part=$(part "$name")
+jobs=$(workers)
+set -- generate "$@" --part "$part" -j "$jobs" --requeue-on-term
+case $name in
+    SLURM_*) under_slurm "$@" ;;
+    *) program "$@" ;;
+esac

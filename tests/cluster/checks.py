@@ -143,7 +143,7 @@ def check_requeued_task_starts_again_and_the_store_completes(folder, serial):
     assert_finished(dataset, finish, serial)
 
 
-def check_preempted_task_leaves_with_75_and_is_requeued(folder, serial):
+def check_preempted_task_leaves_and_is_requeued(folder, serial):
     dataset = Dataset(folder / "preempted.zarr")
     array, finish = dataset.submit(**SLOW)
     wait_for_work(dataset, array)

@@ -37,7 +37,6 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
 ReturnToService=2
 JobRequeue=1
-RequeueExit=75
 KillWait=5
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt

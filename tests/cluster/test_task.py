@@ -132,8 +132,35 @@ def test_a_wrong_number_of_tasks_is_refused(tasks):
 def test_a_signal_to_the_task_is_a_signal_to_stmfab(tmp_path):
     program = tmp_path / "show.py"
     program.write_text("import os; print(os.getpid())")
-    command = ["sh", str(SCRIPTS / "task.sh"), "r", "s"]
-    environment = {**SLURM, "PATH": os.environ["PATH"], "STMFAB": f"{sys.executable} {program}"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = start(program, SGE)
     words, _ = process.communicate(timeout=30)
     assert int(words) == process.pid
+
+
+@pytest.mark.parametrize(
+    ("leaves", "state", "requeued"),
+    [("75", "RUNNING", True), ("75", "COMPLETING", False), ("0", "RUNNING", False), ("3", "RUNNING", False)],
+)
+def test_under_slurm_a_task_told_to_leave_is_requeued_unless_cancelled(tmp_path, leaves, state, requeued):
+    program = tmp_path / "leaves.py"
+    program.write_text(f"""
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({leaves}))
+print("ready", flush=True)
+time.sleep(30)
+""")
+    for name, words in {"squeue": f"echo {state}", "scontrol": 'echo "$@"', "sleep": ":"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
+        (tmp_path / name).chmod(0o755)
+    process = start(program, SLURM | {"SLURM_ARRAY_JOB_ID": "12"}, path=f"{tmp_path}:{os.environ['PATH']}")
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    words, _ = process.communicate(timeout=10)
+    assert (process.returncode, words) == (int(leaves), "requeue 12_3\n" if requeued else "")
+
+
+def start(program, system, path=os.environ["PATH"]):
+    """A task that runs a Python program in the place of stmfab."""
+    command = ["sh", str(SCRIPTS / "task.sh"), "r", "s"]
+    environment = {**system, "PATH": path, "STMFAB": f"{sys.executable} {program}"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
