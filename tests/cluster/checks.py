@@ -96,6 +96,12 @@ def wait_for_work(dataset, array):
     assert not dataset.has(4)
 
 
+def signal_all(array, number):
+    """Send a signal to every process of the first task."""
+    for pid in processes(f"SLURM_ARRAY_JOB_ID={array}", "SLURM_ARRAY_TASK_ID=0"):
+        os.kill(pid, number)
+
+
 def restart(array):
     """Wait until the first task is back in the queue, and shorten its waiting time of two minutes."""
     name = f"{array}_0"
@@ -124,8 +130,7 @@ def check_resume_completes_an_array_whose_task_was_killed(folder, serial):
     dataset = Dataset(folder / "killed.zarr")
     array, finish = dataset.submit(jobs=2, **SLOW)
     wait_for_work(dataset, array)
-    for pid in processes(f"SLURM_ARRAY_JOB_ID={array}", "SLURM_ARRAY_TASK_ID=0"):
-        os.kill(pid, signal.SIGKILL)
+    signal_all(array, signal.SIGKILL)
     wait_for_the_end()
     assert job(f"{array}_0")["JobState"] == "FAILED"
     assert job(finish)["JobState"] == "CANCELLED"
@@ -167,8 +172,9 @@ def check_last_job_does_not_run_after_a_failed_task(folder, serial):
 
 def check_resume_beside_running_tasks_waits_for_their_end(folder, serial):
     dataset = Dataset(folder / "twice.zarr")
-    array, _ = dataset.submit(STUB_PAUSE_s="0.2")
+    array, _ = dataset.submit(**SLOW)
     wait_for_work(dataset, array)
+    signal_all(array, signal.SIGSTOP)  # it runs on, and gets nowhere
     second, finish = dataset.submit("resume")
     assert job(f"{second}_0")["JobState"] == "PENDING"
     said(["scancel", f"{array}_0"])
