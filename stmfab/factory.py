@@ -336,4 +336,5 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system may tell us, and our parent may pass it on
     raise Terminated
