@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from . import provenance
 
 FOLDER = "receipts"
+MERGED_AT_ONCE = 512  # receipts of 20 arrays, 15 MB of objects
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,24 @@ def from_bytes(data: bytes) -> Receipt:
     ValueError
         If it is not a receipt, or not as it was written.
     """
+    receipt, body, seal = _parsed(data)
+    if seal != provenance.sha256(provenance.canonical(body)):
+        raise ValueError("altered after it was written")
+    return receipt
+
+
+def unsealed(data: bytes) -> Receipt:
+    """Return the receipt written in a document, its seal not held against it: in a fourth of the time.
+
+    Raises
+    ------
+    ValueError
+        If it is not a receipt.
+    """
+    return _parsed(data)[0]
+
+
+def _parsed(data: bytes) -> tuple[Receipt, dict[str, Any], str]:
     try:
         body = json.loads(data)
         seal = body.pop("seal")
@@ -106,9 +126,18 @@ def from_bytes(data: bytes) -> Receipt:
         receipt = Receipt(**{**body, "arrays": arrays})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError("not a receipt") from error
-    if seal != provenance.sha256(provenance.canonical(body)):
-        raise ValueError("altered after it was written")
-    return receipt
+    return receipt, body, seal
+
+
+def totals(vouched: Iterable[Receipt]) -> dict[str, ArrayRecord]:
+    """Return the record of every array over many shards; only a few receipts are in memory at a time."""
+    found: dict[str, ArrayRecord] = {}
+    rest = iter(vouched)
+    while block := list(islice(rest, MERGED_AT_ONCE)):
+        for array in dict.fromkeys(array for receipt in block for array in receipt.arrays):
+            parts = [receipt.arrays[array] for receipt in block if array in receipt.arrays]
+            found[array] = merged([*([found[array]] if array in found else []), *parts])
+    return found
 
 
 def merged(records: Iterable[ArrayRecord]) -> ArrayRecord:

@@ -21,6 +21,8 @@ SHORT = {
 }
 LEAF, SPREAD, NUMBER = 20, 21, 8  # widths of a parameter's name, its distribution, its numbers
 SHOWN_FAULTS = 20
+SHOWN_FAILURES = 5
+NEWLINE = "\n"
 
 
 def overview(found: Mapping[str, Any]) -> str:
@@ -41,11 +43,17 @@ def _identity(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['store']}: {found['name']}: {state}; {found['samples']} samples, {size(found['bytes'])}"
     if not found["complete"]:
         yield f"  {found['shards'] - found['shards_made']} of {found['shards']} shards are missing"
+    for failure in found["failed"][:SHOWN_FAILURES]:
+        yield "  " + cut(f"FAILED: shard {failure['shard']}: {failure['line'].partition(NEWLINE)[0]}", WIDTH - 2)
+    if len(found["failed"]) > SHOWN_FAILURES:
+        yield f"  ... and {len(found['failed']) - SHOWN_FAILURES} more failed shards"
     yield from (f"  DAMAGED: {fault}" for fault in found["faults"][:SHOWN_FAULTS])
     if len(found["faults"]) > SHOWN_FAULTS:
         yield f"  ... and {len(found['faults']) - SHOWN_FAULTS} more faults"
     if len(found["provenance"]["identities"]) > 1:
         yield "  MIXED: shards from machines whose last bits differ (1e-5 relative); see Provenance"
+    if len(found["provenance"]["stmfab_versions"]) > 1:
+        yield f"  MIXED: shards by stmfab {cut(_tally(found['provenance']['stmfab_versions']), WIDTH - 26)}"
 
 
 def _dimensions(found: Mapping[str, Any]) -> Iterator[str]:
@@ -135,6 +143,8 @@ def _provenance(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"  machine   {cut(facts['platform'], WIDTH - 12)}"
     yield f"  identity  {_tally(facts['identities'])}"
     yield f"  hosts     {_tally(facts['hosts'])}"
+    if facts["grown_from"]:
+        yield f"  grown     from {cut(', then '.join(map(str, facts['grown_from'])), WIDTH - 25)} samples"
     yield f"  created   {facts['created']}, last shard {facts['finished'] or '-'}"
     if facts["seconds"]:
         rate = found["samples_made"] / facts["seconds"]

@@ -15,9 +15,9 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text"),
-    ("factory", "report", "gallery", "loaded"),
-    ("cli", "__init__"),
+    ("verify", "text", "growth", "dataset"),
+    ("factory", "report", "compare", "recheck", "gallery", "loaded"),
+    ("inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -34,7 +34,7 @@ HOME = {
     "joblib": {"factory"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
-    "xarray": {"store", "__init__"},  # there for type checkers only
+    "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}

@@ -1,0 +1,136 @@
+"""Samples of a store made once more, from the recipe that the store holds, and held against what it holds of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import provenance, recipe, sample, store
+from .errors import DamagedError, IncompleteError, RecipeError, StmfabError, StoreError
+from .plan import Plan
+from .store import Store
+
+OTHER_BITS = 1e-5  # of an array's largest magnitude in a sample: what machines of different identity keys agree to
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An array of a sample that is not what the recipe makes; ``largest`` is None where no number can say by how much."""
+
+    sample: int
+    array: str
+    largest: float | None
+    what: str
+
+    def __str__(self) -> str:
+        """Return the difference as one line."""
+        return (
+            f"sample {self.sample}: {self.array}: {self.what}" if self.array else f"sample {self.sample}: {self.what}"
+        )
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What a recheck found: the samples by the rule each was held to, and the differences."""
+
+    by_bytes: tuple[int, ...]
+    within: tuple[int, ...]
+    differences: tuple[Difference, ...]
+
+
+def stored_plan(dataset: Store) -> Plan:
+    """Return the plan of the recipe that a store holds, read as if it came from a file.
+
+    Raises
+    ------
+    DamagedError
+        If the recipe is not the one its sha256 was taken of, or cannot be read by this version.
+    """
+    kept, sha256 = dataset.attributes["recipe"], dataset.attributes["recipe_sha256"]
+    if provenance.recipe_sha256(kept) != sha256:
+        raise DamagedError(f"{dataset}: the recipe is not the one its sha256 was taken of")
+    try:
+        plan = recipe.stored(kept, f"{dataset}: recipe")
+    except RecipeError as error:
+        raise DamagedError(f"{dataset}: this version cannot read the recipe: {error}") from error
+    if provenance.recipe_sha256(plan.tree) != sha256:
+        raise StoreError(f"{dataset}: this version of stmfab reads another recipe from it: use the one that made it")
+    return plan
+
+
+def chosen(dataset: Store, n_samples: int, seed: int) -> list[int]:
+    """Return the indices of some of the samples that have been made, at random but the same for the same seed.
+
+    Raises
+    ------
+    IncompleteError
+        If none has been made.
+    """
+    bounds = [dataset.layout.bounds(shard) for shard in sorted(store.made(dataset))]
+    ends = list(accumulate(stop - start for start, stop in bounds))
+    if not ends:
+        raise IncompleteError(f"{dataset}: no sample has been made yet")
+    places = np.array(sorted(random.Random(seed).sample(range(ends[-1]), min(n_samples, ends[-1]))))
+    shards = np.searchsorted(ends, places, side="right")
+    return [bounds[shard][1] - ends[shard] + int(place) for shard, place in zip(shards, places, strict=True)]
+
+
+def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
+    """Return how some samples of a store differ from what its recipe makes on this machine.
+
+    A shard made under this machine's identity key is held to every bit, another one to ``OTHER_BITS``.
+
+    Raises
+    ------
+    DamagedError
+        If the recipe, a receipt or a file of the store cannot be read.
+    """
+    plan, here = stored_plan(dataset), provenance.identity()["key"]
+    by_bytes, within, found = [], [], []
+    for index in samples:
+        same_bits = store.receipt_of(dataset, index // dataset.layout.shard).identity == here
+        (by_bytes if same_bits else within).append(index)
+        found += _differences(dataset, plan, index, tolerance=0.0 if same_bits else OTHER_BITS)
+    return Recheck(tuple(by_bytes), tuple(within), tuple(found))
+
+
+def _differences(dataset: Store, plan: Plan, index: int, *, tolerance: float) -> Iterator[Difference]:
+    try:
+        made = sample.simulate(plan, index, index + 1)
+    except (ArithmeticError, StmfabError) as error:
+        yield Difference(index, "", None, f"the recipe makes no such sample: {error}")
+        return
+    for spec in dataset.layout.arrays:
+        there = store.read(dataset, spec.name, index, index + 1)
+        wrong = compared(there, made.get(spec.name), tolerance=tolerance)
+        if wrong is not None:
+            yield Difference(index, spec.name, *wrong)
+
+
+def compared(there: NDArray[Any], made: NDArray[Any] | None, *, tolerance: float) -> tuple[float | None, str] | None:
+    """Return the largest absolute difference of two arrays and words for it; None where they are equal.
+
+    ``tolerance`` is a share of the largest magnitude of ``made``; 0 asks for equal bytes.
+
+    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.5]), tolerance=1e-5)
+    (0.5, 'differs by up to 0.5')
+    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.00001]), tolerance=1e-5)
+    """
+    if made is None or (made.dtype, made.shape) != (there.dtype, there.shape):
+        return None, "the recipe makes no such array"
+    if made.tobytes() == there.tobytes():
+        return None
+    ours, theirs = made.astype(np.float64), there.astype(np.float64)
+    finite = np.isfinite(ours)
+    if not np.array_equal(finite, np.isfinite(theirs)) or not np.array_equal(ours[~finite], theirs[~finite], True):
+        return None, "differs in where it has no numbers"
+    largest = float(np.abs(ours - theirs).max(where=finite, initial=0.0))
+    if tolerance and largest <= tolerance * np.abs(ours).max(where=finite, initial=0.0):
+        return None
+    return largest, f"differs by up to {largest:.3g}" if largest else "differs in bits alone (a sign of zero or of NaN)"
