@@ -5,23 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import provenance, recipe, sample, store
-from .errors import DamagedError, IncompleteError, RecipeError, StmfabError, StoreError
+from . import provenance, recipe, report, sample, store
+from .errors import DamagedError, RecipeError, StmfabError, StoreError
+from .physics.targets import ArraySpec
 from .plan import Plan
 from .store import Store
+from .streams import Floats
 
-OTHER_BITS = 1e-5  # of an array's largest magnitude in a sample: what machines of different identity keys agree to
+OTHER_BITS = 1e-5  # relative: what machines of different identity keys agree to
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An array of a sample that is not what the recipe makes; ``largest`` is None where no number can say by how much."""
+    """An array of a sample that is not what the recipe makes: ``largest`` is by how much, None where no number says."""
 
     sample: int
     array: str
@@ -72,13 +73,8 @@ def chosen(dataset: Store, n_samples: int, seed: int) -> list[int]:
     IncompleteError
         If none has been made.
     """
-    bounds = [dataset.layout.bounds(shard) for shard in sorted(store.made(dataset))]
-    ends = list(accumulate(stop - start for start, stop in bounds))
-    if not ends:
-        raise IncompleteError(f"{dataset}: no sample has been made yet")
-    places = np.array(sorted(random.Random(seed).sample(range(ends[-1]), min(n_samples, ends[-1]))))
-    shards = np.searchsorted(ends, places, side="right")
-    return [bounds[shard][1] - ends[shard] + int(place) for shard, place in zip(shards, places, strict=True)]
+    made = report.Made(dataset)
+    return sorted(random.Random(seed).sample(made, min(n_samples, len(made))))
 
 
 def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
@@ -92,7 +88,9 @@ def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
         If the recipe, a receipt or a file of the store cannot be read.
     """
     plan, here = stored_plan(dataset), provenance.identity()["key"]
-    by_bytes, within, found = [], [], []
+    by_bytes: list[int] = []
+    within: list[int] = []
+    found: list[Difference] = []
     for index in samples:
         same_bits = store.receipt_of(dataset, index // dataset.layout.shard).identity == here
         (by_bytes if same_bits else within).append(index)
@@ -107,30 +105,39 @@ def _differences(dataset: Store, plan: Plan, index: int, *, tolerance: float) ->
         yield Difference(index, "", None, f"the recipe makes no such sample: {error}")
         return
     for spec in dataset.layout.arrays:
+        array = made.get(spec.name)
         there = store.read(dataset, spec.name, index, index + 1)
-        wrong = compared(there, made.get(spec.name), tolerance=tolerance)
+        if array is None or (array.dtype, array.shape) != (there.dtype, there.shape):
+            yield Difference(index, spec.name, None, "the recipe makes no such array")
+            continue
+        wrong = compared(there, array, allowed=tolerance * _scale(spec, array) if tolerance else None)
         if wrong is not None:
             yield Difference(index, spec.name, *wrong)
 
 
-def compared(there: NDArray[Any], made: NDArray[Any] | None, *, tolerance: float) -> tuple[float | None, str] | None:
+def _scale(spec: ArraySpec, made: NDArray[Any]) -> Floats:
+    """Return what a relative difference is relative to: each parameter by itself, an image's largest magnitude."""
+    sizes = np.abs(np.nan_to_num(made.astype(np.float64), nan=0.0))
+    return sizes if spec.role == "parameter" else np.full(sizes.shape, sizes.max(initial=0.0))
+
+
+def compared(there: NDArray[Any], made: NDArray[Any], *, allowed: Floats | None) -> tuple[float | None, str] | None:
     """Return the largest absolute difference of two arrays and words for it; None where they are equal.
 
-    ``tolerance`` is a share of the largest magnitude of ``made``; 0 asks for equal bytes.
+    ``allowed`` is what each element may differ by, in the shape of the arrays; None asks for equal bytes.
 
-    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.5]), tolerance=1e-5)
+    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.5]), allowed=None)
     (0.5, 'differs by up to 0.5')
-    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.00001]), tolerance=1e-5)
+    >>> compared(np.array([1.0, 2.0]), np.array([1.0, 2.5]), allowed=np.array([0.0, 0.6]))
     """
-    if made is None or (made.dtype, made.shape) != (there.dtype, there.shape):
-        return None, "the recipe makes no such array"
     if made.tobytes() == there.tobytes():
         return None
     ours, theirs = made.astype(np.float64), there.astype(np.float64)
     finite = np.isfinite(ours)
     if not np.array_equal(finite, np.isfinite(theirs)) or not np.array_equal(ours[~finite], theirs[~finite], True):
         return None, "differs in where it has no numbers"
-    largest = float(np.abs(ours - theirs).max(where=finite, initial=0.0))
-    if tolerance and largest <= tolerance * np.abs(ours).max(where=finite, initial=0.0):
+    apart = np.abs(ours[finite] - theirs[finite])
+    if allowed is not None and (apart <= allowed[finite]).all():
         return None
-    return largest, f"differs by up to {largest:.3g}" if largest else "differs in bits alone (a sign of zero or of NaN)"
+    largest = float(apart.max(initial=0.0))
+    return largest, f"differs by up to {largest:.3g}" if largest else "differs in the bits of a zero or a NaN"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -185,10 +187,7 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
     IncompleteError
         If it has not been made yet.
     """
-    if not 0 <= index < dataset.layout.samples:
-        raise StoreError(f"{dataset}: no sample {index}; it has samples 0 to {dataset.layout.samples - 1}")
-    if index // dataset.layout.shard not in store.made(dataset):
-        raise IncompleteError(f"{dataset}: sample {index} has not been made yet")
+    hold_made(dataset, index)
     arrays = {spec.name: store.read(dataset, spec.name, index, index + 1)[0] for spec in dataset.layout.arrays}
     values = (
         [] if "param" not in arrays else [_value(*pair) for pair in zip(columns(dataset), arrays["param"], strict=True)]
@@ -201,6 +200,43 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
         "images": [_image(dataset, name, array) for name, array in arrays.items() if array.ndim > 1],
         "defects": _defects(dataset, arrays),
     }
+
+
+class Made(Sequence[int]):
+    """The indices of the samples of a store that have been made, in order; none is kept, however many there are."""
+
+    def __init__(self, dataset: Store) -> None:
+        self._bounds = [dataset.layout.bounds(shard) for shard in sorted(store.made(dataset))]
+        self._ends = list(accumulate(stop - start for start, stop in self._bounds))
+        if not self._ends:
+            raise IncompleteError(f"{dataset}: no sample has been made yet")
+
+    def __len__(self) -> int:
+        """Return the number of samples made."""
+        return self._ends[-1]
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the index of the sample at a place, an int."""
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        shard = bisect_right(self._ends, place)
+        return self._bounds[shard][1] - self._ends[shard] + place
+
+
+def hold_made(dataset: Store, index: int) -> None:
+    """Hold that a sample is there to be read.
+
+    Raises
+    ------
+    StoreError
+        If the dataset ends before the sample.
+    IncompleteError
+        If it has not been made yet.
+    """
+    if not 0 <= index < dataset.layout.samples:
+        raise StoreError(f"{dataset}: no sample {index}; it has samples 0 to {dataset.layout.samples - 1}")
+    if index // dataset.layout.shard not in store.made(dataset):
+        raise IncompleteError(f"{dataset}: sample {index} has not been made yet")
 
 
 def _value(column: Mapping[str, Any], number: float) -> dict[str, Any]:

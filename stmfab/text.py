@@ -22,6 +22,20 @@ SHORT = {
 LEAF, SPREAD, NUMBER = 20, 21, 8  # widths of a parameter's name, its distribution, its numbers
 SHOWN_FAULTS = 20
 SHOWN_FAILURES = 5
+SHOWN_RANGES = 8
+DIFFERENCES = {
+    "Recipe": "recipe",
+    "Made by": "maker",
+    "Identity keys of the shards in both": "identities",
+    "Size": "cut",
+    "Arrays": "arrays",
+    "Shards only here": "only_here",
+    "Shards only there": "only_there",
+    "Shards whose files differ, by array": "shards",
+    "Failed here": "failed_here",
+    "Failed there": "failed_there",
+    "Receipts that cannot be read": "unreadable",
+}
 NEWLINE = "\n"
 
 
@@ -204,6 +218,59 @@ def _defects(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _unit(unit: str) -> str:
     return "" if unit == "1" else unit
+
+
+def difference(found: Mapping[str, Any]) -> str:
+    """Return the text that ``stmfab inspect STORE --diff OTHER`` prints."""
+    if not found["differs"]:
+        return f"{found['store']} and {found['other']}: nothing differs"
+    lines = [f"{found['store']} (here) and {found['other']} (there) differ"]
+    for title, key in DIFFERENCES.items():
+        if found[key]:
+            lines += ["", title, *(f"  {line}" for line in _some(found[key]))]
+    return "\n".join(lines)
+
+
+def _some(found: Any) -> Iterator[str]:
+    """Yield a difference's lines, but not so many that they bury the others."""
+    if isinstance(found, dict):
+        lines = [f"{array}: {ranges(shards)}" for array, shards in found.items()]
+    elif isinstance(found[0], int):
+        lines = [ranges(found)]
+    else:
+        lines = [line if isinstance(line, str) else f"shard {line['shard']}: {line['line']}" for line in found]
+    yield from (cut(line, 2 * WIDTH) for line in lines[:SHOWN_FAULTS])
+    if len(lines) > SHOWN_FAULTS:
+        yield f"... and {len(lines) - SHOWN_FAULTS} more"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return sorted numbers in few words, with their count.
+
+    >>> ranges([0, 1, 2, 5, 7, 8])
+    '6: 0-2, 5, 7-8'
+    """
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    words = ["-".join(map(str, ends)) for ends in found]
+    count = sum(ends[-1] - ends[0] + 1 for ends in found)
+    return f"{count}: {', '.join(words[:SHOWN_RANGES])}{', ...' if len(words) > SHOWN_RANGES else ''}"
+
+
+def recheck(found: Mapping[str, Any]) -> str:
+    """Return the text that ``stmfab inspect STORE --recheck N`` prints."""
+    lines = [difference["line"] for difference in found["differences"]]
+    wrong = len({difference["sample"] for difference in found["differences"]})
+    n_bytes, n_within = len(found["by_bytes"]), len(found["within"])
+    rules = [f"{n_bytes} byte for byte"] if n_bytes else []
+    rules += [f"{n_within}, made under another identity key, to 1e-5 relative"] if n_within else []
+    verdict = f"{wrong} DIFFER" if wrong else "all equal"
+    lines.append(f"{found['store']}: made {n_bytes + n_within} samples again: {verdict} ({'; '.join(rules)})")
+    return "\n".join([*lines, *([f"the same choice again: {found['again']}"] if found["again"] else [])])
 
 
 def cut(text: str, width: int) -> str:

@@ -25,7 +25,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli"},
+    "click": {"cli", "inspecting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store"},
