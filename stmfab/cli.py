@@ -191,7 +191,7 @@ def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     click.echo(f"# {size(cut.samples * measured.bytes_per_sample)} on disk, {duration(total_s)} on one core ({rate})")
     files, receipt_bytes = cut.n_shards * measured.files_per_shard, cut.n_shards * measured.receipt_bytes
     held = size(cut.shard * cut.sample_bytes)
-    click.echo(f"# {files} shard files, {cut.n_shards} receipts ({size(receipt_bytes)}); {held} of arrays a worker")
+    click.echo(f"# {files} shard files, {cut.n_shards} receipts ({size(receipt_bytes)}); a worker holds {held}")
     return 0
 
 

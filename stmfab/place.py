@@ -241,7 +241,7 @@ def _is_dead(holder: bytes) -> bool:
             os.kill(words["pid"], 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, ValueError):  # a process of another user; words not written to their end
+    except (PermissionError, ValueError, TypeError, KeyError):  # of another user; words not written to their end
         return False
     return False
 

@@ -176,6 +176,7 @@ def _next(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["complete"]:
         yield "  the same `stmfab generate` command again makes what is missing"
     yield f"  stmfab inspect {place} --verify full"
+    yield f"  stmfab inspect {place} --recheck"
     yield f"  stmfab inspect {place} --gallery sheet.png"
     yield f"  stmfab inspect {place} --sample 0"
     yield f"  python -c \"import stmfab; print(stmfab.open('{place}'))\""
@@ -245,10 +246,10 @@ def _some(found: Any) -> Iterator[str]:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Return sorted numbers in few words, with their count.
+    """Return the numbers of some shards, sorted, in few words.
 
     >>> ranges([0, 1, 2, 5, 7, 8])
-    '6: 0-2, 5, 7-8'
+    '6 shards: 0-2, 5, 7-8'
     """
     found: list[list[int]] = []
     for number in numbers:
@@ -258,7 +259,16 @@ def ranges(numbers: Iterable[int]) -> str:
             found.append([number])
     words = ["-".join(map(str, ends)) for ends in found]
     count = sum(ends[-1] - ends[0] + 1 for ends in found)
-    return f"{count}: {', '.join(words[:SHOWN_RANGES])}{', ...' if len(words) > SHOWN_RANGES else ''}"
+    return f"{counted(count, 'shard')}: {', '.join(words[:SHOWN_RANGES])}{', ...' if len(words) > SHOWN_RANGES else ''}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "sample"), counted(0, "sample")
+    ('1 sample', '0 samples')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def recheck(found: Mapping[str, Any]) -> str:
@@ -269,7 +279,9 @@ def recheck(found: Mapping[str, Any]) -> str:
     rules = [f"{n_bytes} byte for byte"] if n_bytes else []
     rules += [f"{n_within}, made under another identity key, to 1e-5 relative"] if n_within else []
     verdict = f"{wrong} DIFFER" if wrong else "all equal"
-    lines.append(f"{found['store']}: made {n_bytes + n_within} samples again: {verdict} ({'; '.join(rules)})")
+    lines.append(
+        f"{found['store']}: made {counted(n_bytes + n_within, 'sample')} again: {verdict} ({'; '.join(rules)})"
+    )
     return "\n".join([*lines, *([f"the same choice again: {found['again']}"] if found["again"] else [])])
 
 
