@@ -44,14 +44,16 @@ def _attribute(here: Store, there: Store, key: str) -> list[str]:
 
 def _arrays(here: Store, there: Store) -> Iterator[str]:
     """Yield what differs in the arrays' metadata; their lengths and cuts are told once, for all of them."""
-    for array in sorted({spec.name for dataset in (here, there) for spec in dataset.layout.arrays}):
-        nodes = [_node(dataset.metadata.get(array)) for dataset in (here, there)]
-        yield from differences(nodes[0], nodes[1], array, words=WORDS)
+    ours, theirs = (
+        {spec.name: _node(dataset.metadata[spec.name]) for spec in dataset.layout.arrays} for dataset in (here, there)
+    )
+    yield from (f"{array}: only here" for array in sorted(ours.keys() - theirs.keys()))
+    yield from (f"{array}: only there" for array in sorted(theirs.keys() - ours.keys()))
+    for array in sorted(ours.keys() & theirs.keys()):
+        yield from differences(ours[array], theirs[array], array, words=WORDS)
 
 
-def _node(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if metadata is None:
-        return None
+def _node(metadata: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("data_type", "dimension_names", "fill_value", "attributes")
     return {key: metadata[key] for key in kept} | {"shape": metadata["shape"][1:]}
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from .receipts import Receipt
 
 FORMAT = 3  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
-READ_AT_ONCE = 512  # receipts, 3 MB of text
+READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 
 
@@ -293,7 +293,7 @@ def receipt_of(store: Store, shard: int) -> Receipt:
     DamagedError
         If there is none that can be read.
     """
-    return _receipt(store, shard, store.place.read(receipts.name(shard)), receipts.from_bytes)
+    return _receipt(store, shard, _document(store, shard), receipts.from_bytes)
 
 
 def receipts_of(
@@ -302,13 +302,18 @@ def receipts_of(
     """Yield each shard with its receipt, or with the fault of one that cannot be read: any number, a few at a time."""
     rest = iter(shards)
     with ThreadPoolExecutor(WAITERS) as waiters:
-        while block := list(islice(rest, READ_AT_ONCE)):
-            found = waiters.map(store.place.read, map(receipts.name, block))
+        while block := list(islice(rest, WAITERS * READ_AT_ONCE)):
+            parts = [block[first : first + READ_AT_ONCE] for first in range(0, len(block), READ_AT_ONCE)]
+            found = chain.from_iterable(waiters.map(lambda part: [_document(store, shard) for shard in part], parts))
             for shard, data in zip(block, found, strict=True):
                 try:
                     yield shard, _receipt(store, shard, data, parse)
                 except DamagedError as error:
                     yield shard, error
+
+
+def _document(store: Store, shard: int) -> bytes | None:
+    return store.place.read(receipts.name(shard))
 
 
 def _receipt(store: Store, shard: int, data: bytes | None, parse: Callable[[bytes], Receipt]) -> Receipt:

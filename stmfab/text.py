@@ -65,7 +65,7 @@ def _identity(found: Mapping[str, Any]) -> Iterator[str]:
     if len(found["faults"]) > SHOWN_FAULTS:
         yield f"  ... and {len(found['faults']) - SHOWN_FAULTS} more faults"
     if len(found["provenance"]["identities"]) > 1:
-        yield "  MIXED: shards from machines whose last bits differ (1e-5 relative); see Provenance"
+        yield "  MIXED: shards of machines whose last bits differ (1e-5); see Provenance"
     if len(found["provenance"]["stmfab_versions"]) > 1:
         yield f"  MIXED: shards by stmfab {cut(_tally(found['provenance']['stmfab_versions']), WIDTH - 26)}"
 

@@ -178,7 +178,7 @@ def test_the_printed_recipe_makes_the_same_store(cheap, capsys, name):
 
 @pytest.mark.parametrize(
     "description",
-    ['"a: b # c"', '"\U0001f600 and \\\\ud83d"', "|\n  two\n  lines \u2028 \x85 'é'\n", "'yes'", '"\\0\\x7f"'],
+    ['"a: b # c"', '"\U0001f600 and \\\\ud83d"', "|\n  two\n  lines 'é'\n", '"\\u2028 \\x85"', "'yes'", '"\\0\\x7f"'],
 )
 def test_any_description_survives_its_printing(cheap, capsys, description):
     text = f"extends: wse2-demo\nname: odd\nsamples: 3\nseed: 1\ndescription: {description}\n"
@@ -241,7 +241,12 @@ def test_stores_of_other_lengths_arrays_and_cuts_differ(cheap, capsys, in_one_go
     make(Path("few.zarr"), 40, FEW)
     code, told = said(capsys, "inspect", str(in_one_go), "--diff", "few.zarr")
     assert code == 1
-    for words in ("samples: 150 here, 40 there", "targets.ideal", "nothing there", "Shards only here\n  3 shards: 2-4"):
+    for words in (
+        "samples: 150 here, 40 there",
+        "targets: {",
+        "ideal: only here",
+        "Shards only here\n  3 shards: 2-4",
+    ):
         assert words in told
 
 
@@ -267,7 +272,7 @@ def test_inspect_names_every_machine_and_version_and_says_mixed(cheap, capsys):
     dataset.place.write(receipts.name(1), receipts.to_bytes(other))
     words = said(capsys, "inspect", "s.zarr")[1]
     for part in (
-        "MIXED: shards from machines",
+        "MIXED: shards of machines",
         "MIXED: shards by stmfab",
         "elsewhere (1 shard",
         "node7 (1 shard",
@@ -481,7 +486,8 @@ def test_no_two_processes_hold_a_lock_and_the_killed_leave_it(tmp_path):
         holder.kill()
         holder.wait()
     assert [counter.wait(30) for counter in counters] == [0, 0, 0]
-    assert (tmp_path / "count").read_bytes() == b"75"
+    with Folder(tmp_path).lock("count"):  # whoever was killed last left it locked
+        assert (tmp_path / "count").read_bytes() == b"75"
     assert [path.name for path in tmp_path.iterdir()] == ["count"]
 
 
