@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .plan import Plan
 from .store import Store
 from .streams import Floats
 
+BATCH = 32  # samples held in memory at a time
 OTHER_BITS = 1e-5  # relative: what machines of different identity keys agree to
 
 
@@ -91,28 +93,43 @@ def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
     by_bytes: list[int] = []
     within: list[int] = []
     found: list[Difference] = []
-    for index in samples:
-        same_bits = store.receipt_of(dataset, index // dataset.layout.shard).identity == here
-        (by_bytes if same_bits else within).append(index)
-        found += _differences(dataset, plan, index, tolerance=0.0 if same_bits else OTHER_BITS)
+    rest = iter(samples)
+    while batch := list(islice(rest, BATCH)):
+        same = {index: _receipt_identity(dataset, index) == here for index in batch}
+        by_bytes += [index for index in batch if same[index]]
+        within += [index for index in batch if not same[index]]
+        tolerances = {index: 0.0 if same[index] else OTHER_BITS for index in batch}
+        found += sorted(_differences(dataset, plan, tolerances), key=lambda difference: difference.sample)
     return Recheck(tuple(by_bytes), tuple(within), tuple(found))
 
 
-def _differences(dataset: Store, plan: Plan, index: int, *, tolerance: float) -> Iterator[Difference]:
-    try:
-        made = sample.simulate(plan, index, index + 1)
-    except (ArithmeticError, StmfabError) as error:
-        yield Difference(index, "", None, f"the recipe makes no such sample: {error}")
-        return
+def _receipt_identity(dataset: Store, index: int) -> str:
+    return store.receipt_of(dataset, index // dataset.layout.shard).identity
+
+
+def _differences(dataset: Store, plan: Plan, tolerances: Mapping[int, float]) -> Iterator[Difference]:
+    """Yield the differences of some samples, each held to a tolerance of its own: array by array, read in one go."""
+    made = {}
+    for index in tolerances:
+        try:
+            made[index] = sample.simulate(plan, index, index + 1)
+        except (ArithmeticError, StmfabError) as error:
+            yield Difference(index, "", None, f"the recipe makes no such sample: {error}")
     for spec in dataset.layout.arrays:
-        array = made.get(spec.name)
-        there = store.read(dataset, spec.name, index, index + 1)
-        if array is None or (array.dtype, array.shape) != (there.dtype, there.shape):
-            yield Difference(index, spec.name, None, "the recipe makes no such array")
-            continue
-        wrong = compared(there, array, allowed=tolerance * _scale(spec, array) if tolerance else None)
-        if wrong is not None:
-            yield Difference(index, spec.name, *wrong)
+        rows = store.read_each(dataset, spec.name, list(made))
+        for (index, arrays), there in zip(made.items(), rows, strict=True):
+            yield from _difference(spec, there, arrays.get(spec.name), sample=index, tolerance=tolerances[index])
+
+
+def _difference(
+    spec: ArraySpec, there: NDArray[Any], made: NDArray[Any] | None, *, sample: int, tolerance: float
+) -> Iterator[Difference]:
+    if made is None or (made.dtype, made.shape) != (there.dtype, there.shape):
+        yield Difference(sample, spec.name, None, "the recipe makes no such array")
+        return
+    wrong = compared(there, made, allowed=tolerance * _scale(spec, made) if tolerance else None)
+    if wrong is not None:
+        yield Difference(sample, spec.name, *wrong)
 
 
 def _scale(spec: ArraySpec, made: NDArray[Any]) -> Floats:

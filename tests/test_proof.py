@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +52,14 @@ def said(capsys, *words):
 
 
 @pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    path = tmp_path_factory.mktemp("short")
+    make(path / "all.zarr")
+    make(path / "few.zarr", overrides=FEW)
+    return path
+
+
+@pytest.fixture(scope="module")
 def in_one_go(tmp_path_factory):
     path = tmp_path_factory.mktemp("one") / "long.zarr"
     make(path, LONG)
@@ -79,9 +89,7 @@ def altered(dataset, index, array, change):
 
 @pytest.fixture
 def copied(real, tmp_path):
-    for name, data in {path.relative_to(real): path.read_bytes() for path in real.rglob("*") if path.is_file()}.items():
-        (tmp_path / "copy.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "copy.zarr" / name).write_bytes(data)
+    shutil.copytree(real, tmp_path / "copy.zarr")
     return store.open_store(Folder(tmp_path / "copy.zarr"))
 
 
@@ -143,7 +151,7 @@ def test_a_recipe_forged_with_its_sha256_is_found_by_its_samples(copied, capsys)
 
 
 def test_only_what_was_made_is_rechecked(cheap, capsys):
-    dataset = make(Path("part.zarr"))
+    dataset = make(Path("part.zarr"), overrides=FEW)
     for shard in (0, 2):
         dataset.place.remove(receipts.name(shard))
     code, words = said(capsys, "inspect", "part.zarr", "--recheck", "1000", "--json")
@@ -193,7 +201,7 @@ def test_any_description_survives_its_printing(cheap, capsys, description):
 
 def test_two_runs_of_one_recipe_do_not_differ(cheap, capsys):
     for path in ("a.zarr", "b.zarr"):
-        make(Path(path), LONG)
+        make(Path(path), overrides=FEW)
     assert said(capsys, "inspect", "a.zarr", "--diff", "b.zarr") == (0, "a.zarr and b.zarr: nothing differs\n")
     code, words = said(capsys, "inspect", "a.zarr", "--diff", "b.zarr", "--json")
     assert (code, json.loads(words)["differs"]) == (0, False)
@@ -231,7 +239,7 @@ DIFFERENCES = {
 
 @pytest.mark.parametrize(("change", "words"), DIFFERENCES.values(), ids=DIFFERENCES)
 def test_each_difference_is_named(cheap, capsys, in_one_go, change, words):
-    make(Path("other.zarr"), LONG)
+    shutil.copytree(in_one_go, "other.zarr")
     change(Path("other.zarr"))
     code, told = said(capsys, "inspect", str(in_one_go), "--diff", "other.zarr")
     assert (code, (words or "nothing differs") in told) == (bool(words), True)
@@ -253,8 +261,8 @@ def test_stores_of_other_lengths_arrays_and_cuts_differ(cheap, capsys, in_one_go
 # --- failed shards, mixed machines
 
 
-def test_inspect_shows_failed_shards_not_made_since(cheap, capsys):
-    dataset = make(Path("s.zarr"))
+def test_inspect_shows_failed_shards_not_made_since(cheap, capsys, short):
+    dataset = store.open_store(Folder(shutil.copytree(short / "all.zarr", Path("s.zarr"))))
     failed_record(Path("s.zarr"), 1, "sample 40 (seed 1): NaN after stage field")
     assert "FAILED" not in said(capsys, "inspect", "s.zarr")[1]
     dataset.place.remove(receipts.name(1))
@@ -264,8 +272,8 @@ def test_inspect_shows_failed_shards_not_made_since(cheap, capsys):
     assert (code, json.loads(words)["failed"][0]["shard"]) == (0, 1)
 
 
-def test_inspect_names_every_machine_and_version_and_says_mixed(cheap, capsys):
-    dataset = make(Path("s.zarr"))
+def test_inspect_names_every_machine_and_version_and_says_mixed(cheap, capsys, short):
+    dataset = store.open_store(Folder(shutil.copytree(short / "all.zarr", Path("s.zarr"))))
     other = dataclasses.replace(
         store.receipt_of(dataset, 1), host="node7", identity="elsewhere", versions={"stmfab": "9.9"}
     )
@@ -282,8 +290,8 @@ def test_inspect_names_every_machine_and_version_and_says_mixed(cheap, capsys):
     assert max(map(len, words.splitlines())) <= 80
 
 
-def test_a_receipt_with_words_for_numbers_is_named_not_a_traceback(cheap, capsys):
-    dataset = make(Path("s.zarr"))
+def test_a_receipt_with_words_for_numbers_is_named_not_a_traceback(cheap, capsys, short):
+    dataset = store.open_store(Folder(shutil.copytree(short / "all.zarr", Path("s.zarr"))))
     path = Path("s.zarr") / receipts.name(1)
     path.write_text(path.read_text().replace('"start": 32', '"start": "x"'))
     assert verify.missing_shards(dataset) == []
@@ -298,8 +306,8 @@ def attributes(path):
     return json.loads((path / store.ROOT).read_text())["attributes"]
 
 
-def test_a_grown_store_is_that_made_in_one_go(cheap, capsys, tmp_path, in_one_go):
-    make(Path("s.zarr"))
+def test_a_grown_store_is_that_made_in_one_go(cheap, capsys, tmp_path, short, in_one_go):
+    shutil.copytree(short / "all.zarr", "s.zarr")
     before = {name: data for name, data in contents(Path("s.zarr")).items() if "/c/2" not in name}
     old = attributes(Path("s.zarr"))
     assert said(capsys, "generate", "wse2-defects", "s.zarr", "-n", str(LONG), "-j", "1")[0] == 2
@@ -340,8 +348,8 @@ def test_a_store_grown_past_the_shards_of_a_fresh_one_has_its_samples(tmp_path):
         (["-n", "150"], "or --extend to grow this one"),
     ],
 )
-def test_what_is_no_growth_is_refused_and_nothing_is_written(cheap, capsys, tmp_path, options, words):
-    make(Path("s.zarr"))
+def test_what_is_no_growth_is_refused_and_nothing_is_written(cheap, capsys, tmp_path, short, options, words):
+    shutil.copytree(short / "all.zarr", "s.zarr")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     code, told = said(capsys, "generate", "wse2-defects", "s.zarr", *options)
     assert (code, words in told, len(told.splitlines())) == (2, True, 1)
@@ -358,15 +366,14 @@ def test_what_is_no_store_does_not_grow(cheap, tmp_path, name):
 
 
 @LINUX
-def test_killing_an_extension_again_and_again_loses_nothing(tmp_path, in_one_go):
-    path = tmp_path / "killed.zarr"
-    make(path)
+def test_killing_an_extension_again_and_again_loses_nothing(tmp_path, short, in_one_go):
+    path = shutil.copytree(short / "all.zarr", tmp_path / "killed.zarr")
     kept = {name: data for name, data in contents(path).items() if "/c/2" not in name}
     random = np.random.default_rng()
-    for _ in range(4):
+    for _ in range(3):
         process = start(path, "--extend", "-j", "2", STUB_PAUSE_s="0.01")
         wait_for(lambda: "grown_from" in (path / store.ROOT).read_text())
-        time.sleep(random.uniform(0.0, 1.5))
+        time.sleep(random.uniform(0.0, 1.0))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
         wait_for(lambda leader=process.pid: not group(leader))
@@ -403,12 +410,12 @@ def forked(work, n_steps):
 
 
 @LINUX
-def test_an_extension_killed_before_each_of_its_steps_goes_on(tmp_path):
+def test_an_extension_killed_before_each_of_its_steps_goes_on(tmp_path, short):
     chosen = recipe.load("wse2-defects", FEW, samples=LONG)
     killed = steps = 0
     while killed == steps:
         path = tmp_path / f"{steps}.zarr"
-        dataset = make(path, SHORT, FEW)
+        dataset = store.open_store(Folder(shutil.copytree(short / "few.zarr", path)))
         killed += forked(lambda path=path: growth.extend(Folder(path), chosen), steps)
         steps += 1
         assert store.open_store(dataset.place).layout.samples in (SHORT, LONG)
@@ -420,9 +427,8 @@ def test_an_extension_killed_before_each_of_its_steps_goes_on(tmp_path):
 
 
 @LINUX
-def test_two_parts_extend_at_once(tmp_path, in_one_go):
-    path = tmp_path / "parts.zarr"
-    make(path)
+def test_two_parts_extend_at_once(tmp_path, short, in_one_go):
+    path = shutil.copytree(short / "all.zarr", tmp_path / "parts.zarr")
     parts = [start(path, "--extend", "--part", f"{k}/2", "-j", "1") for k in range(2)]
     outputs = [part.communicate(timeout=60) for part in parts]
     assert [part.returncode for part in parts] == [0, 0], outputs
@@ -431,9 +437,9 @@ def test_two_parts_extend_at_once(tmp_path, in_one_go):
     assert "statistics" in attributes(path)
 
 
-def test_a_receipt_for_the_end_of_before_does_not_count(tmp_path):
-    path = tmp_path / "s.zarr"
-    dataset = make(path, SHORT, FEW)
+def test_a_receipt_for_the_end_of_before_does_not_count(tmp_path, short):
+    path = shutil.copytree(short / "few.zarr", tmp_path / "s.zarr")
+    dataset = store.open_store(Folder(path))
     stale = (path / receipts.name(2)).read_bytes()
     growth.extend(dataset.place, recipe.load("wse2-defects", FEW, samples=100))
     growth.extend(dataset.place, recipe.load("wse2-defects", FEW, samples=LONG))
@@ -446,8 +452,8 @@ def test_a_receipt_for_the_end_of_before_does_not_count(tmp_path):
     assert verify.full_faults(grown) == []
 
 
-def test_a_finaliser_of_before_does_not_undo_a_growth(tmp_path):
-    dataset = make(tmp_path / "s.zarr", SHORT, FEW)
+def test_a_finaliser_of_before_does_not_undo_a_growth(tmp_path, short):
+    dataset = store.open_store(Folder(shutil.copytree(short / "few.zarr", tmp_path / "s.zarr")))
     vouched = store.receipts_of(dataset, range(3))
     receipt = [found for _, found in vouched]
     grown = growth.extend(dataset.place, recipe.load("wse2-defects", FEW, samples=LONG))
@@ -499,3 +505,16 @@ def test_a_lock_that_does_not_change_is_taken_over_after_a_while(tmp_path, monke
     with Folder(tmp_path).lock("count"):
         assert time.monotonic() - begun >= 0.3
     assert list(tmp_path.iterdir()) == []
+
+
+# --- what a dataset will take
+
+
+def test_check_counts_the_files_and_receipts_that_a_store_has(cheap, capsys, monkeypatch):
+    monkeypatch.setattr(sample, "prepare", stub.prepare)
+    words = said(capsys, "check", "wse2-defects", "-n", str(SHORT))[1]
+    dataset = make(Path("s.zarr"))
+    files, kept = contents(Path("s.zarr")), [dataset.place.size(receipts.name(shard)) for shard in range(3)]
+    said_bytes = int(re.search(r"3 receipts \(([\d.]+) kB\)", words)[1].replace(".", "")) * 100
+    assert f"# {len(files)} shard files, 3 receipts" in words
+    assert said_bytes == pytest.approx(sum(kept), rel=0.02)  # numbers of more or fewer digits
