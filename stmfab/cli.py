@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
-from .errors import DamagedError, IncompleteError, StmfabError
+from .errors import IncompleteError, StmfabError
+from .inspecting import inspect
 
 if TYPE_CHECKING:
     from .factory import Outcome
     from .plan import Plan
-    from .store import Store
-    from .verify import Fault
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
 PREVIEW_SAMPLES = 12
-GALLERY_SAMPLES = 48
 SHOWN_FAILURES = 10
 MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
 
@@ -60,6 +58,9 @@ def cli() -> None:
     """
 
 
+cli.add_command(inspect)
+
+
 def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> Plan:
     from . import recipe as recipes
 
@@ -73,6 +74,7 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
 @click.option(
     "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
 )
+@click.option("--extend", is_flag=True, help="Let a store grow to more samples; none that it has is moved.")
 @click.option(
     "--requeue-on-term", is_flag=True, help="Exit 75 on SIGTERM: what a scheduler takes as a wish to run again."
 )
@@ -84,6 +86,7 @@ def generate(
     overrides: tuple[str, ...],
     jobs: int | None,
     part: tuple[int, int],
+    extend: bool,
     requeue_on_term: bool,
 ) -> int:
     """Make a dataset; run again, it makes what is still missing.
@@ -91,10 +94,12 @@ def generate(
     STORE defaults to ./<name of the recipe>.zarr.
     """
     plan = _load(recipe, samples, seed, overrides)
-    from . import factory, progress
+    from . import factory, growth, progress
     from .place import Folder
 
     place = Folder(store or Path(f"{plan.name}.zarr"))
+    if extend:
+        growth.extend(place, plan)
     with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
         outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=progress.on_terminal(sys.stderr))
     return _tell(outcome, part)
@@ -132,74 +137,6 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
     done = "" if outcome.failures or part == (0, 1) else f"part {part[0]}/{part[1]} is done; "
     click.echo(f"{outcome.store}: {done}{len(outcome.missing)} of {cut.n_shards} shards are missing", err=not done)
     return 0 if done else IncompleteError.exit_code
-
-
-@cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--verify",
-    type=click.Choice(["quick", "full"]),
-    is_flag=False,
-    flag_value="quick",
-    help="Hold files against receipts: their sizes (quick) or every byte (full).",
-)
-@click.option("--sample", type=click.IntRange(min=0), help="Print one sample's values and defects.")
-@click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
-def inspect(store: Path, as_json: bool, verify: str | None, sample: int | None, gallery: Path | None) -> int:
-    """Show what is in a dataset and whether it is whole."""
-    from . import report, text
-    from .place import Folder
-    from .store import open_store
-
-    dataset = open_store(Folder(store))
-    if gallery is not None:
-        _gallery(dataset, gallery, sample)
-    if sample is not None:
-        _print(report.one_sample(dataset, sample), text.sample, as_json)
-        return 0
-    faults = _faults(dataset, verify)
-    summary = report.summary(dataset, faults)
-    if gallery is None or as_json or verify:
-        _print(summary, text.overview, as_json)
-    if summary["faults"]:
-        return DamagedError.exit_code
-    return IncompleteError.exit_code if verify and not summary["complete"] else 0
-
-
-def _print(found: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
-    click.echo(json.dumps(found, indent=1) if as_json else as_text(found))
-
-
-def _faults(dataset: Store, level: str | None) -> list[Fault] | None:
-    from . import verify
-
-    checks = {"quick": verify.quick_faults, "full": verify.full_faults}
-    return checks[level](dataset) if level else None
-
-
-def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
-    """Write the contact sheet of samples spread over a store, or of one."""
-    import numpy as np
-
-    from . import gallery, report, store
-
-    made = [index for shard in sorted(store.made(dataset)) for index in range(*dataset.layout.bounds(shard))]
-    if sample is not None and sample not in made:
-        raise IncompleteError(f"{dataset}: sample {sample} has not been made")
-    if not made:
-        raise IncompleteError(f"{dataset}: no sample has been made yet")
-    indices = gallery.spread_out(made, GALLERY_SAMPLES) if sample is None else [sample]
-    pictures = gallery.shown(dataset.layout.arrays)
-    names = [spec.name for spec in pictures]
-    wanted = [name for name in (*names, "param") if name in dataset.metadata]
-    arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
-    recipe = dataset.attributes["recipe"]
-    rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
-    name = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']})"
-    title = f"{name}: heights less their plane; pm from black to white"
-    gallery.save(gallery.sheet(title, pictures, rows), path)
-    click.echo(f"{path}: {len(indices)} samples", err=True)
 
 
 @cli.command()
@@ -252,6 +189,9 @@ def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     total_s = cut.samples * measured.seconds_per_sample
     rate = f"{1 / measured.seconds_per_sample:.1f} samples/s"
     click.echo(f"# {size(cut.samples * measured.bytes_per_sample)} on disk, {duration(total_s)} on one core ({rate})")
+    files, receipt_bytes = cut.n_shards * measured.files_per_shard, cut.n_shards * measured.receipt_bytes
+    held = size(cut.shard * cut.sample_bytes)
+    click.echo(f"# {files} shard files, {cut.n_shards} receipts ({size(receipt_bytes)}); a worker holds {held}")
     return 0
 
 

@@ -32,7 +32,7 @@ from joblib import cpu_count
 from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from numpy.typing import NDArray
 
-from . import provenance, sample, store, verify
+from . import provenance, receipts, sample, store, verify
 from ._threads import ONE_THREAD, one_thread
 from .errors import DiskError, IncompleteError, StmfabError
 from .place import Folder
@@ -150,10 +150,12 @@ def generate(
 
 @dataclass(frozen=True)
 class Measure:
-    """What one sample takes on this machine, its writing included."""
+    """What one sample takes on this machine, its writing included, and what one shard is on disk."""
 
     bytes_per_sample: float
     seconds_per_sample: float
+    files_per_shard: int
+    receipt_bytes: int
 
 
 def measure(plan: Plan, samples: int) -> Measure:
@@ -164,8 +166,9 @@ def measure(plan: Plan, samples: int) -> Measure:
         if outcome.failures:
             raise StmfabError(outcome.failures[0].traceback or outcome.failures[0].line)
         found = [store.receipt_of(outcome.store, shard) for shard in store.made(outcome.store)]
+        receipt_bytes = outcome.store.place.size(receipts.name(0)) or 0
     total = sum(record.bytes for receipt in found for record in receipt.arrays.values())
-    return Measure(total / samples, outcome.seconds / samples)
+    return Measure(total / samples, outcome.seconds / samples, len(found[0].arrays), receipt_bytes)
 
 
 def _samples(dataset: Store, shards: range | list[int]) -> int:

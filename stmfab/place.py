@@ -1,18 +1,22 @@
 """Where a store's bytes live: whole documents by name, each written entirely or not at all.
 
-The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``size``, ``names`` and
-``create``; an object store, which has no rename but has conditional puts, can offer the same six.
+The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``remove``, ``size``,
+``names``, ``create`` and ``lock``; an object store, which has no rename but has conditional puts, can offer the same.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
 import os
+import platform
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -20,6 +24,8 @@ from .errors import DiskError
 
 WAITERS = 8  # threads that wait for the disk, all at once: a journal commits many files as fast as one
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
+LOCK_POLL_s = 0.02
+LOCK_PATIENCE_s = 60.0  # a lock is held for milliseconds: one that does not change for so long has lost its holder
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,40 @@ class Folder:
                 for partial in filter(Path.exists, partials):
                     partial.unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """Remove a document, if it is there: after a return it stays away through a power cut.
+
+        Raises
+        ------
+        DiskError
+            If it cannot be removed.
+        """
+        with disk_errors(self.root / name, "remove"):
+            (self.root / name).unlink(missing_ok=True)
+            if (self.root / name).parent.is_dir():
+                _sync_folder((self.root / name).parent)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Be the only one, of all processes of all machines, that reads and rewrites a document; wait until so.
+
+        The lock is a file beside the document that says who holds it. That of a process of this machine that is dead
+        is taken over at once, any other after ``LOCK_PATIENCE_s`` without a change; no two clocks are compared.
+
+        Raises
+        ------
+        DiskError
+            If the folder cannot be written.
+        """
+        path = (self.root / name).with_name(f".{PurePath(name).name}.lock")
+        with disk_errors(path, "lock"):
+            mine = _locked(path)
+        try:
+            yield
+        finally:
+            if _holder(path) == mine:  # and not another's, who thought us dead
+                path.unlink(missing_ok=True)
+
     def create(self, documents: Mapping[str, bytes]) -> bool:
         """Write the first documents of a store beside its place and rename; return False where another came first.
 
@@ -162,3 +202,53 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _locked(path: Path) -> bytes:
+    """Make a lock file as soon as nobody else has one; return its words, which no other has."""
+    ours = {"host": platform.node(), "pid": os.getpid(), "time": time.time(), "token": secrets.token_hex(4)}
+    mine = json.dumps(ours).encode()
+    seen, since = None, time.monotonic()
+    while True:
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            there = _holder(path)
+            if there != seen:
+                seen, since = there, time.monotonic()
+            if seen is not None and (_is_dead(seen) or time.monotonic() - since > LOCK_PATIENCE_s):
+                _break_lock(path, seen)
+            time.sleep(LOCK_POLL_s)
+            continue
+        with os.fdopen(handle, "wb") as file:
+            file.write(mine)
+        return mine
+
+
+def _holder(path: Path) -> bytes | None:
+    """Return the words of a lock file; None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _is_dead(holder: bytes) -> bool:
+    """Return whether a lock's holder is a process of this machine that is no more."""
+    try:
+        words = json.loads(holder)
+        if words["host"] == platform.node():
+            os.kill(words["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, ValueError, TypeError, KeyError):  # of another user; words not written to their end
+        return False
+    return False
+
+
+def _break_lock(path: Path, seen: bytes) -> None:
+    """Remove the lock with these words; of two processes that do so at once, neither removes a third one's."""
+    with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _holder(path) == seen:
+            path.unlink()

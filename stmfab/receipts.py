@@ -7,6 +7,8 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from . import provenance
 
 FOLDER = "receipts"
+MERGED_AT_ONCE = 128  # receipts of 20 arrays, 4 MB of objects
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class ArrayRecord:
         if not self.count:
             return None
         return math.sqrt(max(0.0, self.sum_of_squares / self.count - (self.sum / self.count) ** 2))
+
+
+FIELDS = frozenset(field.name for field in dataclasses.fields(ArrayRecord))
+NUMBERS = attrgetter("bytes", "count", "minimum", "maximum", "sum", "sum_of_squares")
 
 
 @dataclass(frozen=True)
@@ -99,30 +106,65 @@ def from_bytes(data: bytes) -> Receipt:
     ValueError
         If it is not a receipt, or not as it was written.
     """
-    try:
-        body = json.loads(data)
-        seal = body.pop("seal")
-        arrays = {array: ArrayRecord(**fields) for array, fields in body["arrays"].items()}
-        receipt = Receipt(**{**body, "arrays": arrays})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError("not a receipt") from error
+    receipt, body, seal = _parsed(data)
     if seal != provenance.sha256(provenance.canonical(body)):
         raise ValueError("altered after it was written")
     return receipt
 
 
+def unsealed(data: bytes) -> Receipt:
+    """Return the receipt written in a document, its seal not held against it: in a fourth of the time.
+
+    Raises
+    ------
+    ValueError
+        If it is not a receipt.
+    """
+    return _parsed(data)[0]
+
+
+def _parsed(data: bytes) -> tuple[Receipt, dict[str, Any], str]:
+    try:
+        body = json.loads(data)
+        seal = body.pop("seal")
+        arrays = {array: _record(fields) for array, fields in body["arrays"].items()}
+        receipt = Receipt(**{**body, "arrays": arrays})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a receipt") from error
+    return receipt, body, seal
+
+
+def _record(fields: dict[str, Any]) -> ArrayRecord:
+    """Return the record with these fields, past the ``__init__`` of a frozen dataclass: that takes as long as JSON."""
+    if fields.keys() != FIELDS:
+        raise KeyError("fields of an array's record")
+    found = object.__new__(ArrayRecord)
+    found.__dict__.update(fields)
+    return found
+
+
+def totals(vouched: Iterable[Receipt]) -> dict[str, ArrayRecord]:
+    """Return the record of every array over many shards; only a few receipts are in memory at a time."""
+    found: dict[str, ArrayRecord] = {}
+    rest = iter(vouched)
+    while block := list(islice(rest, MERGED_AT_ONCE)):
+        for array in dict.fromkeys(array for receipt in block for array in receipt.arrays):
+            parts = [receipt.arrays[array] for receipt in block if array in receipt.arrays]
+            found[array] = merged([*([found[array]] if array in found else []), *parts])
+    return found
+
+
 def merged(records: Iterable[ArrayRecord]) -> ArrayRecord:
     """Return the record of one array over many shards; ``file`` and ``sha256`` are empty."""
-    parts = list(records)
-    lows = [part.minimum for part in parts if part.minimum is not None]
-    highs = [part.maximum for part in parts if part.maximum is not None]
+    numbers = list(zip(*map(NUMBERS, records), strict=True)) or [()] * 6
+    sizes, counts, lows, highs, sums, squares = numbers
     return ArrayRecord(
         file="",
-        bytes=sum(part.bytes for part in parts),
+        bytes=sum(sizes),
         sha256="",
-        count=sum(part.count for part in parts),
-        minimum=min(lows, default=None),
-        maximum=max(highs, default=None),
-        sum=math.fsum(part.sum for part in parts),
-        sum_of_squares=math.fsum(part.sum_of_squares for part in parts),
+        count=sum(counts),
+        minimum=min((low for low in lows if low is not None), default=None),
+        maximum=max((high for high in highs if high is not None), default=None),
+        sum=math.fsum(sums),
+        sum_of_squares=math.fsum(squares),
     )

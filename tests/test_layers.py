@@ -15,9 +15,9 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text", "statistics"),
-    ("factory", "report", "gallery", "loaded"),
-    ("cli", "__init__"),
+    ("verify", "text", "statistics", "growth", "dataset"),
+    ("factory", "report", "compare", "recheck", "gallery", "loaded"),
+    ("inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -26,7 +26,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli"},
+    "click": {"cli", "inspecting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store"},
@@ -35,7 +35,7 @@ HOME = {
     "joblib": {"factory"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
-    "xarray": {"store", "__init__"},  # there for type checkers only
+    "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
