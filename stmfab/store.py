@@ -105,15 +105,26 @@ def create(place: Folder, plan: Plan) -> Store:
     Raises
     ------
     StoreError
-        If the place holds another recipe (the differing keys are named) or something that is not a store.
+        If the place holds another recipe (the differing keys are named), a store of another version of this
+        program, or something that is not a store.
     DiskError
         If the place cannot be written.
     """
     if not place.exists():
-        place.create(_documents(plan))
+        place.create(documents(plan))
     store = open_store(place)
+    _same_version(store)
     _same_recipe(store, plan)
     return store
+
+
+def _same_version(store: Store) -> None:
+    """Refuse to mix the samples of two versions of this program: only equal versions promise equal bytes."""
+    theirs, ours = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
+    if theirs != ours:
+        raise StoreError(
+            f"{store}: made by stmfab {theirs}, this is {ours}; go on with {theirs}, or give another STORE"
+        )
 
 
 def _same_recipe(store: Store, plan: Plan) -> None:
@@ -128,7 +139,7 @@ def _same_recipe(store: Store, plan: Plan) -> None:
 
 def _same_arrays(store: Store, plan: Plan) -> None:
     """Refuse to write into arrays that another version of this program declared in another way."""
-    root = json.loads(_documents(plan)[ROOT])
+    root = json.loads(documents(plan)[ROOT])
     ours = root["consolidated_metadata"]["metadata"]
     names = sorted(ours.keys() | store.metadata.keys())
     found = [name for name in names if ours.get(name) != store.metadata.get(name)]
@@ -141,7 +152,7 @@ def planned(plan: Plan) -> Layout:
     return layout(plan.samples, tuple(plans.arrays(plan)))
 
 
-def _documents(plan: Plan) -> dict[str, bytes]:
+def documents(plan: Plan) -> dict[str, bytes]:
     """Return the first documents of a store: the metadata of root, arrays and the folder of receipts."""
     memory: dict[str, Any] = {}
     cut = planned(plan)
@@ -172,12 +183,8 @@ def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
         "git_commit": provenance.git_commit(),
         "identity": dict(provenance.identity()),
         "platform": platform.platform(),
-        "created": _now(),
+        "created": provenance.now(),
     }
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
@@ -255,9 +262,10 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
         identity=provenance.identity()["key"],
         versions=provenance.versions(),
         seconds=time.monotonic() - begun_s,
-        written=_now(),
+        written=provenance.now(),
     )
     store.place.write(receipts.name(shard), receipts.to_bytes(receipt))
+    store.place.remove(receipts.failed_name(shard))
     return receipt
 
 
@@ -265,6 +273,11 @@ def made(store: Store) -> set[int]:
     """Return the shards that have a receipt, without reading one."""
     shards = (receipts.shard_of(document) for document in store.place.names(receipts.FOLDER))
     return {shard for shard in shards if shard is not None and shard < store.layout.n_shards}
+
+
+def is_made(store: Store, shard: int) -> bool:
+    """Return whether a shard has a receipt by now."""
+    return store.place.size(receipts.name(shard)) is not None
 
 
 def receipt_of(store: Store, shard: int) -> Receipt:

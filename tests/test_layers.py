@@ -15,7 +15,7 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text"),
+    ("verify", "text", "failures", "upkeep", "workers"),
     ("factory", "report", "gallery", "loaded"),
     ("cli", "__init__"),
 )
@@ -31,7 +31,7 @@ HOME = {
     "zarr": {"store"},
     "numcodecs": {"layout"},
     "google_crc32c": {"layout"},
-    "joblib": {"factory"},
+    "joblib": {"workers"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
     "xarray": {"store", "__init__"},  # there for type checkers only
