@@ -225,15 +225,18 @@ def _gone(machine: str | None, pid: int, path: Path) -> bool:
             return True
     except FileNotFoundError:  # finished, or swept by another run
         return False
-    if machine != _machine():
-        return False
+    return machine == _machine() and not _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs; one that was killed and that nobody has buried does not."""
     try:
         os.kill(pid, 0)  # sends nothing
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except ProcessLookupError:
-        return True
-    except PermissionError:  # it lives, as another user's
         return False
-    return False
+    except OSError:  # it lives, as another user's or where there is no /proc
+        return True
 
 
 def _write_synced(partial: Path, path: Path, data: bytes) -> None:
