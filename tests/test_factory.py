@@ -12,7 +12,7 @@ from stmfab._threads import one_thread
 from stmfab.errors import DiskError
 from stmfab.place import Folder
 from tests import stub
-from tests.runs import LINUX, SAMPLES, contents, group, receipts_in, run, start, wait_for, workers
+from tests.runs import LINUX, SAMPLES, contents, group, patience, receipts_in, run, start, wait_for, workers
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_killing_the_group_again_and_again_loses_nothing(tmp_path, serial):
         wait_for(lambda leader=process.pid, first=kill == 0: first or len(workers(leader)) == 2)  # once from the start
         time.sleep(random.uniform(0.0, 1.5))
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         wait_for(lambda leader=process.pid: not group(leader))
     assert run(place, jobs=2).missing == ()
     assert contents(place).items() >= serial.items()
@@ -89,7 +89,7 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
         wait_for(lambda leader=process.pid: len(workers(leader)) == 2)
         time.sleep(random.uniform(0.0, 1.0))
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         wait_for(lambda leader=process.pid: not group(leader), seconds=3.0)
     assert run(place, jobs=1).missing == ()
     assert contents(place).items() >= serial.items()
@@ -116,8 +116,8 @@ def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial
         time.sleep(random.uniform(0.0, 0.5))
         begun = time.monotonic()
         (os.killpg if whole_group else os.kill)(process.pid, number)
-        _, words = process.communicate(timeout=30)
-        assert time.monotonic() - begun < 1.5  # a second, on a machine with other work
+        _, words = process.communicate(timeout=120)
+        assert time.monotonic() - begun < 1.5 * patience()  # a second, if the machine has no other work
         assert process.returncode == code
         assert words.strip().splitlines()[-1].startswith("interrupted; finished shards are kept")
         assert "Traceback" not in words

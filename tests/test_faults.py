@@ -17,7 +17,7 @@ from stmfab import cli, factory, failures, provenance, receipts, store, verify
 from stmfab.errors import DamagedError, DiskError, IncompleteError, StoreError
 from stmfab.place import ABANDONED_s, Folder
 from tests import stub
-from tests.runs import LINUX, SAMPLES, contents, group, receipts_in, run, start, wait_for, workers
+from tests.runs import LINUX, SAMPLES, contents, group, patience, receipts_in, run, start, wait_for, workers
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def test_workers_killed_at_random_moments_cost_no_shard(tmp_path):
     process = start(place, "-j", "2", samples=samples, STUB_PAUSE_s="0.02")
     killed = set()
     for _ in range(4):
-        wait_for(lambda: len(set(workers(process.pid)) - killed) == 2)
+        wait_for(lambda: set(workers(process.pid)) - killed)
         time.sleep(random.uniform(0.0, 0.4))
         victim = int(random.choice(sorted(set(workers(process.pid)) - killed)))
         os.kill(victim, signal.SIGKILL)
         killed.add(victim)
         assert receipts_in(place) < 8  # so that what was struck has not been tried again yet
-    output, words = process.communicate(timeout=60)
+    output, words = process.communicate(timeout=300)
     assert process.returncode == 0, words
     assert "complete" in output
     assert "worker processes died (SIGKILL(-9))" in words
@@ -79,7 +79,7 @@ def test_workers_killed_at_random_moments_cost_no_shard(tmp_path):
 def test_a_shard_that_kills_its_worker_twice_is_failed_and_names_the_sample(tmp_path, serial, number, how, trace):
     place = tmp_path / "deadly.zarr"
     process = start(place, "-j", "2", STUB_DEADLY_SAMPLE="40", STUB_SIGNAL=str(int(number)))
-    _, words = process.communicate(timeout=60)
+    _, words = process.communicate(timeout=300)
     line = f"the worker process died twice, at sample 40: {how}"
     assert process.returncode == IncompleteError.exit_code, words
     assert f"shard 1: {line}" in words or (trace and trace in words)
@@ -191,7 +191,7 @@ def test_workers_on_a_full_disk_end_the_run_with_exit_5_and_the_path(tmp_path, w
         process = start(place, "-j", "2", STUB_PAUSE_s="0.03")
         wait_for(lambda: receipts_in(place) >= 1)
         fill(disk, 0)
-        _, words = process.communicate(timeout=60)
+        _, words = process.communicate(timeout=300)
         assert process.returncode == DiskError.exit_code, words
         assert f"{place}/" in words
         assert "cannot write" in words
@@ -205,7 +205,7 @@ def test_a_limit_on_the_length_of_files_is_exit_5_and_lifting_it_completes(tmp_p
     place = tmp_path / "limited.zarr"
     limit = (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     process = start(place, "-j", "2", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
-    _, words = process.communicate(timeout=60)
+    _, words = process.communicate(timeout=300)
     assert process.returncode == DiskError.exit_code, words
     assert len(words.strip().splitlines()) == 1
     assert "bytes to it: File too large" in words
@@ -319,7 +319,7 @@ def test_a_damaged_store_is_not_called_complete(place, capsys, monkeypatch, how)
 def test_two_runs_at_once_end_well_and_make_nothing_that_was_there(tmp_path):
     samples, place, log = 256, tmp_path / "both.zarr", tmp_path / "log"  # eight shards
     both = [start(place, "-j", jobs, samples=samples, STUB_PAUSE_s="0.01", STUB_LOG=str(log)) for jobs in ("1", "2")]
-    outputs = [process.communicate(timeout=60) for process in both]
+    outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     run(tmp_path / "serial.zarr", samples, jobs=1)
     assert contents(place) == contents(tmp_path / "serial.zarr")
@@ -329,7 +329,7 @@ def test_two_runs_at_once_end_well_and_make_nothing_that_was_there(tmp_path):
         time_s, _, first = line.split()
         begun.setdefault(int(first), []).append(float(time_s))
     assert sorted(begun) == list(range(0, samples, 32))
-    longest_s = 0.32 + 1.0  # of a shard: the pause, and the writing on a busy machine
+    longest_s = 0.32 + patience()  # of a shard: the pause, and the writing
     assert all(max(times) - min(times) < longest_s for times in begun.values()), begun
 
 
