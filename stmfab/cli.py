@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
-from .errors import IncompleteError, StmfabError
+from .errors import DamagedError, IncompleteError, StmfabError
 from .inspecting import inspect
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
 )
 @click.option("--extend", is_flag=True, help="Let a store grow to more samples; none that it has is moved.")
+@click.option("--repair", is_flag=True, help="Read all that is there, and make damaged shards again.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse a store begun by a machine whose last bits differ from this one's."
+)
 @click.option(
     "--requeue-on-term", is_flag=True, help="Exit 75 on SIGTERM: what a scheduler takes as a wish to run again."
 )
@@ -87,6 +91,8 @@ def generate(
     jobs: int | None,
     part: tuple[int, int],
     extend: bool,
+    repair: bool,
+    strict: bool,
     requeue_on_term: bool,
 ) -> int:
     """Make a dataset; run again, it makes what is still missing.
@@ -101,7 +107,15 @@ def generate(
     if extend:
         growth.extend(place, plan)
     with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
-        outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=progress.on_terminal(sys.stderr))
+        outcome = factory.generate(
+            plan,
+            place,
+            jobs=jobs,
+            part=part,
+            repair=repair,
+            strict=strict,
+            progress=progress.on_terminal(sys.stderr),
+        )
     return _tell(outcome, part)
 
 
@@ -129,6 +143,8 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
         click.echo(f"made {outcome.made} samples in {outcome.seconds:.1f} s: {rate:.1f} samples/s with {workers}")
     for failure in outcome.failures[:SHOWN_FAILURES]:
         click.echo(failure.traceback or f"shard {failure.shard}: {failure.line}", err=True)
+    if outcome.damaged:
+        return _tell_damage(outcome)
     cut = outcome.store.layout
     if not outcome.missing:
         click.echo(f"{outcome.store}: complete, {cut.samples} samples in {cut.n_shards} shards")
@@ -137,6 +153,15 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
     done = "" if outcome.failures or part == (0, 1) else f"part {part[0]}/{part[1]} is done; "
     click.echo(f"{outcome.store}: {done}{len(outcome.missing)} of {cut.n_shards} shards are missing", err=not done)
     return 0 if done else IncompleteError.exit_code
+
+
+def _tell_damage(outcome: Outcome) -> int:
+    """Print what a glance at a store found; return the exit code."""
+    for fault in outcome.damaged[:SHOWN_FAILURES]:
+        click.echo(f"DAMAGED: {fault}", err=True)
+    count = len({fault.shard for fault in outcome.damaged})
+    click.echo(f"{outcome.store}: {count} shards are damaged; the same command with --repair mends them", err=True)
+    return DamagedError.exit_code
 
 
 @cli.command()

@@ -1,15 +1,19 @@
-"""Receipts: the proof that a shard is whole. A shard without one does not exist; one that disagrees is damaged."""
+"""Receipts: the proof that a shard is whole. A shard without one does not exist; one that disagrees is damaged.
+
+A shard that could not be made leaves a receipt of failure, which says why and stands until the shard is made.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +22,8 @@ from . import provenance
 
 FOLDER = "receipts"
 MERGED_AT_ONCE = 128  # receipts of 20 arrays, 4 MB of objects
+FAILED = ".failed"  # before the suffix of a receipt of failure
+LENGTH = re.compile(rb'"file": "([^"]+)",\s*"bytes": (\d+),')  # in a receipt as ``to_bytes`` spells it
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,38 @@ class Receipt:
     written: str
 
 
+@dataclass(frozen=True)
+class FailedReceipt:
+    """Why samples ``start`` to ``stop`` (exclusive) could not be made, and where this was tried last."""
+
+    shard: int
+    start: int
+    stop: int
+    line: str
+    traceback: str
+    host: str
+    identity: str
+    versions: Mapping[str, str]
+    written: str
+
+
+Sealed = TypeVar("Sealed", Receipt, FailedReceipt)
+
+
 def name(shard: int) -> str:
     """Return the name of a shard's receipt in the store."""
     return f"{FOLDER}/{shard:08d}.json"
+
+
+def failed_name(shard: int) -> str:
+    """Return the name of a shard's receipt of failure in the store."""
+    return f"{FOLDER}/{shard:08d}{FAILED}.json"
+
+
+def failed_shard_of(document: str) -> int | None:
+    """Return the shard that a file in the folder of receipts calls failed; None for any other file."""
+    stem, _, suffix = document.rpartition(".")
+    return shard_of(f"{stem.removesuffix(FAILED)}.{suffix}") if stem.endswith(FAILED) else None
 
 
 def shard_of(document: str) -> int | None:
@@ -92,7 +127,7 @@ def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
     )
 
 
-def to_bytes(receipt: Receipt) -> bytes:
+def to_bytes(receipt: Receipt | FailedReceipt) -> bytes:
     """Return a receipt as JSON, sealed with the hash of itself."""
     body = dataclasses.asdict(receipt)
     return json.dumps({"seal": provenance.sha256(provenance.canonical(body)), **body}, indent=1).encode()
@@ -106,10 +141,24 @@ def from_bytes(data: bytes) -> Receipt:
     ValueError
         If it is not a receipt, or not as it was written.
     """
-    receipt, body, seal = _parsed(data)
-    if seal != provenance.sha256(provenance.canonical(body)):
-        raise ValueError("altered after it was written")
-    return receipt
+    body, seal = _body(data)
+    return _unaltered(_receipt(body), body, seal)
+
+
+def failed_from_bytes(data: bytes) -> FailedReceipt:
+    """Return the receipt of failure written in a document.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or not as it was written.
+    """
+    body, seal = _body(data)
+    try:
+        receipt = FailedReceipt(**body)
+    except TypeError as error:
+        raise ValueError("not a receipt of failure") from error
+    return _unaltered(receipt, body, seal)
 
 
 def unsealed(data: bytes) -> Receipt:
@@ -120,18 +169,31 @@ def unsealed(data: bytes) -> Receipt:
     ValueError
         If it is not a receipt.
     """
-    return _parsed(data)[0]
+    return _receipt(_body(data)[0])
 
 
-def _parsed(data: bytes) -> tuple[Receipt, dict[str, Any], str]:
+def _receipt(body: Mapping[str, Any]) -> Receipt:
+    """Return the receipt of a document without its seal."""
+    try:
+        arrays = {array: _record(fields) for array, fields in body["arrays"].items()}
+        return Receipt(**{**body, "arrays": arrays})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a receipt") from error
+
+
+def _body(data: bytes) -> tuple[dict[str, Any], object]:
+    """Return what a sealed document says, and its seal."""
     try:
         body = json.loads(data)
-        seal = body.pop("seal")
-        arrays = {array: _record(fields) for array, fields in body["arrays"].items()}
-        receipt = Receipt(**{**body, "arrays": arrays})
+        return body, body.pop("seal")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError("not a receipt") from error
-    return receipt, body, seal
+
+
+def _unaltered(receipt: Sealed, body: Mapping[str, Any], seal: object) -> Sealed:
+    if seal != provenance.sha256(provenance.canonical(body)):
+        raise ValueError("altered after it was written")
+    return receipt
 
 
 def _record(fields: dict[str, Any]) -> ArrayRecord:
@@ -152,6 +214,11 @@ def totals(vouched: Iterable[Receipt]) -> dict[str, ArrayRecord]:
             parts = [receipt.arrays[array] for receipt in block if array in receipt.arrays]
             found[array] = merged([*([found[array]] if array in found else []), *parts])
     return found
+
+
+def lengths(data: bytes) -> dict[str, int]:
+    """Return the files of a receipt and their bytes, in a twentieth of the time of reading all of it, unproven."""
+    return {file.decode(errors="replace"): int(count) for file, count in LENGTH.findall(data)}
 
 
 def merged(records: Iterable[ArrayRecord]) -> ArrayRecord:

@@ -88,6 +88,6 @@ def remade(recipe: Plan, drawn: Parameters) -> Arrays:
     return made
 
 
-def prepare(recipe: Plan) -> None:
-    """Compile the kernels and build the tables, once, before workers start."""
-    simulate(recipe, 0, 1)
+def prepare(recipe: Plan) -> Arrays:
+    """Compile the kernels and build the tables, once, before workers start; return the first sample's arrays."""
+    return simulate(recipe, 0, 1)

@@ -104,15 +104,26 @@ def create(place: Folder, plan: Plan) -> Store:
     Raises
     ------
     StoreError
-        If the place holds another recipe (the differing keys are named) or something that is not a store.
+        If the place holds another recipe (the differing keys are named), a store of another version of this
+        program, or something that is not a store.
     DiskError
         If the place cannot be written.
     """
     if not place.exists():
         place.create(documents(plan, planned(plan)))
     store = open_store(place)
+    _same_version(store)
     same_recipe(store, plan)
     return store
+
+
+def _same_version(store: Store) -> None:
+    """Refuse to mix the samples of two versions of this program: only equal versions promise equal bytes."""
+    theirs, ours = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
+    if theirs != ours:
+        raise StoreError(
+            f"{store}: made by stmfab {theirs}, this is {ours}; go on with {theirs}, or give another STORE"
+        )
 
 
 def same_recipe(store: Store, plan: Plan) -> None:
@@ -179,12 +190,8 @@ def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
         "git_commit": provenance.git_commit(),
         "identity": dict(provenance.identity()),
         "platform": platform.platform(),
-        "created": _now(),
+        "created": provenance.now(),
     }
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
@@ -262,9 +269,10 @@ def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *,
         identity=provenance.identity()["key"],
         versions=provenance.versions(),
         seconds=time.monotonic() - begun_s,
-        written=_now(),
+        written=provenance.now(),
     )
     store.place.write(receipts.name(shard), receipts.to_bytes(receipt))
+    store.place.remove(receipts.failed_name(shard))
     return receipt
 
 
@@ -283,6 +291,11 @@ def _is_of_before(store: Store, shard: int) -> bool:
     except DamagedError:
         return False  # a fault for `verify` to name
     return (receipt.start, receipt.stop) != store.layout.bounds(shard)
+
+
+def is_made(store: Store, shard: int) -> bool:
+    """Return whether a shard has a receipt by now."""
+    return store.place.size(receipts.name(shard)) is not None
 
 
 def receipt_of(store: Store, shard: int) -> Receipt:

@@ -15,7 +15,7 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text", "statistics", "growth", "dataset"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "report", "compare", "recheck", "gallery", "loaded"),
     ("inspecting", "cli", "__init__"),
 )
@@ -32,7 +32,7 @@ HOME = {
     "zarr": {"store"},
     "numcodecs": {"layout"},
     "google_crc32c": {"layout"},
-    "joblib": {"factory"},
+    "joblib": {"workers"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
     "xarray": {"dataset", "__init__"},  # there for type checkers only
