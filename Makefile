@@ -5,13 +5,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 LOCK = .ci/requirements.lock
 DEMO = demo/wse2-demo
+STMFAB ?= $(BIN)/stmfab
+SLURM = STMFAB='$(STMFAB)' TASKS='$(TASKS)' JOBS='$(JOBS)' SBATCH='$(SBATCH)' stmfab/cluster/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench
+.PHONY: help install demo test check bench array resume status test-cluster
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-	  while IFS='|' read -r target words; do printf '  make %-10s %s\n' "$$target" "$$words"; done
+	  while IFS='|' read -r target words; do printf '  make %-12s %s\n' "$$target" "$$words"; done
 
 install: $(VENV)/.tools  ## Build .venv with stmfab (editable) and all tools
 
@@ -45,3 +47,16 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
 	$(BIN)/python tests/bench/stages.py
+
+array resume: $(VENV)/.program
+	@$(SLURM) array '$(RECIPE)' '$(STORE)' $(if $(SAMPLES),-n $(SAMPLES))
+
+array:  ## RECIPE= STORE= TASKS=n [JOBS=] [SAMPLES=] [SBATCH="..."]: make a store by a Slurm job array
+resume:  ## With the same variables: submit what is missing, after any accident
+
+status: $(VENV)/.program  ## STORE=: its Slurm jobs, and what of it is made
+	@$(SLURM) status '$(STORE)'
+
+test-cluster: $(VENV)/.tools  ## Start a real one-node Slurm (installed if need be) and kill things in it
+	tests/cluster/install.sh
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m tests.cluster.checks

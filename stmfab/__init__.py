@@ -45,6 +45,6 @@ def open(store: str | Path) -> xarray.Dataset:  # noqa: A001  (stmfab.open, as i
     StmfabError
         If the place is not a store, or the optional xarray is not installed.
     """
-    from .store import open_dataset
+    from .dataset import open_dataset
 
     return open_dataset(store)

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,13 +209,12 @@ class Bucket:
         self._put_all({name: data for name, data in documents.items() if name != ROOT})
         return self._put_unless(ROOT, documents[ROOT], tag=None)
 
-    def free_bytes(self) -> int | None:
+    def free_bytes(self) -> None:
         """Return None: a bucket has no end that can be seen."""
         return None
 
-    def sweep(self) -> int:
-        """Return 0: an interrupted put leaves nothing behind."""
-        return 0
+    def sweep(self, folders: Iterable[str]) -> None:
+        """Do nothing: an interrupted put leaves nothing behind."""
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -14,17 +14,16 @@ import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
 from .errors import DamagedError, IncompleteError, StmfabError
+from .inspecting import inspect
 
 if TYPE_CHECKING:
-    from .factory import Engine, Outcome
+    from .factory import Outcome
     from .plan import Plan
-    from .store import Store
-    from .verify import Fault
+    from .workers import Engine
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
 PREVIEW_SAMPLES = 12
-GALLERY_SAMPLES = 48
 SHOWN_FAILURES = 10
 MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
 
@@ -60,6 +59,9 @@ def cli() -> None:
     """
 
 
+cli.add_command(inspect)
+
+
 def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> Plan:
     from . import recipe as recipes
 
@@ -74,9 +76,17 @@ def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     "--part", metavar="K/N", default="0/1", callback=_part, help="Make the K-th of N parts only; all may run at once."
 )
 @click.option(
-    "--backend", type=click.Choice(["loky", "dask"]), default="loky", help="Who makes the shards  [default: loky]."
+    "--backend",
+    type=click.Choice(["loky", "dask"]),
+    default="loky",
+    help="Who makes the shards: worker processes of this machine, or a dask cluster  [default: loky].",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that is there already (--backend dask).")
+@click.option("--scheduler", metavar="ADDRESS", help="With --backend dask: of a cluster that is there already.")
+@click.option("--extend", is_flag=True, help="Let a store grow to more samples; none that it has is moved.")
+@click.option("--repair", is_flag=True, help="Read all that is there, and make damaged shards again.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse a store begun by a machine whose last bits differ from this one's."
+)
 @click.option(
     "--requeue-on-term", is_flag=True, help="Exit 75 on SIGTERM: what a scheduler takes as a wish to run again."
 )
@@ -90,6 +100,9 @@ def generate(
     part: tuple[int, int],
     backend: str,
     scheduler: str | None,
+    extend: bool,
+    repair: bool,
+    strict: bool,
     requeue_on_term: bool,
 ) -> int:
     """Make a dataset; run again, it makes what is still missing.
@@ -97,26 +110,37 @@ def generate(
     STORE is a folder or s3://BUCKET/NAME; it defaults to ./<name of the recipe>.zarr.
     """
     plan = _load(recipe, samples, seed, overrides)
-    from . import factory, progress
+    from . import factory, growth, progress
     from .bucket import at
 
     place = at(store or f"{plan.name}.zarr")
-    bar = progress.on_terminal(sys.stderr)
+    engine, jobs = _engine(backend, scheduler, jobs)
+    if extend:
+        growth.extend(place, plan)
     with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
-        engine = _engine(backend, scheduler)
-        outcome = factory.generate(plan, place, jobs=jobs, part=part, progress=bar, engine=engine)
+        outcome = factory.generate(
+            plan,
+            place,
+            jobs=jobs,
+            part=part,
+            repair=repair,
+            strict=strict,
+            progress=progress.on_terminal(sys.stderr),
+            engine=engine,
+        )
     return _tell(outcome, part)
 
 
-def _engine(backend: str, scheduler: str | None) -> Engine | None:
-    """Return the engine of a backend; None for the default."""
+def _engine(backend: str, scheduler: str | None, jobs: int | None) -> tuple[Engine | None, int | None]:
+    """Return the engine of a backend, None for the default; and the workers to ask of it, None for one a core."""
     if backend == "dask":
         from . import dask_engine
 
-        return dask_engine.engine(scheduler)
+        found = dask_engine.engine(scheduler)
+        return found, jobs if jobs or not scheduler else dask_engine.n_workers(scheduler)
     if scheduler:
         raise click.UsageError("--scheduler is for --backend dask")
-    return None
+    return None, jobs
 
 
 @contextmanager
@@ -143,6 +167,8 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
         click.echo(f"made {outcome.made} samples in {outcome.seconds:.1f} s: {rate:.1f} samples/s with {workers}")
     for failure in outcome.failures[:SHOWN_FAILURES]:
         click.echo(failure.traceback or f"shard {failure.shard}: {failure.line}", err=True)
+    if outcome.damaged:
+        return _tell_damage(outcome)
     cut = outcome.store.layout
     if not outcome.missing:
         click.echo(f"{outcome.store}: complete, {cut.samples} samples in {cut.n_shards} shards")
@@ -153,72 +179,13 @@ def _tell(outcome: Outcome, part: tuple[int, int]) -> int:
     return 0 if done else IncompleteError.exit_code
 
 
-@cli.command()
-@click.argument("store")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--verify",
-    type=click.Choice(["quick", "full"]),
-    is_flag=False,
-    flag_value="quick",
-    help="Hold files against receipts: their sizes (quick) or every byte (full).",
-)
-@click.option("--sample", type=click.IntRange(min=0), help="Print one sample's values and defects.")
-@click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
-def inspect(store: str, as_json: bool, verify: str | None, sample: int | None, gallery: Path | None) -> int:
-    """Show what is in a dataset and whether it is whole."""
-    from . import report, text
-    from .bucket import at
-    from .store import open_store
-
-    dataset = open_store(at(store))
-    if gallery is not None:
-        _gallery(dataset, gallery, sample)
-    if sample is not None:
-        _print(report.one_sample(dataset, sample), text.sample, as_json)
-        return 0
-    faults = _faults(dataset, verify)
-    summary = report.summary(dataset, faults)
-    if gallery is None or as_json or verify:
-        _print(summary, text.overview, as_json)
-    if summary["faults"]:
-        return DamagedError.exit_code
-    return IncompleteError.exit_code if verify and not summary["complete"] else 0
-
-
-def _print(found: dict[str, Any], as_text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
-    click.echo(json.dumps(found, indent=1) if as_json else as_text(found))
-
-
-def _faults(dataset: Store, level: str | None) -> list[Fault] | None:
-    from . import verify
-
-    checks = {"quick": verify.quick_faults, "full": verify.full_faults}
-    return checks[level](dataset) if level else None
-
-
-def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
-    """Write the contact sheet of samples spread over a store, or of one."""
-    import numpy as np
-
-    from . import gallery, report, store
-
-    made = [index for shard in sorted(store.made(dataset)) for index in range(*dataset.layout.bounds(shard))]
-    if sample is not None and sample not in made:
-        raise IncompleteError(f"{dataset}: sample {sample} has not been made")
-    if not made:
-        raise IncompleteError(f"{dataset}: no sample has been made yet")
-    indices = gallery.spread_out(made, GALLERY_SAMPLES) if sample is None else [sample]
-    pictures = gallery.shown(dataset.layout.arrays)
-    names = [spec.name for spec in pictures]
-    wanted = [name for name in (*names, "param") if name in dataset.metadata]
-    arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
-    recipe = dataset.attributes["recipe"]
-    rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
-    name = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']})"
-    title = f"{name}: heights less their plane; pm from black to white"
-    gallery.save(gallery.sheet(title, pictures, rows), path)
-    click.echo(f"{path}: {len(indices)} samples", err=True)
+def _tell_damage(outcome: Outcome) -> int:
+    """Print what a glance at a store found; return the exit code."""
+    for fault in outcome.damaged[:SHOWN_FAILURES]:
+        click.echo(f"DAMAGED: {fault}", err=True)
+    count = len({fault.shard for fault in outcome.damaged})
+    click.echo(f"{outcome.store}: {count} shards are damaged; the same command with --repair mends them", err=True)
+    return DamagedError.exit_code
 
 
 @cli.command()
@@ -235,7 +202,7 @@ def preview(
 ) -> int:
     """Draw a contact sheet of a few samples of a recipe; no store is made."""
     plan = _load(recipe, None, seed, overrides)
-    from . import gallery, store
+    from . import coded, gallery, store
     from .sample import simulate
 
     first, stop = (0, samples or PREVIEW_SAMPLES) if sample is None else (sample, sample + 1)
@@ -246,7 +213,7 @@ def preview(
         indices=range(first, stop),
         names=[spec.name for spec in pictures],
         constants=plan.tree,
-        columns=store.column_words(plan),
+        columns=coded.columns(plan),
     )
     path = output or Path(f"{plan.name}.png")
     gallery.save(gallery.sheet(f"{plan.name} (seed {plan.seed})", pictures, rows), path)
@@ -271,6 +238,9 @@ def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     total_s = cut.samples * measured.seconds_per_sample
     rate = f"{1 / measured.seconds_per_sample:.1f} samples/s"
     click.echo(f"# {size(cut.samples * measured.bytes_per_sample)} on disk, {duration(total_s)} on one core ({rate})")
+    files, receipt_bytes = cut.n_shards * measured.files_per_shard, cut.n_shards * measured.receipt_bytes
+    held = size(cut.shard * cut.sample_bytes)
+    click.echo(f"# {files} shard files, {cut.n_shards} receipts ({size(receipt_bytes)}); a worker holds {held}")
     return 0
 
 

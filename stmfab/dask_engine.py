@@ -1,6 +1,7 @@
 """Shards made by a dask cluster: one of this machine, started for the run, or one that is there already.
 
-Workers that die are replaced and dask hands their shards to others, where the pool of ``factory`` gives up.
+A worker has one shard at a time, which dask hands to no other. As in ``workers``, a shard whose worker dies is tried
+again alone, when all others are done, sample by sample.
 """
 
 from __future__ import annotations
@@ -18,28 +19,26 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from multiprocessing import active_children, resource_tracker
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import factory
+from . import workers
 from ._threads import one_thread
 from .errors import IncompleteError, StmfabError
-from .factory import Engine, Failure, Job, POLL_s, Ticks
 from .place import Folder
+from .workers import Death, Elsewhere, Engine, Failure, Job, POLL_s, Result, Results, Task, Ticks
 
 if TYPE_CHECKING:
     import distributed
 
 CONNECT_s = 5  # to a scheduler that should be there
 CLOSE_s = 1  # for the last words to a cluster
-DEATHS = 2  # of a shard's workers, before it is put aside
-DEATHS_OF_ALL = 10  # workers, and one more each, while not a single shard is done
+DEATHS = 10  # of workers, and one more each, while not a single shard is done
+LOST = "dask lost it"  # how a worker died: no more is known of one that may run anywhere
 
-Task: TypeAlias = tuple[int, int]  # a slot of the ticks, and its shard
 Future: TypeAlias = "distributed.Future[Any]"
 _turn = threading.Lock()
 
@@ -59,36 +58,38 @@ def engine(scheduler: str | None) -> Engine:
     return partial(_there, scheduler) if scheduler else _here
 
 
-def _there(address: str, job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Iterator[Failure | None]:
-    """Make shards on the cluster of an address; yield the outcomes as they come.
+def n_workers(scheduler: str) -> int:
+    """Return the number of workers of a cluster at this moment, at least one.
 
-    A shard whose workers die is put aside and made at the end, alone: one that shared their queue is not to blame.
+    Raises
+    ------
+    StmfabError
+        If there is none at the address.
     """
-    packed = pickle.dumps(_portable(job))
-    aside = []
+    with _client(scheduler) as client:
+        return max(1, len(client.nthreads()))
+
+
+def _there(address: str, job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Results:
+    """Make shards on the cluster of an address; yield the results as they come."""
     with _client(address) as client:
-        submit = partial(client.submit, _work, packed, pure=False)
-        width = 2 * max(jobs, sum(client.nthreads().values()))
-        for task, future in _completed(submit, enumerate(todo), width=width, poll=poll):
-            if _killed(future):
-                aside.append(task)
-            else:
-                yield _outcome(job, task, future)
-        for task, future in _completed(submit, aside, width=1, poll=poll):
-            yield _outcome(job, task, future)
+        passed = partial(_passed, client, job, _portable(job), poll=poll)
+        yield from workers.tried_twice(job, todo, jobs, passed, _given_up)
 
 
-def _here(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Iterator[Failure | None]:
-    """Make shards on a cluster of this machine; yield the outcomes as they come."""
-    with _crew(jobs) as crew:
+def _here(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Results:
+    """Make shards on a cluster of this machine; yield the results as they come."""
+    with _crew(jobs) as crew, _client(crew.address) as client:
 
         def look() -> None:
             crew.fill()
             poll()
 
-        for outcome in _there(crew.address, job, todo, jobs, look):
-            crew.deaths = 0
-            yield outcome
+        passed = partial(_passed, client, job, job, poll=look)
+        for result in workers.tried_twice(job, todo, jobs, passed, workers.given_up):
+            if not isinstance(result, Death):
+                crew.deaths = 0
+            yield result
 
 
 def _portable(job: Job) -> Job:
@@ -98,69 +99,93 @@ def _portable(job: Job) -> Job:
     return dataclasses.replace(job, store=dataclasses.replace(job.store, place=place), ticks=Ticks(Path(os.devnull)))
 
 
-def _work(packed: bytes, slot: int, shard: int) -> Failure | None:
+def _given_up(job: Job, slot: int, shard: int, death: Death) -> Failure:
+    """Return the failure of a shard that took a second worker, who could not tell how far it was."""
+    return workers.failed(job, slot, shard, line=f"the worker process died twice: {death.how}", trace="")
+
+
+def _work(packed: bytes, slot: int, shard: int, batch: int) -> Result:
     """Make one shard in a worker; one at a time, for the threads of BLAS belong to the whole process."""
     with _turn, one_thread():
-        return factory.work(packed, slot, shard)
+        return workers.work(packed, slot, shard, batch)
 
 
-def _completed(
-    submit: Callable[..., Future], tasks: Iterable[Task], *, width: int, poll: Callable[[], None]
-) -> Iterator[tuple[Task, Future]]:
-    """Yield tasks as they end, with ``width`` of them on their way."""
-    done: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    left = iter(tasks)
-    running: dict[Task, Future] = {}
+def _passed(
+    client: distributed.Client,
+    job: Job,
+    sent: Job,
+    tasks: Iterable[Task],
+    *,
+    jobs: int,
+    batch: int,
+    poll: Callable[[], None],
+) -> Iterator[tuple[Task, Result]]:
+    """Give each task to the next idle worker of a cluster, to ``jobs`` at most; yield what became of it.
 
-    def start(count: int) -> None:
-        for task in islice(left, count):
-            running[task] = submit(*task)
-            running[task].add_done_callback(lambda _, task=task: done.put(task))
-
-    start(width)
-    while running:
+    Raises
+    ------
+    IncompleteError
+        If the cluster is gone, or cannot do such work.
+    """
+    packed = pickle.dumps(sent)
+    waiting = iter(tasks)
+    running: dict[str, tuple[Task, Future]] = {}
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+    while True:
         poll()
-        try:
-            task = done.get(timeout=POLL_s)
-        except queue.Empty:
-            continue
-        future = running.pop(task)
-        start(1)
-        yield task, future
+        there = _workers(client, job)
+        idle = sorted(there - running.keys())[: jobs - len(running)]
+        for address, task in zip(idle, waiting, strict=False):
+            future = client.submit(_work, packed, *task, batch, workers=[address], pure=False)
+            future.add_done_callback(lambda _: ended.put(None))
+            running[address] = (task, future)
+        over = [address for address, (_, future) in running.items() if future.done() or address not in there]
+        for task, future in [running.pop(address) for address in over]:
+            yield task, _result(job, task, future)
+        if not over:
+            if there and not running:
+                return
+            with contextlib.suppress(queue.Empty):
+                ended.get(timeout=POLL_s)
 
 
-def _killed(future: Future) -> bool:
-    from distributed import KilledWorker
-
-    return future.status == "error" and isinstance(future.exception(), KilledWorker)
-
-
-def _outcome(job: Job, task: Task, future: Future) -> Failure | None:
-    """Return what became of a shard, and count its samples.
+def _workers(client: distributed.Client, job: Job) -> set[str]:
+    """Return the addresses of a cluster's workers.
 
     Raises
     ------
     IncompleteError
         If the cluster is gone.
     """
+    try:
+        return set(client.nthreads())
+    except (OSError, TimeoutError, ValueError) as error:
+        raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here") from error
+
+
+def _result(job: Job, task: Task, future: Future) -> Result:
+    """Return what became of a shard whose work is over or whose worker is gone; count its samples.
+
+    Raises
+    ------
+    IncompleteError
+        If the cluster is gone, or cannot do such work.
+    """
+    from distributed import KilledWorker
+
     slot, shard = task
-    if _killed(future):
-        return Failure(shard, "its workers died again and again (killed? out of memory?)", "", disk=False)
+    if future.status == "finished":
+        result: Result = future.result()
+        if result is None or isinstance(result, Elsewhere):
+            start, stop = job.store.layout.bounds(shard)
+            job.ticks.set(slot, stop - start)
+        return result
+    if future.status == "pending" or isinstance(error := future.exception(), KilledWorker):
+        future.cancel()
+        return Death(shard, LOST, "")
     if future.status == "error":
-        return Failure(shard, str(future.exception()), _traceback(future), disk=False)
-    if future.status != "finished":
-        raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here")
-    failure: Failure | None = future.result()
-    if failure is None:
-        start, stop = job.store.layout.bounds(shard)
-        job.ticks.set(slot, stop - start)
-    return failure
-
-
-def _traceback(future: Future) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(future.exception()))
+        raise IncompleteError(f"{job.store}: a dask worker cannot make shards: {error!r}") from error
+    raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here")
 
 
 @contextlib.contextmanager
@@ -175,7 +200,7 @@ def _client(address: str) -> Iterator[distributed.Client]:
     import distributed
 
     try:
-        with factory.signals_kept_from_children():  # interrupted halfway, it could not be closed
+        with workers.signals_kept_from_children():  # interrupted halfway, it could not be closed
             client = distributed.Client(address, timeout=CONNECT_s, set_as_default=False)
     except (OSError, ValueError) as error:
         raise StmfabError(f"--scheduler {address}: no dask scheduler answers there") from error
@@ -190,7 +215,7 @@ class Crew:
     """The worker processes of a cluster of this machine, of one thread each."""
 
     address: str
-    folder: str
+    folder: Path
     jobs: int
     members: list[SpawnProcess] = dataclasses.field(default_factory=list)
     deaths: int = 0  # since a shard was last done
@@ -205,9 +230,9 @@ class Crew:
         """
         alive = [member for member in self.members if member.is_alive()]
         self.deaths += len(self.members) - len(alive)
-        if self.deaths > DEATHS_OF_ALL + self.jobs:
+        if self.deaths > DEATHS + self.jobs:
             raise IncompleteError("the workers die faster than they work (killed? out of memory?)")
-        with factory.signals_kept_from_children():
+        with workers.signals_kept_from_children():
             new = [self._member() for _ in range(self.jobs - len(alive))]
         self.members = alive + new
 
@@ -218,15 +243,17 @@ class Crew:
         return member
 
 
-def _serve(address: str, folder: str, parent: int) -> None:
+def _serve(address: str, folder: Path, parent: int) -> None:
     """Be a worker until the scheduler or the parent process is gone."""
-    factory.die_with_parent(parent)
+    crash = folder / f"crash-{os.getpid()}"
+    crash.write_bytes(b"")
+    workers.begin_life(parent, str(crash))
     import distributed
 
     async def work() -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         async with distributed.Worker(
-            address, nthreads=1, memory_limit=0, dashboard=False, local_directory=folder
+            address, nthreads=1, memory_limit=0, dashboard=False, local_directory=str(folder)
         ) as worker:
             await worker.finished()
 
@@ -241,18 +268,18 @@ def _crew(jobs: int) -> Iterator[Crew]:
     others: set[BaseProcess] = set(active_children())
     resource_tracker.ensure_running()  # or its start would let the signals through that are kept from the workers
     with tempfile.TemporaryDirectory(prefix="stmfab-dask-", ignore_cleanup_errors=True) as folder:
-        with factory.signals_kept_from_children():
+        with workers.signals_kept_from_children():
             cluster = distributed.LocalCluster(
                 n_workers=0,
                 processes=True,
                 host="127.0.0.1",
                 silence_logs=logging.CRITICAL,
                 dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0", "allowed_failures": DEATHS - 1},
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             )
         try:
-            yield Crew(cluster.scheduler_address, folder, jobs)
+            yield Crew(cluster.scheduler_address, Path(folder), jobs)
         finally:
-            factory.kill_children(others)
+            workers.kill_children(others)
             with contextlib.suppress(Exception):  # of a cluster without workers nothing is wanted any more
                 cluster.close(timeout=CLOSE_s)

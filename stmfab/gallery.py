@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,11 +257,10 @@ def save(png: bytes, path: Path) -> None:
         path.write_bytes(png)
 
 
-def spread_out(available: Iterable[int], most: int) -> list[int]:
+def spread_out(available: Sequence[int], most: int) -> list[int]:
     """Return at most ``most`` of the available sample indices, evenly spaced.
 
     >>> spread_out(range(100), 5)
     [0, 24, 49, 74, 99]
     """
-    every = list(available)
-    return [every[int(place)] for place in np.linspace(0, len(every) - 1, min(most, len(every)))]
+    return [available[int(place)] for place in np.linspace(0, len(available) - 1, min(most, len(available)))]

@@ -157,8 +157,8 @@ def _spec(name: str, node: Mapping[str, Any]) -> ArraySpec:
     )
 
 
-def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
-    """Return how two recipes differ, key by key, in the order of the keys.
+def differences(theirs: Any, ours: Any, path: str = "", *, words: tuple[str, str] = ("there", "asked")) -> list[str]:
+    """Return how two recipes differ, key by key, in the order of the keys; ``words`` say whose value is whose.
 
     >>> differences({"seed": 1, "tip": {"kind": "tungsten"}}, {"seed": 2, "tip": {"kind": "tungsten"}})
     ['seed: 1 there, 2 asked']
@@ -168,11 +168,13 @@ def differences(theirs: Any, ours: Any, path: str = "") -> list[str]:
     if theirs == ours:
         return []
     if not (isinstance(theirs, Mapping) and isinstance(ours, Mapping) and theirs.keys() & ours.keys()):
-        return [f"{path}: {_shown(theirs)} there, {_shown(ours)} asked"]
+        return [f"{path}: {_shown(theirs)} {words[0]}, {_shown(ours)} {words[1]}"]
     return [
         line
         for key in sorted(theirs.keys() | ours.keys())
-        for line in differences(theirs.get(key, ABSENT), ours.get(key, ABSENT), f"{path}.{key}" if path else key)
+        for line in differences(
+            theirs.get(key, ABSENT), ours.get(key, ABSENT), f"{path}.{key}" if path else key, words=words
+        )
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, targets, tips
+from .physics import current, defects, instrument, noise, piezo, targets, tips
 from .physics.keys import Legal
 
 Tree = Mapping[str, Any]
@@ -48,14 +48,19 @@ SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
     Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True),
     Slot("tip", tips.TIPS, "the tip", required=True),
+    Slot("extra_apexes", tips.EXTRA_APEXES, "further apexes of the tip, by names of your choice", named=True),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
-    Slot("instrument.noise", instrument.NOISES, "noise sources, by names of your choice", named=True),
+    Slot("instrument.noise", noise.NOISES, "noise sources, by names of your choice", named=True),
     Slot("instrument.creep", instrument.CREEPS, "lateral creep"),
     Slot("instrument.drift", instrument.DRIFTS, "lateral drift"),
     Slot("instrument.jitter", {PLAIN: instrument.Jitter}, "lateral jitter of the lines"),
+    Slot("instrument.scanner", {PLAIN: instrument.Scanner}, "calibration errors and bow of the lateral scanner"),
+    Slot("instrument.lateral_hysteresis", piezo.LATERAL_HYSTERESES, "lag of the fast axis behind its command"),
+    Slot("instrument.tip_jumps", {PLAIN: instrument.TipJumps}, "sudden changes of the tip"),
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
-    Slot("instrument.z_piezo", instrument.Z_PIEZOS, "the z piezo"),
+    Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
+    Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
     Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
 )
 
@@ -98,7 +103,26 @@ def _key(field: dataclasses.Field[Any], hint: Any) -> Key:
 
 _UNIT_WORDS = {"percent": "%", "nm2": "nm^2", "nm3": "nm^3"} | {
     word: word
-    for word in ("nm", "pm", "eV", "V", "nA", "pA", "s", "ms", "min", "deg", "Hz", "frame", "efold", "decade")
+    for word in (
+        "nm",
+        "pm",
+        "eV",
+        "V",
+        "um",
+        "nA",
+        "pA",
+        "fA",
+        "GOhm",
+        "K",
+        "s",
+        "ms",
+        "min",
+        "deg",
+        "Hz",
+        "frame",
+        "efold",
+        "decade",
+    )
 }
 
 

@@ -1,25 +1,38 @@
 """Where a store's bytes live: whole documents by name, each written entirely or not at all.
 
-The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``size``, ``names`` and
-``create``; ``bucket.Bucket``, which has no rename but has conditional puts, offers the same.
+The store, its receipts and its verification know only ``read``, ``write``, ``write_all``, ``remove``, ``size``,
+``names``, ``create``, ``lock``, ``free_bytes`` and ``sweep``; ``bucket.Bucket``, an object store, which has no rename
+but has conditional puts, offers the same ten.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import functools
+import json
 import os
+import platform
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from . import provenance
 from .errors import DiskError
 
 WAITERS = 8  # threads that wait for the disk, all at once: a journal commits many files as fast as one
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
+LOCK_POLL_s = 0.02
+LOCK_PATIENCE_s = 60.0  # a lock is held for milliseconds: one that does not change for so long has lost its holder
+ABANDONED_s = 86_400.0  # an unfinished document this old has no writer any more: it takes seconds to write one
+WRITER = r"(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d{1,9})-[0-9a-f]{8}"  # in a temporary name
+PARTIAL = re.compile(rf"\..+\.{WRITER}\.part")
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ class Folder:
     def size(self, name: str) -> int | None:
         """Return a document's length in bytes, or None where there is none."""
         try:
-            return (self.root / name).stat().st_size
+            return os.stat(f"{self.root}/{name}").st_size  # not by pathlib, which takes five times as long
         except OSError:
             return None
 
@@ -92,7 +105,7 @@ class Folder:
             If the disk is full, a folder is not writable, or it vanished.
         """
         paths = [self.root / name for name in documents]
-        partials = [path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part") for path in paths]
+        partials = [path.with_name(f".{path.name}.{_writer()}.part") for path in paths]
         folders = {self.root / above for name in documents for above in PurePath(name).parents}  # any may be new
         with disk_errors(self.root, "write to"):
             self.root.stat()  # a store deleted under our feet is an error, not a reason to begin a torn one
@@ -106,6 +119,63 @@ class Folder:
                 for partial in filter(Path.exists, partials):
                     partial.unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """Remove a document, for good once this returns; where there is none, do nothing.
+
+        Raises
+        ------
+        DiskError
+            If the disk refuses.
+        """
+        path = self.root / name
+        with disk_errors(path, "remove"):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return
+            _sync_folder(path.parent)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Be the only one, of all processes of all machines, that reads and rewrites a document; wait until so.
+
+        The lock is a file beside the document that says who holds it. That of a process of this machine that is dead
+        is taken over at once, any other after ``LOCK_PATIENCE_s`` without a change; no two clocks are compared.
+
+        Raises
+        ------
+        DiskError
+            If the folder cannot be written.
+        """
+        path = (self.root / name).with_name(f".{PurePath(name).name}.lock")
+        with disk_errors(path, "lock"):
+            mine = _locked(path)
+        try:
+            yield
+        finally:
+            if _holder(path) == mine:  # and not another's, who thought us dead
+                path.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int | None:
+        """Return the bytes that we may still write here, quotas aside; None where the system cannot tell."""
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError:
+            return None
+
+    def sweep(self, folders: Iterable[str]) -> None:
+        """Remove what killed writers left: unfinished documents in ``folders``, unfinished stores beside this one.
+
+        A writer is gone if it ran on this machine and no such process lives, or if its file is a day old. What we may
+        not remove stays: it is in nobody's way.
+        """
+        for folder in folders:
+            for path in _left(self.root / folder, PARTIAL):
+                with suppress(OSError):
+                    path.unlink()
+        for path in _left(self.root.parent, re.compile(rf"{re.escape(self.root.name)}\.new-{WRITER}")):
+            shutil.rmtree(path, ignore_errors=True)
+
     def create(self, documents: Mapping[str, bytes]) -> bool:
         """Write the first documents of a store beside its place and rename; return False where another came first.
 
@@ -114,7 +184,7 @@ class Folder:
         DiskError
             If the place cannot be written.
         """
-        beside = self.root.with_name(f"{self.root.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
+        beside = self.root.with_name(f"{self.root.name}.new-{_writer()}")
         with disk_errors(self.root, "create"):
             beside.mkdir()
             try:
@@ -145,6 +215,56 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
         raise DiskError(f"{path}: cannot {action} it: {error.strerror or error}") from error
 
 
+def _writer() -> str:
+    """Return who writes, for a temporary name that is unlike any other: machine, process, chance."""
+    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@functools.cache
+def _machine() -> str:
+    """Return what stands for this machine in a temporary name: eight digits of a hash.
+
+    Containers may share a name but not their numbers of processes, so that their name space counts too.
+    """
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return provenance.sha256(f"{provenance.host()} {space}".encode())[:8]
+
+
+def _left(folder: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
+    """Yield what lies in a folder under a temporary name whose writer is gone."""
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return
+    for name in found:
+        match = pattern.fullmatch(name)
+        if match and _gone(match["host"], int(match["pid"]), folder / name):
+            yield folder / name
+
+
+def _gone(machine: str | None, pid: int, path: Path) -> bool:
+    try:
+        if time.time() - path.stat().st_mtime > ABANDONED_s:
+            return True
+    except FileNotFoundError:  # finished, or swept by another run
+        return False
+    return machine == _machine() and not _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs; one that was killed and that nobody has buried does not."""
+    try:
+        os.kill(pid, 0)  # sends nothing
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except ProcessLookupError:
+        return False
+    except OSError:  # it lives, as another user's or where there is no /proc
+        return True
+
+
 def _write_synced(partial: Path, path: Path, data: bytes) -> None:
     """Write a document under its temporary name, down to the disk."""
     with disk_errors(path, f"write {len(data)} bytes to"):
@@ -162,3 +282,53 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _locked(path: Path) -> bytes:
+    """Make a lock file as soon as nobody else has one; return its words, which no other has."""
+    ours = {"host": platform.node(), "pid": os.getpid(), "time": time.time(), "token": secrets.token_hex(4)}
+    mine = json.dumps(ours).encode()
+    seen, since = None, time.monotonic()
+    while True:
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            there = _holder(path)
+            if there != seen:
+                seen, since = there, time.monotonic()
+            if seen is not None and (_is_dead(seen) or time.monotonic() - since > LOCK_PATIENCE_s):
+                _break_lock(path, seen)
+            time.sleep(LOCK_POLL_s)
+            continue
+        with os.fdopen(handle, "wb") as file:
+            file.write(mine)
+        return mine
+
+
+def _holder(path: Path) -> bytes | None:
+    """Return the words of a lock file; None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _is_dead(holder: bytes) -> bool:
+    """Return whether a lock's holder is a process of this machine that is no more."""
+    try:
+        words = json.loads(holder)
+        if words["host"] == platform.node():
+            os.kill(words["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, ValueError, TypeError, KeyError):  # of another user; words not written to their end
+        return False
+    return False
+
+
+def _break_lock(path: Path, seen: bytes) -> None:
+    """Remove the lock with these words; of two processes that do so at once, neither removes a third one's."""
+    with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _holder(path) == seen:
+            path.unlink()

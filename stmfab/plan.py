@@ -24,7 +24,7 @@ from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
 from .physics.targets import ArraySpec, Target
-from .physics.tips import Tungsten
+from .physics.tips import ExtraTungsten, Tungsten
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
@@ -173,6 +173,7 @@ class Parameters:
     material: str
     defects: Mapping[str, DefectDraw]
     tip: Tungsten
+    extra_apexes: Mapping[str, ExtraTungsten]
     junction: Junction
     instrument: Instrument
 
@@ -315,6 +316,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
         material=plan.material,
         defects=_members(built, "sample.defects"),
         tip=built["tip"],
+        extra_apexes=_members(built, "extra_apexes"),
         junction=built["junction"],
         instrument=_instrument(built),
     )

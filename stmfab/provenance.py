@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def now() -> str:
+    """Return the time of day in UTC, to the second.
+
+    >>> len(now())
+    20
+    """
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def host() -> str:

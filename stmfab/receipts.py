@@ -1,13 +1,19 @@
-"""Receipts: the proof that a shard is whole. A shard without one does not exist; one that disagrees is damaged."""
+"""Receipts: the proof that a shard is whole. A shard without one does not exist; one that disagrees is damaged.
+
+A shard that could not be made leaves a receipt of failure, which says why and stands until the shard is made.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +21,9 @@ from numpy.typing import NDArray
 from . import provenance
 
 FOLDER = "receipts"
+MERGED_AT_ONCE = 128  # receipts of 20 arrays, 4 MB of objects
+FAILED = ".failed"  # before the suffix of a receipt of failure
+LENGTH = re.compile(rb'"file": "([^"]+)",\s*"bytes": (\d+),')  # in a receipt as ``to_bytes`` spells it
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,10 @@ class ArrayRecord:
         return math.sqrt(max(0.0, self.sum_of_squares / self.count - (self.sum / self.count) ** 2))
 
 
+FIELDS = frozenset(field.name for field in dataclasses.fields(ArrayRecord))
+NUMBERS = attrgetter("bytes", "count", "minimum", "maximum", "sum", "sum_of_squares")
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What a worker vouches for: samples ``start`` to ``stop`` (exclusive) lie whole in these files."""
@@ -58,9 +71,38 @@ class Receipt:
     written: str
 
 
+@dataclass(frozen=True)
+class FailedReceipt:
+    """Why samples ``start`` to ``stop`` (exclusive) could not be made, and where this was tried last."""
+
+    shard: int
+    start: int
+    stop: int
+    line: str
+    traceback: str
+    host: str
+    identity: str
+    versions: Mapping[str, str]
+    written: str
+
+
+Sealed = TypeVar("Sealed", Receipt, FailedReceipt)
+
+
 def name(shard: int) -> str:
     """Return the name of a shard's receipt in the store."""
     return f"{FOLDER}/{shard:08d}.json"
+
+
+def failed_name(shard: int) -> str:
+    """Return the name of a shard's receipt of failure in the store."""
+    return f"{FOLDER}/{shard:08d}{FAILED}.json"
+
+
+def failed_shard_of(document: str) -> int | None:
+    """Return the shard that a file in the folder of receipts calls failed; None for any other file."""
+    stem, _, suffix = document.rpartition(".")
+    return shard_of(f"{stem.removesuffix(FAILED)}.{suffix}") if stem.endswith(FAILED) else None
 
 
 def shard_of(document: str) -> int | None:
@@ -85,7 +127,7 @@ def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
     )
 
 
-def to_bytes(receipt: Receipt) -> bytes:
+def to_bytes(receipt: Receipt | FailedReceipt) -> bytes:
     """Return a receipt as JSON, sealed with the hash of itself."""
     body = dataclasses.asdict(receipt)
     return json.dumps({"seal": provenance.sha256(provenance.canonical(body)), **body}, indent=1).encode()
@@ -99,30 +141,97 @@ def from_bytes(data: bytes) -> Receipt:
     ValueError
         If it is not a receipt, or not as it was written.
     """
+    body, seal = _body(data)
+    return _unaltered(_receipt(body), body, seal)
+
+
+def failed_from_bytes(data: bytes) -> FailedReceipt:
+    """Return the receipt of failure written in a document.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or not as it was written.
+    """
+    body, seal = _body(data)
+    try:
+        receipt = FailedReceipt(**body)
+    except TypeError as error:
+        raise ValueError("not a receipt of failure") from error
+    return _unaltered(receipt, body, seal)
+
+
+def unsealed(data: bytes) -> Receipt:
+    """Return the receipt written in a document, its seal not held against it: in a fourth of the time.
+
+    Raises
+    ------
+    ValueError
+        If it is not a receipt.
+    """
+    return _receipt(_body(data)[0])
+
+
+def _receipt(body: Mapping[str, Any]) -> Receipt:
+    """Return the receipt of a document without its seal."""
+    try:
+        arrays = {array: _record(fields) for array, fields in body["arrays"].items()}
+        return Receipt(**{**body, "arrays": arrays})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a receipt") from error
+
+
+def _body(data: bytes) -> tuple[dict[str, Any], object]:
+    """Return what a sealed document says, and its seal."""
     try:
         body = json.loads(data)
-        seal = body.pop("seal")
-        arrays = {array: ArrayRecord(**fields) for array, fields in body["arrays"].items()}
-        receipt = Receipt(**{**body, "arrays": arrays})
+        return body, body.pop("seal")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError("not a receipt") from error
+
+
+def _unaltered(receipt: Sealed, body: Mapping[str, Any], seal: object) -> Sealed:
     if seal != provenance.sha256(provenance.canonical(body)):
         raise ValueError("altered after it was written")
     return receipt
 
 
+def _record(fields: dict[str, Any]) -> ArrayRecord:
+    """Return the record with these fields, past the ``__init__`` of a frozen dataclass: that takes as long as JSON."""
+    if fields.keys() != FIELDS:
+        raise KeyError("fields of an array's record")
+    found = object.__new__(ArrayRecord)
+    found.__dict__.update(fields)
+    return found
+
+
+def totals(vouched: Iterable[Receipt]) -> dict[str, ArrayRecord]:
+    """Return the record of every array over many shards; only a few receipts are in memory at a time."""
+    found: dict[str, ArrayRecord] = {}
+    rest = iter(vouched)
+    while block := list(islice(rest, MERGED_AT_ONCE)):
+        for array in dict.fromkeys(array for receipt in block for array in receipt.arrays):
+            parts = [receipt.arrays[array] for receipt in block if array in receipt.arrays]
+            found[array] = merged([*([found[array]] if array in found else []), *parts])
+    return found
+
+
+def lengths(data: bytes) -> dict[str, int]:
+    """Return the files of a receipt and their bytes, in a twentieth of the time of reading all of it, unproven."""
+    return {file.decode(errors="replace"): int(count) for file, count in LENGTH.findall(data)}
+
+
 def merged(records: Iterable[ArrayRecord]) -> ArrayRecord:
     """Return the record of one array over many shards; ``file`` and ``sha256`` are empty."""
-    parts = list(records)
-    lows = [part.minimum for part in parts if part.minimum is not None]
-    highs = [part.maximum for part in parts if part.maximum is not None]
+    numbers = list(zip(*map(NUMBERS, records), strict=True)) or [()] * 6
+    sizes, counts, lows, highs, sums, squares = numbers
     return ArrayRecord(
         file="",
-        bytes=sum(part.bytes for part in parts),
+        bytes=sum(sizes),
         sha256="",
-        count=sum(part.count for part in parts),
-        minimum=min(lows, default=None),
-        maximum=max(highs, default=None),
-        sum=math.fsum(part.sum for part in parts),
-        sum_of_squares=math.fsum(part.sum_of_squares for part in parts),
+        count=sum(counts),
+        minimum=min((low for low in lows if low is not None), default=None),
+        maximum=max((high for high in highs if high is not None), default=None),
+        sum=math.fsum(sums),
+        sum_of_squares=math.fsum(squares),
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,45 +15,97 @@ from numpy.typing import NDArray
 
 from . import receipts, store
 from .errors import DamagedError, IncompleteError, StoreError
-from .receipts import Receipt
+from .physics.targets import ArraySpec
+from .receipts import ArrayRecord, Receipt
 from .store import Store
 from .verify import Fault
 
+FAILED = ".failed.json"  # in the folder of receipts: a shard that could not be made
 BINS = 8  # of a text histogram
 MOST_READ = 64  # shards whose parameters are read for the medians of a large store
 
 
+@dataclass
+class Tally:
+    """What the receipts of a store add up to, counted as they pass, so that any number of them fits in memory."""
+
+    shards: list[int] = field(default_factory=list)
+    samples: int = 0
+    seconds: float = 0.0
+    finished: str | None = None
+    hosts: Counter[str] = field(default_factory=Counter)
+    identities: Counter[str] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+
+    def counted(self, found: Iterable[tuple[int, Receipt | DamagedError]]) -> Iterator[Receipt]:
+        """Yield the receipts that can be read; keep a fault of each that cannot."""
+        for shard, receipt in found:
+            if isinstance(receipt, DamagedError):
+                self.faults.append(Fault(shard, "", str(receipt)))
+                continue
+            self.shards.append(shard)
+            self.samples += receipt.stop - receipt.start
+            self.seconds += receipt.seconds
+            self.finished = max(self.finished or "", receipt.written)
+            self.hosts[receipt.host] += 1
+            self.identities[receipt.identity] += 1
+            self.versions[receipt.versions["stmfab"]] += 1
+            yield receipt
+
+
 def summary(dataset: Store, faults: list[Fault] | None) -> dict[str, Any]:
-    """Return everything ``inspect`` shows, as plain JSON values; ``faults`` is None where nothing was verified."""
-    vouched, bad = _receipts(dataset)
+    """Return everything ``inspect`` shows, as plain JSON values; ``faults`` is None where nothing was verified.
+
+    The seals of receipts are for ``verify`` to look at; here a receipt that can be read is believed.
+    """
+    there = sorted(store.made(dataset))
+    try:
+        tally, totals = _tallied(dataset, there, receipts.unsealed)
+    except (TypeError, KeyError, ValueError):  # words where numbers belong: the seal tells in which
+        tally, totals = _tallied(dataset, there, receipts.from_bytes)
     cut = dataset.layout
     return {
         "store": str(dataset),
         "name": dataset.attributes["name"],
-        "complete": len(vouched) == cut.n_shards,
+        "complete": len(tally.shards) == cut.n_shards,
         "samples": cut.samples,
-        "samples_made": sum(receipt.stop - receipt.start for receipt in vouched),
+        "samples_made": tally.samples,
         "shards": cut.n_shards,
-        "shards_made": len(vouched),
+        "shards_made": len(tally.shards),
         "samples_per_shard": cut.shard,
-        "bytes": sum(record.bytes for receipt in vouched for record in receipt.arrays.values()),
+        "bytes": sum(total.bytes for total in totals.values()),
         "dimensions": dimensions(dataset),
-        "arrays": [_array(dataset, vouched, spec.name) for spec in cut.arrays],
-        "parameters": _parameters(dataset, [receipt.shard for receipt in vouched]),
-        "provenance": _provenance(dataset, vouched),
-        "faults": [str(fault) for fault in (bad if faults is None else faults)],
+        "arrays": [_array(dataset, totals.get(spec.name) or receipts.merged([]), spec) for spec in cut.arrays],
+        "parameters": _parameters(dataset, tally.shards),
+        "provenance": _provenance(dataset, tally),
+        "failed": failed(dataset, set(there)),
+        "faults": [str(fault) for fault in (tally.faults if faults is None else faults)],
     }
 
 
-def _receipts(dataset: Store) -> tuple[list[Receipt], list[Fault]]:
-    """Return the receipts that can be read, and a fault for each that cannot."""
-    vouched, bad = [], []
-    for shard in sorted(store.made(dataset)):
-        try:
-            vouched.append(store.receipt_of(dataset, shard))
-        except DamagedError as error:
-            bad.append(Fault(shard, "", str(error)))
-    return vouched, bad
+def _tallied(
+    dataset: Store, shards: list[int], parse: Callable[[bytes], Receipt]
+) -> tuple[Tally, dict[str, ArrayRecord]]:
+    tally = Tally()
+    return tally, receipts.totals(tally.counted(store.receipts_of(dataset, shards, parse)))
+
+
+def failed(dataset: Store, made: set[int]) -> list[dict[str, Any]]:
+    """Return what is known of the shards that could not be made, and have not been since: shard, line, host, time."""
+    names = (name for name in dataset.place.names(receipts.FOLDER) if name.endswith(FAILED))
+    found = (_failure(dataset, name) for name in names)
+    return [failure for failure in found if failure["shard"] not in made]
+
+
+def _failure(dataset: Store, name: str) -> dict[str, Any]:
+    number = name.removesuffix(FAILED)
+    words: dict[str, Any] = {"shard": int(number) if number.isdecimal() else None}
+    try:
+        kept = json.loads(dataset.place.read(f"{receipts.FOLDER}/{name}") or b"")
+        return {**words, **{key: kept[key] for key in ("line", "host", "written")}}
+    except (ValueError, TypeError, KeyError):
+        return {**words, "line": f"{receipts.FOLDER}/{name} cannot be read", "host": None, "written": None}
 
 
 def dimensions(dataset: Store) -> dict[str, int]:
@@ -60,11 +116,9 @@ def dimensions(dataset: Store) -> dict[str, int]:
     return lengths
 
 
-def _array(dataset: Store, vouched: list[Receipt], name: str) -> dict[str, Any]:
-    spec = dataset.layout.array(name)
-    total = receipts.merged(receipt.arrays[name] for receipt in vouched if name in receipt.arrays)
+def _array(dataset: Store, total: ArrayRecord, spec: ArraySpec) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": spec.name,
         "dims": ["sample", *spec.dims],
         "shape": [dataset.layout.samples, *spec.shape],
         "dtype": spec.dtype,
@@ -118,16 +172,17 @@ def _spread(values: NDArray[Any], column: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _provenance(dataset: Store, vouched: list[Receipt]) -> dict[str, Any]:
+def _provenance(dataset: Store, tally: Tally) -> dict[str, Any]:
     attributes = dataset.attributes
     kept = ("format", "seed", "recipe_sha256", "versions", "git_commit", "identity", "platform", "created")
     return {
         **{key: attributes[key] for key in kept},
-        "finished": max((receipt.written for receipt in vouched), default=None),
-        "seconds": sum(receipt.seconds for receipt in vouched),
-        "hosts": dict(Counter(receipt.host for receipt in vouched)),
-        "identities": dict(Counter(receipt.identity for receipt in vouched)),
-        "stmfab_versions": dict(Counter(receipt.versions["stmfab"] for receipt in vouched)),
+        "grown_from": attributes.get("grown_from", []),
+        "finished": tally.finished,
+        "seconds": tally.seconds,
+        "hosts": dict(tally.hosts.most_common()),
+        "identities": dict(tally.identities.most_common()),
+        "stmfab_versions": dict(tally.versions.most_common()),
     }
 
 
@@ -141,10 +196,7 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
     IncompleteError
         If it has not been made yet.
     """
-    if not 0 <= index < dataset.layout.samples:
-        raise StoreError(f"{dataset}: no sample {index}; it has samples 0 to {dataset.layout.samples - 1}")
-    if index // dataset.layout.shard not in store.made(dataset):
-        raise IncompleteError(f"{dataset}: sample {index} has not been made yet")
+    hold_made(dataset, index)
     arrays = {spec.name: store.read(dataset, spec.name, index, index + 1)[0] for spec in dataset.layout.arrays}
     values = (
         [] if "param" not in arrays else [_value(*pair) for pair in zip(columns(dataset), arrays["param"], strict=True)]
@@ -157,6 +209,43 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
         "images": [_image(dataset, name, array) for name, array in arrays.items() if array.ndim > 1],
         "defects": _defects(dataset, arrays),
     }
+
+
+class Made(Sequence[int]):
+    """The indices of the samples of a store that have been made, in order; none is kept, however many there are."""
+
+    def __init__(self, dataset: Store) -> None:
+        self._bounds = [dataset.layout.bounds(shard) for shard in sorted(store.made(dataset))]
+        self._ends = list(accumulate(stop - start for start, stop in self._bounds))
+        if not self._ends:
+            raise IncompleteError(f"{dataset}: no sample has been made yet")
+
+    def __len__(self) -> int:
+        """Return the number of samples made."""
+        return self._ends[-1]
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the index of the sample at a place, an int."""
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        shard = bisect_right(self._ends, place)
+        return self._bounds[shard][1] - self._ends[shard] + place
+
+
+def hold_made(dataset: Store, index: int) -> None:
+    """Hold that a sample is there to be read.
+
+    Raises
+    ------
+    StoreError
+        If the dataset ends before the sample.
+    IncompleteError
+        If it has not been made yet.
+    """
+    if not 0 <= index < dataset.layout.samples:
+        raise StoreError(f"{dataset}: no sample {index}; it has samples 0 to {dataset.layout.samples - 1}")
+    if index // dataset.layout.shard not in store.made(dataset):
+        raise IncompleteError(f"{dataset}: sample {index} has not been made yet")
 
 
 def _value(column: Mapping[str, Any], number: float) -> dict[str, Any]:

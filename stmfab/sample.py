@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import crystal, scan
+from .physics import crystal, scan, tips
 from .physics.materials import MATERIALS
 from .physics.path import nominal_raster, tip_path
 from .plan import Parameters, Plan
@@ -46,11 +46,11 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         If a stage gives something that is not a number; a note names the sample.
     """
     random = functools.partial(streams.stream, recipe.seed, drawn.index)
-    path = tip_path(drawn.raster, drawn.instrument, jitter_rng=random("jitter"), walk_rng=random("walk"))
+    path = tip_path(drawn.raster, drawn.instrument, streams=random)
     scene, imaged = crystal.image(
         lambda window: scenes.scene(recipe.seed, drawn, window),
         MATERIALS[drawn.material],
-        drawn.tip.tip(),
+        tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())]),
         drawn.junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
@@ -64,7 +64,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         kappa_per_nm=drawn.junction.decay_per_nm,
         ideal_range_nm=imaged.range_nm,
         log_spread=scan.first_line_spread(imaged.field, drawn.raster, height_nm=imaged.height_nm),
-        rng=random("noise"),
+        streams=random,
         channels=recipe.channels,
     )
     known = labels.known(scene, imaged, path, recorded)
@@ -88,6 +88,6 @@ def remade(recipe: Plan, drawn: Parameters) -> Arrays:
     return made
 
 
-def prepare(recipe: Plan) -> None:
-    """Compile the kernels and build the tables, once, before workers start."""
-    simulate(recipe, 0, 1)
+def prepare(recipe: Plan) -> Arrays:
+    """Compile the kernels and build the tables, once, before workers start; return the first sample's arrays."""
+    return simulate(recipe, 0, 1)

@@ -21,6 +21,22 @@ SHORT = {
 }
 LEAF, SPREAD, NUMBER = 20, 21, 8  # widths of a parameter's name, its distribution, its numbers
 SHOWN_FAULTS = 20
+SHOWN_FAILURES = 5
+SHOWN_RANGES = 8
+DIFFERENCES = {
+    "Recipe": "recipe",
+    "Made by": "maker",
+    "Identity keys of the shards in both": "identities",
+    "Size": "cut",
+    "Arrays": "arrays",
+    "Shards only here": "only_here",
+    "Shards only there": "only_there",
+    "Shards whose files differ, by array": "shards",
+    "Failed here": "failed_here",
+    "Failed there": "failed_there",
+    "Receipts that cannot be read": "unreadable",
+}
+NEWLINE = "\n"
 
 
 def overview(found: Mapping[str, Any]) -> str:
@@ -41,11 +57,17 @@ def _identity(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['store']}: {found['name']}: {state}; {found['samples']} samples, {size(found['bytes'])}"
     if not found["complete"]:
         yield f"  {found['shards'] - found['shards_made']} of {found['shards']} shards are missing"
+    for failure in found["failed"][:SHOWN_FAILURES]:
+        yield "  " + cut(f"FAILED: shard {failure['shard']}: {failure['line'].partition(NEWLINE)[0]}", WIDTH - 2)
+    if len(found["failed"]) > SHOWN_FAILURES:
+        yield f"  ... and {len(found['failed']) - SHOWN_FAILURES} more failed shards"
     yield from (f"  DAMAGED: {fault}" for fault in found["faults"][:SHOWN_FAULTS])
     if len(found["faults"]) > SHOWN_FAULTS:
         yield f"  ... and {len(found['faults']) - SHOWN_FAULTS} more faults"
     if len(found["provenance"]["identities"]) > 1:
-        yield "  MIXED: shards from machines whose last bits differ (1e-5 relative); see Provenance"
+        yield "  MIXED: shards of machines whose last bits differ (1e-5); see Provenance"
+    if len(found["provenance"]["stmfab_versions"]) > 1:
+        yield f"  MIXED: shards by stmfab {cut(_tally(found['provenance']['stmfab_versions']), WIDTH - 26)}"
 
 
 def _dimensions(found: Mapping[str, Any]) -> Iterator[str]:
@@ -135,6 +157,8 @@ def _provenance(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"  machine   {cut(facts['platform'], WIDTH - 12)}"
     yield f"  identity  {_tally(facts['identities'])}"
     yield f"  hosts     {_tally(facts['hosts'])}"
+    if facts["grown_from"]:
+        yield f"  grown     from {cut(', then '.join(map(str, facts['grown_from'])), WIDTH - 25)} samples"
     yield f"  created   {facts['created']}, last shard {facts['finished'] or '-'}"
     if facts["seconds"]:
         rate = found["samples_made"] / facts["seconds"]
@@ -152,6 +176,7 @@ def _next(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["complete"]:
         yield "  the same `stmfab generate` command again makes what is missing"
     yield f"  stmfab inspect {place} --verify full"
+    yield f"  stmfab inspect {place} --recheck"
     yield f"  stmfab inspect {place} --gallery sheet.png"
     yield f"  stmfab inspect {place} --sample 0"
     yield f"  python -c \"import stmfab; print(stmfab.open('{place}'))\""
@@ -194,6 +219,70 @@ def _defects(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _unit(unit: str) -> str:
     return "" if unit == "1" else unit
+
+
+def difference(found: Mapping[str, Any]) -> str:
+    """Return the text that ``stmfab inspect STORE --diff OTHER`` prints."""
+    if not found["differs"]:
+        return f"{found['store']} and {found['other']}: nothing differs"
+    lines = [f"{found['store']} (here) and {found['other']} (there) differ"]
+    for title, key in DIFFERENCES.items():
+        if found[key]:
+            lines += ["", title, *(f"  {line}" for line in _some(found[key]))]
+    return "\n".join(lines)
+
+
+def _some(found: Any) -> Iterator[str]:
+    """Yield a difference's lines, but not so many that they bury the others."""
+    if isinstance(found, dict):
+        lines = [f"{array}: {ranges(shards)}" for array, shards in found.items()]
+    elif isinstance(found[0], int):
+        lines = [ranges(found)]
+    else:
+        lines = [line if isinstance(line, str) else f"shard {line['shard']}: {line['line']}" for line in found]
+    yield from (cut(line, 2 * WIDTH) for line in lines[:SHOWN_FAULTS])
+    if len(lines) > SHOWN_FAULTS:
+        yield f"... and {len(lines) - SHOWN_FAULTS} more"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return the numbers of some shards, sorted, in few words.
+
+    >>> ranges([0, 1, 2, 5, 7, 8])
+    '6 shards: 0-2, 5, 7-8'
+    """
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    words = ["-".join(map(str, ends)) for ends in found]
+    count = sum(ends[-1] - ends[0] + 1 for ends in found)
+    return f"{counted(count, 'shard')}: {', '.join(words[:SHOWN_RANGES])}{', ...' if len(words) > SHOWN_RANGES else ''}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "sample"), counted(0, "sample")
+    ('1 sample', '0 samples')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def recheck(found: Mapping[str, Any]) -> str:
+    """Return the text that ``stmfab inspect STORE --recheck N`` prints."""
+    lines = [difference["line"] for difference in found["differences"]]
+    wrong = len({difference["sample"] for difference in found["differences"]})
+    n_bytes, n_within = len(found["by_bytes"]), len(found["within"])
+    rules = [f"{n_bytes} byte for byte"] if n_bytes else []
+    rules += [f"{n_within}, made under another identity key, to 1e-5 relative"] if n_within else []
+    verdict = f"{wrong} DIFFER" if wrong else "all equal"
+    lines.append(
+        f"{found['store']}: made {counted(n_bytes + n_within, 'sample')} again: {verdict} ({'; '.join(rules)})"
+    )
+    return "\n".join([*lines, *([f"the same choice again: {found['again']}"] if found["again"] else [])])
 
 
 def cut(text: str, width: int) -> str:

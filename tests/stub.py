@@ -1,14 +1,13 @@
 """Physics that costs nothing: the arrays of a plan as a pure function of (plan, index), for tests of everything else.
 
 As a program (``python -m tests.stub generate ...``) it is the command line of stmfab over this physics. The environment
-sets how it misbehaves: STUB_PAUSE_s a sample, STUB_BAD_SAMPLE, an index that fails, STUB_DEADLY_SAMPLE,
-one that kills its process.
+sets how it misbehaves: STUB_PAUSE_s a sample; STUB_BAD_SAMPLE, an index that fails; STUB_DEADLY_SAMPLE, one at which
+the process dies by STUB_SIGNAL; STUB_LOG, a file that is told when which run began which samples.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import zlib
@@ -24,11 +23,14 @@ def prepare(plan):
 
 
 def simulate(plan, start, stop):
+    if "STUB_LOG" in os.environ:
+        with open(os.environ["STUB_LOG"], "a") as log:
+            log.write(f"{time.monotonic()} {os.getppid()} {start}\n")
     time.sleep(float(os.environ.get("STUB_PAUSE_s", "0")) * (stop - start))
     if start <= int(os.environ.get("STUB_BAD_SAMPLE", "-1")) < stop:
         raise StmfabError(f"sample {os.environ['STUB_BAD_SAMPLE']} (seed {plan.seed}): NaN after stage field")
     if start <= int(os.environ.get("STUB_DEADLY_SAMPLE", "-1")) < stop:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), int(os.environ["STUB_SIGNAL"]))
     columns = plans.draw(plan, start, stop)
     derived = {name: np.arange(start, stop) / 7 for name, _ in plans.DERIVED}
     arrays = {spec.name: _array(plan, spec, start, stop) for spec in plans.arrays(plan)}

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stmfab import bucket, cli, factory, recipe, store, verify
+from stmfab import bucket, cli, factory, inspecting, recipe, store, verify
+from stmfab.dataset import open_dataset
 from stmfab.errors import DamagedError, DiskError, StoreError
 from stmfab.place import Folder
 from tests import stub
-from tests.test_factory import SAMPLES, contents, run, start, wait_for
+from tests.runs import SAMPLES, contents, run, start, wait_for
 
 obstore = pytest.importorskip("obstore", reason="needs the extra s3")
 pytest.importorskip("moto", reason="needs moto, of the extra dev")
@@ -118,7 +119,7 @@ def test_parts_at_once_and_one_killed_and_resumed_make_the_bytes_of_a_folder(pla
 
 def test_every_command_reads_a_bucket(whole, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "GALLERY_SAMPLES", 4)
+    monkeypatch.setattr(inspecting, "GALLERY_SAMPLES", 4)
     for words in (["--json"], ["--verify", "full"], ["--verify"], ["--sample", "3"], ["--gallery", "sheet.png"]):
         assert cli.run(["inspect", str(whole), *words]) == 0
     assert "s3://mine/stores/whole.zarr" in capsys.readouterr().out
@@ -128,7 +129,7 @@ def test_every_command_reads_a_bucket(whole, tmp_path, capsys, monkeypatch):
 
 def test_stmfab_open_reads_a_bucket(whole, serial):
     pytest.importorskip("xarray")
-    assert store.open_dataset(str(whole)).load().equals(store.open_dataset(serial).load())
+    assert open_dataset(str(whole)).load().equals(open_dataset(serial).load())
 
 
 def test_of_many_creators_at_once_one_is_first(place):
@@ -140,7 +141,7 @@ def test_of_many_creators_at_once_one_is_first(place):
 
 def test_an_interrupted_creation_is_no_store_and_is_begun_again(place):
     chosen = recipe.load("wse2-defects", samples=SAMPLES)
-    documents = store._documents(chosen)
+    documents = store.documents(chosen, store.planned(chosen))
     obstore.put(place.objects, "topography/zarr.json", documents["topography/zarr.json"])
     assert not place.exists()
     assert store.made(store.create(place, chosen)) == set()

@@ -13,7 +13,7 @@ import pytest
 from stmfab import cli, store, verify
 from stmfab.errors import IncompleteError
 from stmfab.place import Folder
-from tests.test_factory import LINUX, ROOT, contents, group, receipts_in, run, start, wait_for
+from tests.runs import LINUX, ROOT, contents, group, receipts_in, run, start, wait_for
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 

@@ -2,79 +2,17 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stmfab import factory, recipe, sample, store, verify
 from stmfab._threads import one_thread
-from stmfab.errors import DiskError, IncompleteError
+from stmfab.errors import DiskError
 from stmfab.place import Folder
 from tests import stub
-
-SAMPLES = 150  # five shards, the last of 22
-ROOT = Path(__file__).parent.parent
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def run(place, **options):
-    chosen = recipe.load("wse2-defects", samples=SAMPLES)
-    return factory.generate(chosen, Folder(place), prepare=stub.prepare, simulate=stub.simulate, **options)
-
-
-def contents(place):
-    """The bytes of every shard of every array."""
-    return {
-        str(path.relative_to(place)): path.read_bytes() for path in sorted(place.glob("*/c/**/*")) if path.is_file()
-    }
-
-
-def start(place, *options, **environment):
-    """The command line over the stub, in a process group of its own."""
-    command = [sys.executable, "-m", "tests.stub", "generate", "wse2-defects", str(place), "-n", str(SAMPLES), *options]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def group(leader):
-    """Living processes of a process group, but the leader."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(process_group) == leader and state != "Z" and int(folder.name) != leader:
-            found.append(int(folder.name))
-    return found
-
-
-def workers(leader):
-    """Worker processes of a run, without the tracker of its semaphores."""
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(leader) if Path(f"/proc/{pid}").exists()}
-    return [pid for pid, name in names.items() if b"popen_loky" in name]
-
-
-def wait_for(condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def receipts_in(place):
-    return len(list(place.glob("receipts/*.json"))) - (place / "receipts" / "zarr.json").exists()
+from tests.runs import LINUX, SAMPLES, contents, group, patience, receipts_in, run, start, wait_for, workers
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +67,13 @@ def test_running_again_makes_only_what_is_missing(tmp_path, serial):
 @LINUX
 def test_killing_the_group_again_and_again_loses_nothing(tmp_path, serial):
     place = tmp_path / "killed.zarr"
-    random = np.random.default_rng()
-    for _ in range(3):
-        process = start(place, "-j", "2", STUB_PAUSE_s="0.01")
-        wait_for(place.exists)
-        time.sleep(random.uniform(0.0, 3.0))
+    random = np.random.default_rng(11)
+    for kill in range(6):
+        process = start(place, "-j", "2", STUB_PAUSE_s="0.03")
+        wait_for(lambda leader=process.pid, first=kill == 0: first or len(workers(leader)) == 2)  # once from the start
+        time.sleep(random.uniform(0.0, 1.5))
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         wait_for(lambda leader=process.pid: not group(leader))
     assert run(place, jobs=2).missing == ()
     assert contents(place).items() >= serial.items()
@@ -145,11 +83,14 @@ def test_killing_the_group_again_and_again_loses_nothing(tmp_path, serial):
 @LINUX
 def test_workers_die_with_a_killed_parent(tmp_path, serial):
     place = tmp_path / "orphans.zarr"
-    process = start(place, "-j", "2", STUB_PAUSE_s="0.05")
-    wait_for(lambda: len(workers(process.pid)) == 2 and receipts_in(place) >= 1)
-    process.kill()
-    process.communicate(timeout=30)
-    wait_for(lambda: not group(process.pid), seconds=3.0)
+    random = np.random.default_rng(12)
+    for _ in range(3):
+        process = start(place, "-j", "2", STUB_PAUSE_s="0.05")
+        wait_for(lambda leader=process.pid: len(workers(leader)) == 2)
+        time.sleep(random.uniform(0.0, 1.0))
+        process.kill()
+        process.communicate(timeout=120)
+        wait_for(lambda leader=process.pid: not group(leader), seconds=3.0)
     assert run(place, jobs=1).missing == ()
     assert contents(place).items() >= serial.items()
 
@@ -166,35 +107,24 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
     ],
 )
 def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial, number, code, jobs, whole_group):
-    place = tmp_path / "interrupted.zarr"
     options = ["-j", jobs, *(["--requeue-on-term"] if code == 75 else [])]
-    process = start(place, *options, STUB_PAUSE_s="0.02")
-    wait_for(lambda: receipts_in(place) >= 1)
-    begun = time.monotonic()
-    (os.killpg if whole_group else os.kill)(process.pid, number)
-    _, words = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 1.5  # a second, on a machine with other work
-    assert process.returncode == code
-    assert words.strip().splitlines()[-1].startswith("interrupted; finished shards are kept")
-    assert "Traceback" not in words
-    assert "leaked" not in words
-    wait_for(lambda: not group(process.pid), seconds=1.0)
-    assert run(place, jobs=1).missing == ()
-    assert contents(place).items() >= serial.items()
-
-
-@LINUX
-def test_a_killed_worker_ends_the_run_with_one_line_and_the_next_run_completes(tmp_path, serial):
-    place = tmp_path / "worker.zarr"
-    process = start(place, "-j", "2", STUB_PAUSE_s="0.05")
-    wait_for(lambda: len(workers(process.pid)) == 2 and receipts_in(place) >= 1)
-    os.kill(workers(process.pid)[0], signal.SIGKILL)
-    _, words = process.communicate(timeout=30)
-    assert process.returncode == IncompleteError.exit_code
-    assert "a worker process died" in words
-    assert "Traceback" not in words
-    assert run(place, jobs=1).missing == ()
-    assert contents(place).items() >= serial.items()
+    random = np.random.default_rng(13)
+    for attempt in range(2):
+        place = tmp_path / f"interrupted-{attempt}.zarr"
+        process = start(place, *options, STUB_PAUSE_s="0.03")
+        wait_for(lambda place=place: receipts_in(place) > 0)
+        time.sleep(random.uniform(0.0, 0.5))
+        begun = time.monotonic()
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        _, words = process.communicate(timeout=120)
+        assert time.monotonic() - begun < 1.5 * patience()  # a second, if the machine has no other work
+        assert process.returncode == code
+        assert words.strip().splitlines()[-1].startswith("interrupted; finished shards are kept")
+        assert "Traceback" not in words
+        assert "leaked" not in words
+        wait_for(lambda leader=process.pid: not group(leader), seconds=1.0)
+        assert run(place, jobs=1).missing == ()
+        assert contents(place).items() >= serial.items()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

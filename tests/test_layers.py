@@ -14,29 +14,30 @@ LAYERS = (
     ("physics", "errors", "_threads", "_streams_kernels", "streams", "expressions", "distributions", "forms"),
     ("parts", "specs", "plan"),
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
-    ("recipe", "scenes", "labels", "sample", "store"),
-    ("verify", "text"),
-    ("factory", "dask_engine", "report", "gallery", "loaded"),
-    ("cli", "__init__"),
+    ("recipe", "scenes", "labels", "sample", "coded", "store"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
+    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
+    ("inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys materials structure greens defects tungsten tips field current crystal instrument path scan targets
+    units keys materials structure greens defects tungsten tips field current crystal
+    noise piezo instrument path scan targets
 """.split()
 
 HOME = {
-    "click": {"cli"},
+    "click": {"cli", "inspecting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store"},
     "numcodecs": {"layout"},
     "google_crc32c": {"layout"},
     "obstore": {"bucket"},
-    "joblib": {"factory"},
+    "joblib": {"workers"},
     "distributed": {"dask_engine"},
     "tqdm": {"progress"},
     "matplotlib": {"gallery"},
-    "xarray": {"store", "__init__"},  # there for type checkers only
+    "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}

@@ -1,4 +1,4 @@
-"""The package as users install it: a wheel holds the recipes and tables, an editable install finds them."""
+"""The package as users install it: a wheel holds the recipes, tables and scripts, an editable install finds them."""
 
 import os
 import subprocess
@@ -48,12 +48,14 @@ def test_a_wheel_works_away_from_the_checkout(wheel, tmp_path):
     assert run(tmp_path, PYTHONPATH=str(tmp_path / "site")).is_relative_to(tmp_path)
 
 
-def test_a_wheel_holds_every_module_and_recipe(wheel):
+def test_a_wheel_holds_every_module_recipe_and_script(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "stmfab").rglob("*.py")}
     recipes = {f"stmfab/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
-    assert modules | recipes | {"stmfab/physics/tungsten.npz"} <= held
+    scripts = {f"stmfab/cluster/{path.name}" for path in (ROOT / "stmfab" / "cluster").glob("*.sh")}
+    assert len(scripts) == 2
+    assert modules | recipes | scripts | {"stmfab/physics/tungsten.npz"} <= held
 
 
 def test_an_editable_install_finds_the_recipes(tmp_path):

@@ -15,6 +15,7 @@ from scipy import stats
 from stmfab import distributions, forms, parts, plan, recipe, streams
 from stmfab.errors import StmfabError
 from stmfab.physics import instrument
+from stmfab.physics import piezo as piezos
 
 N = 20_000
 U = streams.column(1, "test", 0, N)
@@ -204,8 +205,8 @@ def test_rows_that_break_the_joint_rule_are_drawn_again_and_no_other():
     path = "instrument.z_piezo."
     keys = {key: columns[path + key] for key in "ABC"}
     first = {key: 0.1 + 0.9 * streams.column(5, path + key, 0, 5000) for key in "ABC"}
-    broken = ~instrument.BoucWen.joint_holds(**first)
-    assert instrument.BoucWen.joint_holds(**keys).all()
+    broken = ~piezos.BoucWen.joint_holds(**first)
+    assert piezos.BoucWen.joint_holds(**keys).all()
     np.testing.assert_array_equal(columns[path + "redraws"] > 0, broken)
     for key in "ABC":
         np.testing.assert_array_equal(keys[key] != first[key], broken)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from stmfab import dataset as datasets
 from stmfab import layout, plan, provenance, receipts, recipe, store, verify
 from stmfab.errors import DiskError, StoreError
 from stmfab.physics.targets import ArraySpec
@@ -75,7 +76,7 @@ def test_what_is_read_is_what_was_simulated(finished):
 
 def test_dataset_has_drawn_parameters_as_coordinates_with_choices_in_words(finished):
     pytest.importorskip("xarray")
-    opened = store.open_dataset(finished)
+    opened = datasets.open_dataset(finished)
     assert set(np.unique(opened["scan.fast_axis"])) == {"x", "y"}
     assert opened["junction.bias_V"].attrs["units"] == "V"
     assert opened.sizes["sample"] == SAMPLES
@@ -84,7 +85,7 @@ def test_dataset_has_drawn_parameters_as_coordinates_with_choices_in_words(finis
 def test_dataset_of_an_unfinished_store_has_no_filled_samples(tmp_path):
     pytest.importorskip("xarray")
     build(tmp_path / "part.zarr", made=(0, 2))
-    opened = store.open_dataset(tmp_path / "part.zarr")
+    opened = datasets.open_dataset(tmp_path / "part.zarr")
     assert opened["sample"].values.tolist() == [*range(32), *range(64, 70)]
     assert np.isfinite(opened["topography"].values).all()
 

@@ -90,20 +90,46 @@ class Controller:
         self.z, self.last = target, error
 
 
-def scan(field, path, controller, *, log_setpoint, per_update, memory):
+def swung(tip, speed, place, resonance, step_s, steps=400):
+    """The tip and its speed after a sub-step over an oscillator's resting place: RK4."""
+    omega = 2 * math.pi * resonance.frequency_Hz
+    d = step_s / steps
+
+    def rate(state):
+        return np.array([state[1], -omega / resonance.Q * state[1] - omega**2 * (state[0] - place)])
+
+    state = np.array([tip, speed])
+    for _ in range(steps):
+        k1 = rate(state)
+        k2 = rate(state + d / 2 * k1)
+        k3 = rate(state + d / 2 * k2)
+        state = state + d / 6 * (k1 + 2 * k2 + 2 * k3 + rate(state + d * k3))
+    return state
+
+
+def scan(field, path, controller, *, log_setpoint, per_update, memory, resonance=None, linear=False):
     """Topography, current, events in time, each (n_lines, 2, n_pixels): a noiseless loop, sub-step by sub-step."""
     x, y = path.sub_steps()
     n_sub, n = path.n_sub, path.raster.pixels
     heard, amplifier = [], log_setpoint
     shape = (n + 1, 2, n, n_sub)
+    tip, speed = controller.tip(), 0.0
     topography, current, events = np.empty(shape), np.empty(shape), np.zeros(shape, int)
     for step in np.ndindex(shape):
         line, way, pixel, sub = step
         at = (line, way, pixel * n_sub + sub)
-        plane = path.plane_nm(x[at], y[at])
-        gap = (controller.tip() - plane) * path.cos_tilt
-        amplifier = memory * amplifier + (1 - memory) * log_current(field, x[at], y[at], gap)
-        topography[step], current[step] = controller.z, math.exp(amplifier)
+        start, end = path.floor_nm[line, way, pixel : pixel + 2]
+        plane = start + (sub + 0.5) / n_sub * (end - start)
+        if resonance is None:
+            tip = controller.tip()
+        else:
+            tip, speed = swung(tip, speed, controller.tip(), resonance, path.sub_step_s)
+        gap = (tip - plane) * path.cos_tilt
+        now = log_current(field, x[at], y[at], gap)
+        now = log_setpoint + math.exp(now) / math.exp(log_setpoint) - 1 if linear else now
+        amplifier = memory * amplifier + (1 - memory) * now
+        heard_nA = math.exp(log_setpoint) * (1 + amplifier - log_setpoint) if linear else math.exp(amplifier)
+        topography[step], current[step] = controller.z, heard_nA
         events[step] = controller.limited | (4 if abs(gap - field.z_mid_nm) > field.z_half_nm else 0)
         heard.append(amplifier)
         if len(heard) == per_update:

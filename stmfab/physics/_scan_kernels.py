@@ -2,8 +2,8 @@
 
 A pass is one way along a line. ``plane`` is the height of the sample plane at the pixels' ends in nm, (n_passes,
 n_pixels + 1). ``heights`` is (scale, offset): the polynomials' variable is s = scale * (z - plane) - offset. ``state``
-goes from call to call: command and H in nm, the sum of errors, the last error, the amplifier's ln|I|, the sum and the
-number of its values since the last update, the limits in force and the largest |H|.
+goes from call to call: command and H in nm, the sum of errors, the last error, the amplifier's signal, the sum and the
+number of its values since the last update, the limits in force, the largest |H|, the tip's place and its speed.
 """
 
 import numba
@@ -16,10 +16,11 @@ U1 = NDArray[np.uint8]
 Pair = tuple[float, float]
 Loop = tuple[float, float, float, float, float, float]  # Kp, Ki, Kd, largest move, lowest gap, highest gap
 Piezo = tuple[float, float, float, float]  # A, B and C per nm, gain; V and H are in nm
+Swing = tuple[float, float, float, float]  # of the tip about its place, and of its speed, over a sub-step
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
 SMALL = 1e-2  # |x| below which five terms of (1 - exp(-x)) / x err by less than 1e-12
-N_STATE = 9
+N_STATE = 11
 
 inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
 
@@ -67,6 +68,18 @@ def hysteresis(h: float, dv: float, a: float, b: float, c: float) -> float:
         left += h / a * (np.log1p(x) / x if x != 0.0 else 1.0)
         h = 0.0
     return sign * (h + (a - (b + c) * h) * (left * _decay((b + c) * left)))  # from zero: dH = (A - (B + C) H) dV
+
+
+@inlined
+def _heard(log_current: float, setpoint: float, linear: bool) -> float:
+    """Return what the controller compares with ln(I_set): ln|I|, or on a linear amplifier I / I_set - 1 above it."""
+    return float(setpoint + np.expm1(log_current - setpoint)) if linear else log_current
+
+
+@inlined
+def _current(signal: float, setpoint: float, linear: bool) -> float:
+    """Return |I| of an amplifier's signal."""
+    return float(np.exp(setpoint) * (1.0 + signal - setpoint)) if linear else float(np.exp(signal))
 
 
 @inlined
@@ -138,7 +151,9 @@ def _dwell(
     heights: Pair,
     loop: Loop,
     piezo: Piezo,
+    swing: Swing,
     setpoint: float,
+    linear: bool,
     state: F8,
     currents: F8,
 ) -> tuple[float, int]:
@@ -149,25 +164,29 @@ def _dwell(
     scale, offset = heights
     per_update, memory = timing
     a, b, c, gain = piezo
-    move, h, total, last, log_current, heard = state[0], state[1], state[2], state[3], state[4], state[5]
-    count, limits, reach = int(state[6]), int(state[7]), state[8]
+    move, h, total, last, signal, heard = state[0], state[1], state[2], state[3], state[4], state[5]
+    count, limits, reach, tip, speed = int(state[6]), int(state[7]), state[8], state[9], state[10]
     commanded, reached, n_sub = 0.0, 0, polynomials.shape[0]
     for n in range(n_sub):
         floor = ground[0] + (n + 0.5) * ground[1]
-        s = gain * scale * (move - h) - (scale * floor + offset)
-        log_current = (1.0 - memory) * (_value(polynomials[n], s) + noise[n]) + memory * log_current
-        commanded, heard, count = commanded + move, heard + log_current, count + 1
+        place = gain * (move - h)
+        away = tip - place
+        tip, speed = place + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+        s = scale * (tip - floor) - offset
+        now = _heard(_value(polynomials[n], s) + noise[n], setpoint, linear)
+        signal = (1.0 - memory) * now + memory * signal
+        commanded, heard, count = commanded + move, heard + signal, count + 1
         reached |= limits | (OUTSIDE if abs(s) > 1.0 else 0)
         if currents.size > 0:
-            currents[n] = np.exp(log_current)
+            currents[n] = _current(signal, setpoint, linear)
         if count == per_update:
             error = heard * (1.0 / per_update) - setpoint
             target, total, limits = _update(move, total, error, last, floor, loop)
             if a > 0.0:
                 h = hysteresis(h, target - move, a, b, c)
             reach, move, last, heard, count = max(reach, abs(h)), target, error, 0.0, 0
-    state[0], state[1], state[2], state[3], state[4], state[5] = move, h, total, last, log_current, heard
-    state[6], state[7], state[8] = count, limits, reach
+    state[0], state[1], state[2], state[3], state[4], state[5] = move, h, total, last, signal, heard
+    state[6], state[7], state[8], state[9], state[10] = count, limits, reach, tip, speed
     return commanded / n_sub, reached
 
 
@@ -179,7 +198,9 @@ def scan_steps(
     heights: Pair,
     loop: Loop,
     piezo: Piezo,
+    swing: Swing,
     setpoint: float,
+    linear: bool,
     start: float,
     noise: F4,
     state: F8,
@@ -190,8 +211,9 @@ def scan_steps(
     """Scan passes sub-step by sub-step; return whether the tip stayed in the window.
 
     ``timing`` is (sub-steps an update, share of ln|I| the amplifier keeps from sub-step to sub-step); the controller
-    updates on the mean since its last update. Noise is (passes, pixels, sub-steps). Without a place for it the current
-    is not computed.
+    updates on the mean since its last update. Noise is (passes, pixels, sub-steps). ``swing`` is what is left, after a
+    sub-step, of the tip's distance from its place and of its speed: zeros without a resonance. Without a place for it
+    the current is not computed.
     """
     n_sub = noise.shape[2]
     currents = np.empty(n_sub if current.size > 0 else 0)
@@ -199,7 +221,8 @@ def scan_steps(
         for i in range(polynomials.shape[1]):
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
             move, reached = _dwell(
-                polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, setpoint, state, currents
+                *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
+                *(setpoint, linear, state, currents),
             )
             if np.isnan(state[4]):
                 return False

@@ -151,7 +151,10 @@ def _tabulated(
     """Return the scene under some lines and its field on a table of heights."""
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
-    scene = scene_of(view)
+    under = (
+        view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
+    )
+    scene = scene_of(under)
     energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV)
     weights = current.window_weights(energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
@@ -159,7 +162,7 @@ def _tabulated(
     whole, sites = current.site_windows(material, view, carried)
     n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
     green = green_table(material.name, n_broadenings, _reach(whole, scene.change))
-    local = _local_green(green.at(energies_eV), scene, view, sites)
+    local = _local_green(green.at(energies_eV), scene, under, sites)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
         strengths,
@@ -173,6 +176,11 @@ def _tabulated(
         polarity=1 if bias_V > 0 else -1,
     )
     return scene, field
+
+
+def _shifted(lines_nm: Lines, tip: Tip) -> Lines:
+    """Return the lines of every apex of a tip."""
+    return [(x + right, y + up) for x, y in lines_nm for right, up in tip.apexes_nm]
 
 
 def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> Complexes:

@@ -1,23 +1,21 @@
-"""The imperfect microscope: raster, lateral distortions, z piezo, feedback and noise, each a kind in physical units."""
+"""The imperfect microscope: raster, lateral distortions and feedback, each a kind in physical units."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from scipy.optimize import brentq
 
 from .keys import KeyRangeError, check_ranges, exactly_one, key
-from .units import Bools, Floats
+from .noise import Noise
+from .piezo import LateralHysteresis, Resonance, ZPiezo
+from .units import Floats
 
-NM_PER_PM = 1e-3
 S_PER_MIN = 60.0
-LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening; PHYSICS.md C.5
-WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
+NM_PER_UM, NM_PER_PM = 1e3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,9 @@ class Raster:
 
 @dataclass(frozen=True)
 class Feedback:
-    """PID on the log current: e = ln(|I|/I_set); u = Kp e + Ki sum(e) + Kd (e_k - e_{k-1}); z = u, + = retract.
+    """PID on the log current: u = Kp e + Ki sum(e) + Kd (e_k - e_{k-1}); z = u, + = retract.
 
+    e = ln(|I|/I_set), or on a linear amplifier |I|/I_set - 1, which goes in slower than it comes out.
     ``loop_gain`` r = 2 kappa Ki is the share of the error removed by one update; ``crossover_Hz`` f = r / (2 pi dt)
     is the same in time. Kp and Kd are ratios to Ki.
     """
@@ -56,6 +55,11 @@ class Feedback:
     crossover_Hz: float | None = key("integral gain as a frequency", default=None, above=0)
     proportional: float = key("Kp / Ki", default=0.0, at_least=0)
     derivative: float = key("Kd / Ki", default=0.0, at_least=0)
+    amplifier: str = key(
+        "what the loop compares with the setpoint: ln|I|, or the current itself",
+        default="log",
+        one_of=("log", "linear"),
+    )
     preamplifier_Hz: float | None = key("corner of the current amplifier's pole; none: infinite", default=None, above=0)
     step_limit: float | None = key(
         "largest move of one update, in units of the ideal image's peak-to-peak", default=None, above=0
@@ -69,34 +73,6 @@ class Feedback:
         exactly_one(self, "loop_gain", "crossover_Hz")
         if self.z_max_nm <= self.z_min_nm:
             raise KeyRangeError("z_max_nm", self.z_max_nm, f"above z_min_nm = {self.z_min_nm:g}")
-
-
-@dataclass(frozen=True)
-class WhiteLogNoise:
-    """White noise on ln|I| inside the loop, as a share of the spread of ln|I| along the first line (published set)."""
-
-    share: float = key("sigma of a pixel / std of ln|I| along the first line at constant setpoint height", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
-        """Return the rms of a pixel's ln|I|; ``log_spread`` is the spread that ``share`` is a share of."""
-        return self.share * log_spread
-
-
-@dataclass(frozen=True)
-class WhiteHeightNoise:
-    """White mechanical noise of the gap inside the loop: adds -2 kappa dz to ln|I|."""
-
-    rms_pm: float = key("rms of a pixel's mean gap", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def log_sigma(self, *, kappa_per_nm: float, log_spread: float) -> float:
-        """Return the rms of a pixel's ln|I|: 2 kappa times the rms of its gap."""
-        return 2 * kappa_per_nm * self.rms_pm * NM_PER_PM
 
 
 @dataclass(frozen=True)
@@ -216,68 +192,60 @@ class Tilt:
 
 
 @dataclass(frozen=True)
-class LinearPiezo:
-    """A z piezo without hysteresis: the tip goes where it is told."""
+class Scanner:
+    """What the lateral scanner does wrong at every move: gains, an axis that leans, z that changes with x and y."""
 
-    def bouc_wen(self) -> BoucWen:
-        """Return the piezo as a loop that never opens."""
-        return BoucWen(A=0.0, B=0.0, C=0.0, stroke_nm=1.0)
-
-
-@dataclass(frozen=True)
-class BoucWen:
-    """Hysteresis of the z piezo: x = gain * stroke * (V - H), dH = A dV - B |dV| H - C dV |H|, V = z / stroke.
-
-    The small-signal gain is 1 - A. ``stroke_nm`` None is the published convention: the ideal image's peak-to-peak.
-    """
-
-    A: float = key("linear share of the loop", at_least=0, at_most=1)
-    B: float = key("shape of the loop", at_least=0)
-    C: float = key("shape of the loop", at_least=0)
-    stroke_nm: float | None = key("unit of V; none: the ideal image's peak-to-peak", default=None, above=0)
-    gain: float = key("calibration: 1 is the bare, uncalibrated piezo", default=1.0, above=0)
-    joint: ClassVar[tuple[str, ...]] = ("A", "B", "C")
-    joint_words: ClassVar[str] = "1 - A - max(B - C, 0) A / (B + C) above 0: the piezo must follow its command's sign"
+    x_gain_percent: float = key("x moves by this much more than it is told", default=0.0, above=-50, below=50)
+    y_gain_percent: float = key("y moves by this much more than it is told", default=0.0, above=-50, below=50)
+    skew_deg: float = key("the y axis leans towards x", default=0.0, above=-30, below=30)
+    bow_radius_um: float | None = key("the tip moves on a sphere of this radius; none: a plane", default=None, above=0)
+    z_per_x_percent: float = key("z crosstalk of a move along x", default=0.0, above=-50, below=50)
+    z_per_y_percent: float = key("z crosstalk of a move along y", default=0.0, above=-50, below=50)
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    @staticmethod
-    def joint_holds(A: Floats, B: Floats, C: Floats) -> Bools:
-        """Return whether dx/dV > 0 on the whole loop: |H| stays below A / (B + C), dH/dV below A + (B - C) |H|."""
-        reach = np.divide(A, B + C, out=np.zeros(np.shape(A)), where=B + C > 0)
-        return np.asarray(1 - A - np.maximum(B - C, 0) * reach > 0)
+    @property
+    def matrix(self) -> Floats:
+        """Return the matrix from commanded to true moves along the frame's x and y, shape (2, 2)."""
+        lean = math.radians(self.skew_deg)
+        x_gain, y_gain = 1 + self.x_gain_percent / 100, 1 + self.y_gain_percent / 100
+        return np.array([[x_gain, y_gain * math.sin(lean)], [0.0, y_gain * math.cos(lean)]])
 
-    def bouc_wen(self) -> BoucWen:
-        """Return the piezo itself."""
-        return self
+    def lift_nm(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return how much farther z must reach at offsets from the frame's centre."""
+        lift: Floats = self.z_per_x_percent / 100 * x_nm + self.z_per_y_percent / 100 * y_nm
+        if self.bow_radius_um is not None:
+            lift = lift + (x_nm**2 + y_nm**2) / (2 * NM_PER_UM * self.bow_radius_um)
+        return lift
 
 
 @dataclass(frozen=True)
-class HysteresisLoop:
-    """Bouc-Wen hysteresis given as a user reads it off a loop: opening in % of the full stroke, calibrated there."""
+class TipJumps:
+    """Sudden changes of the tip: it ends elsewhere from then on, higher or lower and to the side; Poisson in time."""
 
-    opening_percent: float = key("opening of the loop at full stroke, % of the travel", at_least=0, below=20)
-    stroke_nm: float = key("full stroke at which opening and calibration hold", default=100.0, above=0)
+    per_frame: float = key("mean number in a frame", at_least=0, at_most=1000)
+    height_pm: float = key("rms of the jump in height", default=0.0, at_least=0)
+    lateral_nm: float = key("rms of the jump to the side, on each axis", default=0.0, at_least=0, at_most=5)
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def bouc_wen(self) -> BoucWen:
-        """Return the Bouc-Wen piezo with this opening whose travel over the full stroke is the stroke."""
-        shape, travel = _loop_shape(self.opening_percent)
-        return BoucWen(A=LOOP_A, B=shape, C=shape, stroke_nm=self.stroke_nm, gain=1 / travel)
+    def draw(self, frame_s: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return the times of the jumps after the frame's start, (n,), ascending, and their x, y, z in nm, (n, 3).
+
+        z is by how much the tip became longer.
+        """
+        times_s = np.sort(rng.uniform(0, frame_s, rng.poisson(self.per_frame)))
+        rms_nm = np.array([self.lateral_nm, self.lateral_nm, self.height_pm * NM_PER_PM])
+        return times_s, rms_nm * rng.standard_normal((len(times_s), 3))
 
 
-Noise: TypeAlias = WhiteLogNoise | WhiteHeightNoise
 Creep: TypeAlias = FrameCreep | LogCreep
 Drift: TypeAlias = FrameDrift | LinearDrift
-ZPiezo: TypeAlias = LinearPiezo | BoucWen | HysteresisLoop
 
-NOISES: Mapping[str, type[Noise]] = {"white_log": WhiteLogNoise, "white_height": WhiteHeightNoise}
 CREEPS: Mapping[str, type[Creep]] = {"frame": FrameCreep, "log": LogCreep}
 DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift}
-Z_PIEZOS: Mapping[str, type[ZPiezo]] = {"linear": LinearPiezo, "bouc_wen": BoucWen, "loop": HysteresisLoop}
 
 
 @dataclass(frozen=True)
@@ -289,28 +257,9 @@ class Instrument:
     creep: Creep | None = None
     drift: Drift | None = None
     jitter: Jitter | None = None
+    scanner: Scanner | None = None
+    lateral_hysteresis: LateralHysteresis | None = None
+    tip_jumps: TipJumps | None = None
     tilt: Tilt | None = None
     z_piezo: ZPiezo | None = None
-
-
-@lru_cache(maxsize=256)
-def _loop_shape(opening_percent: float) -> tuple[float, float]:
-    """Return B = C and the travel per unit V of the loop with A = 1/2 that opens by a given % of its travel.
-
-    Steady loop over |V| <= 1/2 with B = C = b: H rises from -h with slope A to zero, then bends towards A / (2 b) and
-    must end at h. With y the part of V after the zero and p = 2 b y, that is y = p / (p + 1 - e^-p), h = A (1 - y).
-    The opening is widest at V = 0.
-    """
-    if opening_percent == 0:
-        return 0.0, 1 - LOOP_A
-
-    def loop(p: float) -> tuple[float, float, float]:
-        y = p / (p - math.expm1(-p))
-        b = p / (2 * y)
-        travel = 1 - 2 * LOOP_A * (1 - y)
-        half_opening = -LOOP_A / (2 * b) * math.expm1(-2 * b * (y - 0.5))
-        return b, travel, 2 * half_opening / travel
-
-    p = brentq(lambda p: 100 * loop(p)[2] - opening_percent, 1e-9, WIDEST_LOOP, xtol=1e-12)
-    b, travel, _ = loop(p)
-    return b, travel
+    z_resonance: Resonance | None = None

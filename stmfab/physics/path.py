@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .instrument import Feedback, Instrument, Jitter, Raster, Tilt
-from .units import Floats
+from .noise import Streams
+from .piezo import LateralHysteresis, Resonance
+from .units import Bools, Floats
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+SUB_STEPS_PER_SWING = 4  # a period of the z piezo's resonance, which is exact between them
 SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
 
 
@@ -33,18 +36,21 @@ class Path:
         Ends of the pixels in the sample frame, in time order on the backward pass too.
     n_sub : int
         Sub-steps a pixel.
-    slope : array of shape (2,)
-        Rise of the sample plane per nm along the sample frame's x and y, seen from the scan plane.
+    floor_nm : array of shape (n_lines + 1, 2, n_pixels + 1)
+        Height of the sample plane there in the scanner's z, tilt, bow and crosstalk: zero at the frame's centre.
     cos_tilt : float
         Cosine of the angle between sample plane and scan plane.
+    jumped : bool array of shape (n_lines + 1, 2, n_pixels), or None
+        Pixels in which the tip changed.
     """
 
     raster: Raster
     n_sub: int
     x_nm: Floats
     y_nm: Floats
-    slope: Floats
+    floor_nm: Floats
     cos_tilt: float
+    jumped: Bools | None = None
 
     @property
     def sub_step_s(self) -> float:
@@ -67,20 +73,21 @@ class Path:
         x, y = ((v[..., :-1, None] + np.diff(v)[..., None] * share) for v in (self.x_nm, self.y_nm))
         return x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
 
-    def plane_nm(self, x_nm: Floats, y_nm: Floats) -> Floats:
-        """Return the height of the tilted sample plane at points of the sample frame; zero at the frame's centre."""
-        rise_x = self.slope[0] * (x_nm - self.raster.center_x_nm)
-        return np.asarray(rise_x + self.slope[1] * (y_nm - self.raster.center_y_nm))
-
     def pixels(self) -> tuple[Floats, Floats]:
         """Return each pixel's mean position x, y in the sample frame, each (2, n_rows, n_cols): forward, backward."""
-        x, y = ((v[1:, :, :-1] + v[1:, :, 1:]) / 2 for v in (self.x_nm, self.y_nm))
-        return images(x, self.raster), images(y, self.raster)
+        return self._means(self.x_nm), self._means(self.y_nm)
+
+    def floors(self) -> Floats:
+        """Return the mean height of the sample plane at each pixel, (2, n_rows, n_cols): forward, backward."""
+        return self._means(self.floor_nm)
 
     def forward_pixels(self) -> tuple[Floats, Floats]:
         """Return each forward pixel's mean position x, y in the sample frame, each (n_rows, n_cols)."""
-        x, y = ((v[1:, :1, :-1] + v[1:, :1, 1:]) / 2 for v in (self.x_nm, self.y_nm))
-        return images(x, self.raster)[0], images(y, self.raster)[0]
+        return self._means(self.x_nm[:, :1])[0], self._means(self.y_nm[:, :1])[0]
+
+    def _means(self, ends: Floats) -> Floats:
+        """Return the means of the pixels' ends, settling line first, as images."""
+        return images((ends[1:, :, :-1] + ends[1:, :, 1:]) / 2, self.raster)
 
 
 def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
@@ -102,6 +109,19 @@ def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:
     return _turned(raster, offsets[None, :], offsets[:, None])
 
 
+def distortion(path: Path) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the true less the nominal position of each pixel along the frame's x and y: forward x, y, backward x, y.
+
+    Each is (n_rows, n_cols), in nm.
+    """
+    raster, (x_nm, y_nm) = path.raster, path.pixels()
+    nominal_x, nominal_y = nominal_raster(raster)
+    cos, sin = _rotation(raster.rotation_deg)[:, 0]
+    right, up = x_nm - nominal_x, y_nm - nominal_y
+    along_x, along_y = cos * right + sin * up, cos * up - sin * right
+    return along_x[0], along_y[0], along_x[1], along_y[1]
+
+
 def first_line(raster: Raster) -> tuple[Floats, Floats]:
     """Return the pixel centres x, y of the first line of the undistorted frame (nm), each (n_pixels,)."""
     offsets = _pixel_offsets(raster)
@@ -109,41 +129,66 @@ def first_line(raster: Raster) -> tuple[Floats, Floats]:
     return _turned(raster, offsets, across) if raster.fast_axis == "x" else _turned(raster, across, offsets)
 
 
-def tip_path(
-    raster: Raster, instrument: Instrument, *, jitter_rng: np.random.Generator, walk_rng: np.random.Generator
-) -> Path:
+def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Path:
     """Return where the tip is: the raster, distorted, turned into the sample frame.
 
     Time is zero at the start of the first recorded line; the settling line repeats that line just before. The fast axis
     moves steadily, the slow axis steps between lines. Creep, drift and jitter add displacements along the frame's
     axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
-    rotation.
+    rotation. Hysteresis acts on the command, then the scanner's errors. A jump of the tip is spread over the pixel in
+    which it falls; in z it lifts the floor: the gap is that of the atom in front. ``streams`` gives the random streams
+    "jitter", "walk" and "tip_jumps".
     """
-    n_sub = sub_steps(raster, instrument.feedback)
+    n_sub = sub_steps(raster, instrument.feedback, instrument.z_resonance)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
     frame_s = 2 * raster.pixels**2 * raster.dwell_s
     line_s, step_s = _times(raster)
-    lines = _line_offsets(raster) + _line_jitter(raster, instrument.jitter, jitter_rng)
-    steps = _step_offsets(raster)
+    lines, steps = _line_offsets(raster), _step_offsets(raster, instrument.lateral_hysteresis)
+    lift_nm = None if instrument.scanner is None else instrument.scanner.lift_nm(*_summed(lines, steps))
+    if instrument.scanner is not None:
+        lines, steps = (np.tensordot(instrument.scanner.matrix, moves, 1) for moves in (lines, steps))
+    lines = lines + _line_jitter(raster, instrument.jitter, streams("jitter"))
     if instrument.drift is not None:
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
         lines = lines + velocity[:, None] * line_s
         steps = steps + velocity[:, None, None] * step_s
-    line_x, line_y = to_sample @ lines
-    step_x, step_y = (to_sample @ steps.reshape(2, -1)).reshape(steps.shape)
-    x_nm = (raster.center_x_nm + line_x)[:, None, None] + step_x
-    y_nm = (raster.center_y_nm + line_y)[:, None, None] + step_y
-    for x, y in _bends(raster, instrument, t_s=line_s[:, None, None] + step_s, walk_rng=walk_rng):
+    x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
+    t_s = line_s[:, None, None] + step_s
+    for x, y in _bends(raster, instrument, t_s=t_s, walk_rng=streams("walk")):
         x_nm += to_sample[0, 0] * x + to_sample[0, 1] * y
         y_nm += to_sample[1, 0] * x + to_sample[1, 1] * y
-    return Path(raster, n_sub, x_nm, y_nm, slope, cos_tilt)
+    floor_nm = slope[0] * x_nm + slope[1] * y_nm
+    if lift_nm is not None:
+        floor_nm += lift_nm
+    jumped = None
+    if instrument.tip_jumps is not None:
+        moves_nm, jumped = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
+        for moved, move_nm in zip((x_nm, y_nm, floor_nm), moves_nm, strict=True):
+            moved += move_nm
+    return Path(raster, n_sub, raster.center_x_nm + x_nm, raster.center_y_nm + y_nm, floor_nm, cos_tilt, jumped)
 
 
-def sub_steps(raster: Raster, feedback: Feedback | None) -> int:
-    """Return the number of sub-steps a pixel: the raster's, or more where a continuous loop is faster."""
-    if feedback is None or feedback.update != "continuous" or feedback.crossover_Hz is None:
+def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Bools]:
+    """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and the intervals with a jump."""
+    before = np.searchsorted(times_s, t_s)
+    sums_nm = np.concatenate([np.zeros((1, 3)), np.cumsum(jumps_nm, axis=0)])
+    return np.moveaxis(sums_nm[before], -1, 0), np.diff(before) > 0
+
+
+def _summed(lines: Floats, steps: Floats) -> tuple[Floats, Floats]:
+    """Return x and y, each (n_lines + 1, 2, n_pixels + 1), of offsets of lines (2, n_lines + 1) and steps (2, 2, n)."""
+    x, y = lines[:, :, None, None] + steps[:, None]
+    return x, y
+
+
+def sub_steps(raster: Raster, feedback: Feedback | None, resonance: Resonance | None = None) -> int:
+    """Return the number of sub-steps a pixel: the raster's, or more where a loop or the z piezo is faster."""
+    if feedback is None:
         return raster.sub_steps
-    return max(raster.sub_steps, math.ceil(SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz * raster.dwell_s))
+    rate_Hz = 0.0 if resonance is None else SUB_STEPS_PER_SWING * resonance.frequency_Hz
+    if feedback.update == "continuous" and feedback.crossover_Hz is not None:
+        rate_Hz = max(rate_Hz, SUB_STEPS_PER_RADIAN * 2 * math.pi * feedback.crossover_Hz)
+    return max(raster.sub_steps, math.ceil(rate_Hz * raster.dwell_s))
 
 
 def _turned(raster: Raster, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -172,9 +217,13 @@ def _line_offsets(raster: Raster) -> Floats:
     return _along_axes(raster, fast=0.0, slow=np.concatenate([recorded[:1], recorded]))
 
 
-def _step_offsets(raster: Raster) -> Floats:
-    """Return the nominal x, y offset of the pixels' ends along a line, shape (2, 2, n_pixels + 1): axis, pass, time."""
-    run_nm = (np.arange(raster.pixels + 1) / raster.pixels - 0.5) * (raster.fast_direction * raster.size_nm)
+def _step_offsets(raster: Raster, hysteresis: LateralHysteresis | None) -> Floats:
+    """Return the x, y offset of the pixels' ends along a line, shape (2, 2, n_pixels + 1): axis, pass, time."""
+    share = np.arange(raster.pixels + 1) / raster.pixels
+    run_nm = (share - 0.5) * raster.size_nm
+    if hysteresis is not None:
+        run_nm = run_nm - hysteresis.lag_nm(share, length_nm=raster.size_nm)
+    run_nm = raster.fast_direction * run_nm
     return _along_axes(raster, fast=np.stack([run_nm, -run_nm]), slow=0.0)
 
 

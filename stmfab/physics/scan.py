@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 from . import _scan_kernels
 from .field import CurrentField
-from .instrument import Feedback, Instrument, LinearPiezo, Noise, Raster
+from .instrument import Feedback, Instrument, Raster
+from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
+from .piezo import LinearPiezo
 from .units import Floats, Floats32
 
+Swing = tuple[float, float, float, float]
+NO_SWING: Swing = (0.0, 0.0, 0.0, 0.0)
+JUMP = np.uint8(8)  # event, beside those of ``_scan_kernels``
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
 PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
 LEFT_WINDOW = "the tip left the computed window of the field"
@@ -34,7 +39,7 @@ class Scan:
     topography_nm : array
         Commanded z in the laboratory frame, as gap from point contact over the frame's centre.
     events : array of uint8
-        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights.
+        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights, 8 jump of the tip.
     current_nA : array or None
         Mean current with its sign; None where no current channel was asked for.
     loop_radius : float
@@ -75,7 +80,9 @@ class _Circuit:
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
+    swing: tuple[float, float, float, float]
     setpoint: float
+    linear: bool
     start_nm: float
 
 
@@ -101,7 +108,7 @@ def run(
     kappa_per_nm: float,
     ideal_range_nm: float,
     log_spread: float,
-    rng: np.random.Generator,
+    streams: Streams,
     channels: Collection[str] = (),
     start_nm: float | None = None,
 ) -> Scan:
@@ -118,6 +125,8 @@ def run(
         Peak-to-peak of the ideal image: the unit of ``step_limit`` and the default stroke of the z piezo.
     log_spread : float
         What ``WhiteLogNoise.share`` is a share of; see ``first_line_spread``.
+    streams : callable
+        Name -> random stream: "noise" of the white sources, "noise.<name>" and "noise.spectrum" of the others.
     channels : collection of str
         Channels asked for; the current is computed only if one of them needs it.
     start_nm : float, optional
@@ -128,41 +137,49 @@ def run(
     ArithmeticError
         If the tip left the window in which the field was computed.
     """
-    log_sigma = noise_log_sigma(instrument.noise, kappa_per_nm=kappa_per_nm, log_spread=log_spread)
+    tone = Tone(kappa_per_nm, math.exp(log_setpoint), log_spread)
     current = not CURRENT_CHANNELS.isdisjoint(channels)
     feedback = instrument.feedback
     if feedback is None:
-        rms_nm = log_sigma / (2 * kappa_per_nm)
-        return _perfect(field, path, log_setpoint=log_setpoint, rms_nm=rms_nm, rng=rng, current=current)
+        noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1)
+        return _perfect(field, path, noise, log_setpoint=log_setpoint, current=current)
     timing = loop_timing(feedback, path)
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
     x_nm, y_nm = path.lines_nm
     circuit = _Circuit(
         x_nm=x_nm,
         y_nm=y_nm,
-        plane_nm=path.plane_nm(x_nm, y_nm),
+        plane_nm=path.floor_nm.reshape(x_nm.shape),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
+        swing=NO_SWING if instrument.z_resonance is None else instrument.z_resonance.swing(path.sub_step_s),
         setpoint=float(log_setpoint),
+        linear=feedback.amplifier == "linear",
         start_nm=_start_height(field, path, log_setpoint) if start_nm is None else float(start_nm),
     )
-    resting = feedback.update == "pixel" and feedback.preamplifier_Hz is None
+    plain = feedback.preamplifier_Hz is None and instrument.z_resonance is None and not circuit.linear
+    resting = plain and feedback.update == "pixel"  # then the mean of ln|I| over a pixel is all that matters
+    noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1 if resting else path.n_sub)
     if resting:
-        lines = _scan_pixels(field, circuit, path, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_pixels(field, circuit, path, noise, current=current)
     else:
-        lines = _scan_steps(field, circuit, path, timing, log_sigma=log_sigma, rng=rng, current=current)
+        lines = _scan_steps(field, circuit, path, timing, noise, current=current)
     log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
     return Scan(
         topography_nm=_recorded(lines.topography_nm, path.raster),
-        events=_recorded(lines.events, path.raster),
+        events=_recorded(lines.events, path.raster) | _jumps(path),
         current_nA=None if lines.current_nA is None else field.polarity * _recorded(lines.current_nA, path.raster),
-        loop_radius=loop_radius(gains, timing, log_slope_per_nm=log_slope_per_nm),
+        loop_radius=loop_radius(gains, timing, circuit.swing, log_slope_per_nm=log_slope_per_nm),
     )
 
 
-def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, *, log_setpoint: float) -> Floats:
+def perfect_height(
+    field: CurrentField, x_nm: Floats, y_nm: Floats, floor_nm: Floats, path: Path, *, log_setpoint: float
+) -> Floats:
     """Return the z at which a perfect loop holds the tip over points of the sample, in the laboratory frame.
+
+    ``floor_nm`` is the height of the sample plane there.
 
     Raises
     ------
@@ -173,17 +190,12 @@ def perfect_height(field: CurrentField, path: Path, x_nm: Floats, y_nm: Floats, 
         gap_nm = field.heights(x_nm, y_nm, log_setpoint).reshape(x_nm.shape)
     except ArithmeticError as error:
         raise ArithmeticError(f"{LEFT_WINDOW}, or the current does not fall with z") from error
-    return np.asarray(path.plane_nm(x_nm, y_nm) + gap_nm / path.cos_tilt)
+    return np.asarray(floor_nm + gap_nm / path.cos_tilt)
 
 
 def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) -> float:
     """Return the standard deviation of ln|I| at a constant height along the first line of the undistorted frame."""
     return float(np.std(field.log_current(*first_line(raster), height_nm)))
-
-
-def noise_log_sigma(noise: Mapping[str, Noise], *, kappa_per_nm: float, log_spread: float) -> float:
-    """Return the rms of a pixel's ln|I| from all sources of white noise, added in quadrature."""
-    return math.hypot(*(s.log_sigma(kappa_per_nm=kappa_per_nm, log_spread=log_spread) for s in noise.values()))
 
 
 def loop_timing(feedback: Feedback, path: Path) -> Timing:
@@ -204,64 +216,82 @@ def loop_gains(feedback: Feedback, *, kappa_per_nm: float, update_s: float) -> G
     return Gains(feedback.proportional * integral_nm, integral_nm, feedback.derivative * integral_nm)
 
 
-def loop_radius(gains: Gains, timing: Timing, *, log_slope_per_nm: float) -> float:
+def loop_radius(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_slope_per_nm: float) -> float:
     """Return the spectral radius of the linearised discrete loop; its errors grow where it is above 1.
 
-    State (move of z, sum of errors, last error, amplifier); x = -slope * move is what the amplifier hears, of which
-    it keeps the share q^n of its old value at the end of an update and the mean share m during it.
+    State: move of z, sum of errors, last error, amplifier, tip, its speed. A row says how a quantity depends on the
+    state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
     """
     kp, ki, kd = gains
-    n, q = timing
-    kept, mean = q**n, sum(q**k for k in range(1, n + 1)) / n if q > 0 else 0.0
-    x, y = -log_slope_per_nm * (1 - mean), -log_slope_per_nm * (1 - kept)
-    every = kp + ki + kd
-    next_state = [[every * x, ki, -kd, every * mean], [x, 1, 0, mean], [x, 0, 0, mean], [y, 0, 0, kept]]
-    return float(np.abs(np.linalg.eigvals(np.array(next_state))).max())
+    per_update, memory = timing
+    move, total, last, signal, tip, speed = np.eye(6)
+    heard = np.zeros(6)
+    for _ in range(1 if (memory, swing) == (0.0, NO_SWING) else per_update):  # else every sub-step is the first
+        away = tip - move
+        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+        signal = memory * signal - (1 - memory) * log_slope_per_nm * tip
+        heard = heard + signal
+    error = heard / (1 if (memory, swing) == (0.0, NO_SWING) else per_update)
+    target = ki * total - kd * last + (kp + ki + kd) * error
+    next_state = np.array([target, total + error, error, signal, tip, speed])
+    return float(np.abs(np.linalg.eigvals(next_state)).max())
 
 
-def _perfect(
-    field: CurrentField, path: Path, *, log_setpoint: float, rms_nm: float, rng: np.random.Generator, current: bool
-) -> Scan:
-    """Return the scan of a perfect loop: constant current at each pixel's true position, and white noise on z."""
-    topography_nm = perfect_height(field, path, *path.pixels(), log_setpoint=log_setpoint)
-    if rms_nm > 0:
-        topography_nm = topography_nm + rms_nm * rng.standard_normal(topography_nm.shape)
+class _Disturbance:
+    """The noise on ln|I|, pass after pass: white, drawn as it is asked for, and coloured, drawn at once."""
+
+    def __init__(self, sources: Mapping[str, Noise], path: Path, tone: Tone, streams: Streams, *, n_sub: int) -> None:
+        raster = path.raster
+        self._shape = raster.pixels, n_sub
+        self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
+        self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
+        clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
+        signal = coloured(sources, clock, tone, streams)
+        self._coloured = None if signal is None else signal.astype(np.float32).reshape(-1, *self._shape)
+
+    def of(self, passes: slice) -> Floats32:
+        """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
+        shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
+        noise = np.zeros(shape, np.float32)
+        if self._sigma > 0:
+            self._white.standard_normal(dtype=np.float32, out=noise)
+            noise *= np.float32(self._sigma)
+        if self._coloured is not None:
+            noise += self._coloured[passes]
+        return noise
+
+
+def _perfect(field: CurrentField, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool) -> Scan:
+    """Return the scan of a perfect loop: constant current at each pixel's true position, the noise followed by z."""
+    topography_nm = perfect_height(field, *path.pixels(), path.floors(), path, log_setpoint=log_setpoint)
+    topography_nm += _recorded(noise.of(slice(None))[..., 0], path.raster) / (2 * noise.kappa_per_nm)
     held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
-    return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8), held_nA, 0.0)
+    return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8) | _jumps(path), held_nA, 0.0)
 
 
-def _scan_pixels(
-    field: CurrentField, circuit: _Circuit, path: Path, *, log_sigma: float, rng: np.random.Generator, current: bool
-) -> _Lines:
+def _scan_pixels(field: CurrentField, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool) -> _Lines:
     """Scan with z at rest within each pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
-    noise, lines = _noise((n_passes, n), log_sigma, rng), _lines(n_passes, n, current=current)
+    heard, lines = noise.of(slice(None))[..., 0], _lines(n_passes, n, current=current)
     tips_nm, state = np.empty((n_passes, n)), np.zeros(_scan_kernels.N_STATE)
     for part in _parts(n_passes, n * field.n_coefficients):
         polynomials = field.pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
         topography_nm, events = lines.topography_nm[part], lines.events[part]
         inside = _scan_kernels.scan_pixels(
             *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
-            *(noise[part], state, topography_nm, tips_nm[part], events),
+            *(heard[part], state, topography_nm, tips_nm[part], events),
         )
         _check_window(inside)
     if lines.current_nA is not None:
         for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
             polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
             at = c.plane_nm[part], c.heights, tips_nm[part]
-            _scan_kernels.pixel_currents(polynomials, *at, noise[part], lines.current_nA[part])
+            _scan_kernels.pixel_currents(polynomials, *at, heard[part], lines.current_nA[part])
     return dataclasses.replace(lines, reach_nm=float(state[8]))
 
 
 def _scan_steps(
-    field: CurrentField,
-    circuit: _Circuit,
-    path: Path,
-    timing: Timing,
-    *,
-    log_sigma: float,
-    rng: np.random.Generator,
-    current: bool,
+    field: CurrentField, circuit: _Circuit, path: Path, timing: Timing, noise: _Disturbance, *, current: bool
 ) -> _Lines:
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
@@ -269,11 +299,10 @@ def _scan_steps(
     state[4] = c.setpoint
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
-        noise = _noise(polynomials.shape[:3], log_sigma * math.sqrt(path.n_sub), rng)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
-            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
-            *(noise, state, lines.topography_nm[part], current_nA, lines.events[part]),
+            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.setpoint, c.linear),
+            *(c.start_nm, noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))
@@ -290,13 +319,9 @@ def _recorded(passes: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
     return images(passes.reshape(-1, 2, passes.shape[1])[1:], raster)
 
 
-def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Floats32:
-    """Return white noise on ln|I|; without noise nothing is drawn."""
-    if sigma == 0:
-        return np.zeros(shape, np.float32)
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    noise *= np.float32(sigma)
-    return noise
+def _jumps(path: Path) -> NDArray[np.uint8] | np.uint8:
+    """Return the events of the tip itself, (2, n_rows, n_cols), or none."""
+    return np.uint8(0) if path.jumped is None else JUMP * images(path.jumped[1:].astype(np.uint8), path.raster)
 
 
 def _check_window(inside: bool) -> None:
@@ -312,8 +337,8 @@ def _lines(n_passes: int, n_pixels: int, *, current: bool) -> _Lines:
 
 def _start_height(field: CurrentField, path: Path, log_setpoint: float) -> float:
     """Return the constant-current height at the start of the settling line."""
-    x_nm, y_nm = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1]
-    return float(perfect_height(field, path, x_nm, y_nm, log_setpoint=log_setpoint)[0])
+    first = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1], path.floor_nm[0, 0, :1]
+    return float(perfect_height(field, *first, path, log_setpoint=log_setpoint)[0])
 
 
 def _largest_move(feedback: Feedback, path: Path, timing: Timing, ideal_range_nm: float) -> float:

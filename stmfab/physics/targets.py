@@ -13,7 +13,7 @@ from . import _targets_kernels
 from .field import CurrentField
 from .keys import check_ranges, key
 from .materials import Material
-from .path import Path
+from .path import Path, distortion
 from .scan import perfect_height
 from .units import Bools, Floats, Ints
 
@@ -135,16 +135,17 @@ class Clean:
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
-        return [perfect_height(labels.field, labels.path, labels.x_nm, labels.y_nm, log_setpoint=labels.log_setpoint)]
+        at = labels.x_nm, labels.y_nm, labels.path.floors()[0]
+        return [perfect_height(labels.field, *at, labels.path, log_setpoint=labels.log_setpoint)]
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights."""
+    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump."""
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights"
+        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump of the tip"
         return [_image(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
@@ -165,7 +166,25 @@ class TruePath:
         return [labels.x_nm, labels.y_nm]
 
 
-Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath
+@dataclass(frozen=True)
+class Distortion:
+    """Distortion: where the tip really was less where it was meant to be, along the frame's x and y, both ways, nm."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        ways = (("", "forward"), ("_backward", "backward"))
+        return [
+            _image(f"{name}{suffix}_{axis}_nm", pixels, "nm", f"true less nominal position along {axis}, {way}")
+            for suffix, way in ways
+            for axis in "xy"
+        ]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images: forward x, y, then backward x, y."""
+        return list(distortion(labels.path))
+
+
+Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion
 
 TARGETS: Mapping[str, type[Target]] = {
     "lattice": LatticeCone,
@@ -174,6 +193,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "clean": Clean,
     "events": Events,
     "path": TruePath,
+    "distortion": Distortion,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from .keys import check_ranges, key
 from .units import Floats
 
+NM_PER_PM = 1e-3
 TABLE = "tungsten.npz"  # made by tests/make_tips.py from physics/tungsten.py
 MEAN_LDOS_per_eV = 0.096  # |E| <= 0.5 eV, mean of the two pristine apexes; test_tips.py::test_mean_ldos
 
@@ -29,11 +30,14 @@ class Tip:
         Equidistant energies from the tip's Fermi level.
     ldos_per_eV : array of shape (n_atoms, n_at)
         Local density of states, per spin.
+    apexes_nm : sequence of (x, y)
+        Where its apexes are.
     """
 
     positions_nm: Floats
     at_eV: Floats
     ldos_per_eV: Floats
+    apexes_nm: Sequence[tuple[float, float]] = ((0.0, 0.0),)
 
     def density(self, energies_eV: Floats) -> Floats:
         """Return the densities of states at energies, shape (n_atoms, n_energies), by 4-point Lagrange interpolation.
@@ -115,4 +119,33 @@ def _rotation(angle_deg: float, axis: int) -> Floats:
     return out
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExtraTungsten(Tungsten):
+    """A further apex of the tip: its current adds to that of the first, and the picture is seen twice."""
+
+    x_nm: float = key("place beside the first apex along the sample frame's x", above=-20, below=20)
+    y_nm: float = key("place beside the first apex along the sample frame's y", above=-20, below=20)
+    shorter_pm: float = key("how much higher than the first apex it ends", at_least=0)
+
+    def tip(self) -> Tip:
+        """Return the turned apex at its place."""
+        alone = super().tip()
+        place = np.array([self.x_nm, self.y_nm, self.shorter_pm * NM_PER_PM])
+        return Tip(alone.positions_nm + place, alone.at_eV, alone.ldos_per_eV, ((self.x_nm, self.y_nm),))
+
+
+def joined(parts: Sequence[Tip]) -> Tip:
+    """Return several apexes as one tip, whose currents add; the first is what the tip's path is the path of."""
+    first, *others = parts
+    if not others:
+        return first
+    return Tip(
+        np.concatenate([part.positions_nm for part in parts]),
+        first.at_eV,
+        np.concatenate([part.ldos_per_eV for part in parts]),
+        [apex for part in parts for apex in part.apexes_nm],
+    )
+
+
 TIPS: Mapping[str, type[Tungsten]] = {"tungsten": Tungsten}
+EXTRA_APEXES: Mapping[str, type[ExtraTungsten]] = {"tungsten": ExtraTungsten}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,11 +11,11 @@ from .. import plan as plans
 from ..errors import RecipeError
 from ..plan import Plan
 from .checking import check
-from .reading import read
+from .reading import Node, read
 from .rules import check_rules
 from .sources import assemble, builtin_texts
 
-__all__ = ["builtin_recipes", "load", "resolved", "schema"]
+__all__ = ["builtin_recipes", "load", "resolved", "schema", "stored"]
 
 
 def load(
@@ -39,7 +40,22 @@ def load(
     options = [("--set", text) for text in overrides]
     options += [("--seed", f"seed={seed}")] if seed is not None else []
     options += [("-n", f"samples={samples}")] if samples is not None else []
-    root, text_faults = assemble(str(name_or_path), options)
+    return _checked(*assemble(str(name_or_path), options))
+
+
+def stored(tree: Mapping[str, Any], source: str) -> Plan:
+    """Return the plan of a resolved recipe, as a store keeps it, held against every rule as if it came from a file.
+
+    Raises
+    ------
+    RecipeError
+        With every fault found; ``source`` says where the recipe is from.
+    """
+    root, _ = read("".join(_lines(tree, "")), source)
+    return _checked(root, [])
+
+
+def _checked(root: Node, text_faults: list[str]) -> Plan:
     tree, report = check(root)
     check_rules(report, tree["sample"]["material"])
     faults = [*text_faults, *report.lines()]
@@ -79,4 +95,13 @@ def _lines(tree: Mapping[str, Any], indent: str) -> Iterable[str]:
             yield f"{indent}{key}:\n"
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{indent}{key}: {json.dumps(value)}\n"
+            yield f"{indent}{key}: {_in_yaml(value)}\n"
+
+
+def _in_yaml(value: Any) -> str:
+    """Return a value in one line that is JSON, but that a character beyond 16 bits is written as YAML does."""
+    return re.sub(r"\\ud[89ab]..\\ud[c-f]..", _eight_digits, json.dumps(value))
+
+
+def _eight_digits(pair: re.Match[str]) -> str:
+    return "\\U" + format(ord(json.loads(f'"{pair[0]}"')), "08x")

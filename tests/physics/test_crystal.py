@@ -185,3 +185,32 @@ def test_blocks_change_nothing_visible(monkeypatch):
     monkeypatch.setattr(crystal, "FEW_DEFECTS", 5)
     split, _ = ideal(members, grid=(x, y), log_setpoint=imaged.log_setpoint)
     assert 0 < np.abs(split - whole).max() < 3e-5  # blocks were made, and err by less than 0.03 pm
+
+
+def test_currents_of_two_apexes_add():
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 20), np.linspace(-0.5, 0.5, 20))
+    members = {"pit": (Vacancy, Placed(np.array([[0, 0], [5, -1]]), 0, {}))}  # one under each apex
+    junction = Junction(bias_V=0.4, polarity=-1, kappa_per_nm=10.9, height_nm=0.45)
+    first = tips.Tungsten(apex="w001")
+    second = tips.ExtraTungsten(apex="w111", rotation_deg=20.0, x_nm=1.45, y_nm=-0.3, shorter_pm=50.0)
+
+    def imaged(tip, x, y):
+        return crystal.image(
+            lambda view: crystal.scene_under(WSE2, members, view),
+            WSE2,
+            tip,
+            junction,
+            lines_nm=[(x, y)],
+            raster_nm=(x, y),
+        )[1]
+
+    both = imaged(tips.joined([first.tip(), second.tip()]), x, y)
+    apart = imaged(first.tip(), x, y), imaged(tips.Tungsten(apex="w111", rotation_deg=20.0).tip(), x + 1.45, y - 0.3)
+    z = both.ideal_nm
+    currents = (
+        np.exp(apart[0].field.log_current(x, y, z)),
+        np.exp(apart[1].field.log_current(x + 1.45, y - 0.3, z + 0.05)),
+    )
+    error = both.field.log_current(x, y, z) - np.log(currents[0] + currents[1])
+    assert np.abs(error).max() / (2 * 10.9) < 1e-4  # 0.1 pm
+    assert currents[1].mean() > 0.1 * currents[0].mean()  # 50 pm shorter: exp(-2 kappa 0.05 nm) = 34 % of it

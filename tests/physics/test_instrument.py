@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stmfab.physics import instrument, keys, path
+from stmfab.physics import _scan_kernels, instrument, keys, path
+from stmfab.physics import piezo as piezos
 
 DIRECTIONS = [(a, f, s) for a in ("x", "y") for f in (1, -1) for s in (1, -1)]
 
@@ -14,8 +15,7 @@ def tip_path(raster, **parts):
     return path.tip_path(
         raster,
         instrument.Instrument(**parts),
-        jitter_rng=np.random.default_rng(1),
-        walk_rng=np.random.default_rng(2),
+        streams=lambda name: np.random.default_rng(list(name.encode())),
     )
 
 
@@ -121,8 +121,7 @@ def test_random_walk_has_the_set_rms_after_a_minute_and_starts_at_zero():
         path.tip_path(
             frame,
             instrument.Instrument(drift=instrument.LinearDrift(walk_nm_per_sqrt_min=0.5)),
-            jitter_rng=np.random.default_rng(0),
-            walk_rng=np.random.default_rng(seed),
+            streams=lambda name, seed=seed: np.random.default_rng(seed),
         )
         for seed in range(2000)
     ]
@@ -156,7 +155,7 @@ def test_tilted_plane_rises_by_its_tangents_and_stretches_along_its_slope():
     flat = path.nominal_raster(raster())  # the frame's own axes
     x, y = p.pixels()
     rise = np.tan(np.deg2rad(20)) * flat[0] - np.tan(np.deg2rad(10)) * flat[1]
-    np.testing.assert_allclose(p.plane_nm(x[0], y[0]), rise, atol=1e-12)
+    np.testing.assert_allclose(p.floors()[0], rise, atol=1e-12)
     # distances on the plane are those of the three-dimensional points of the plane
     on_plane = np.hypot(x[0] - 5.0, y[0])
     np.testing.assert_allclose(on_plane, np.sqrt(flat[0] ** 2 + flat[1] ** 2 + rise**2), atol=1e-12)
@@ -176,7 +175,7 @@ def test_a_fast_continuous_loop_gets_ten_sub_steps_a_radian():
 )
 def test_loop_openings_are_the_tabulated_shapes(opening, shape, gain):
     # PHYSICS.md C.5; its openings are rounded to whole per cent or so: 3 % of the shape, 2 digits of the gain
-    piezo = instrument.HysteresisLoop(opening_percent=opening).bouc_wen()
+    piezo = piezos.HysteresisLoop(opening_percent=opening).bouc_wen()
     assert pytest.approx(shape, rel=0.03) == piezo.B
     assert piezo.B == piezo.C
     assert 1 / piezo.gain == pytest.approx(gain, abs=0.0075)
@@ -188,6 +187,89 @@ def test_stops_the_wrong_way_round_are_refused():
 
 
 def test_a_loop_that_does_not_open_is_a_linear_piezo():
-    piezo = instrument.HysteresisLoop(opening_percent=0.0).bouc_wen()
+    piezo = piezos.HysteresisLoop(opening_percent=0.0).bouc_wen()
     assert (piezo.B, piezo.C) == (0.0, 0.0)
     assert piezo.gain * (1 - piezo.A) == 1
+
+
+def test_lateral_lag_is_the_measured_law():
+    # k(50 nm) = 0.44 nm between the forward and the backward pass at the middle of a line; PHYSICS F.8
+    frame = raster(size_nm=50.0, pixels=100, fast_direction=-1, fast_axis="y", rotation_deg=25.0)
+    p = tip_path(frame, lateral_hysteresis=piezos.SineLag())
+    forward_x, forward_y, backward_x, backward_y = path.distortion(p)
+    assert np.abs(np.stack([forward_x, backward_x])).max() < 1e-12
+    mismatch = forward_y - backward_y  # going down: the forward pass is behind, above
+    assert mismatch.max() == pytest.approx(0.0087 * 50 + 3.7e-6 * 2500, rel=1e-3)
+    assert mismatch.max() == pytest.approx(0.44, abs=0.005)
+    np.testing.assert_allclose(mismatch[:, 0], mismatch[::-1, 0], atol=1e-12)
+    assert np.abs(mismatch[[0, -1]]).max() < 0.02 * mismatch.max()
+    twice = path.distortion(tip_path(frame, lateral_hysteresis=piezos.SineLag(scale=2.0)))
+    np.testing.assert_allclose(twice[1], 2 * forward_y, atol=1e-12)
+
+
+@pytest.mark.parametrize(("opening", "length"), [(10.0, 1000.0), (10.0, 300.0), (3.0, 50.0), (0.0, 50.0)])
+def test_lateral_loop_is_the_steady_cycle_of_bouc_wen(opening, length):
+    # against the cycle that the z piezo's steps run into, ends calibrated
+    loop = piezos.HysteresisLoop(opening_percent=opening, stroke_nm=1000.0).bouc_wen()
+    share, width = np.linspace(0, 1, 401), length / 1000.0
+    h = 0.0
+    for way in (1, -1) * 4000:  # a short line is slow to find its cycle
+        h = _scan_kernels.hysteresis(h, way * width, loop.A, loop.B, loop.C)
+    rising = np.array([v - _scan_kernels.hysteresis(h, v, loop.A, loop.B, loop.C) + h for v in share * width])
+    expected = length * (share - rising / rising[-1])
+    lag = piezos.LoopLag(opening_percent=opening, stroke_nm=1000.0).lag_nm(share, length_nm=length)
+    np.testing.assert_allclose(lag, expected, atol=1e-7 * length)
+    if length == 1000.0:
+        assert 2 * lag[200] == pytest.approx(0.10 * length, rel=0.02)  # the opening, at the middle
+    assert lag.min() >= -1e-12
+
+
+def test_scanner_gains_skew_bow_and_crosstalk():
+    frame = raster(size_nm=10.0, pixels=20, rotation_deg=0.0)
+    p = tip_path(frame, scanner=instrument.Scanner(x_gain_percent=5.0, y_gain_percent=-2.0, skew_deg=3.0))
+    x, y = p.pixels()
+    along_x = np.array([x[0, 0, -1] - x[0, 0, 0], y[0, 0, -1] - y[0, 0, 0]]) / 9.5
+    along_y = np.array([x[0, -1, 0] - x[0, 0, 0], y[0, -1, 0] - y[0, 0, 0]]) / 9.5
+    assert np.hypot(*along_x) == pytest.approx(1.05)
+    assert np.hypot(*along_y) == pytest.approx(0.98)
+    assert np.rad2deg(np.arccos(along_x @ along_y / 1.05 / 0.98)) == pytest.approx(87.0)
+    p = tip_path(frame, scanner=instrument.Scanner(bow_radius_um=2.0, z_per_x_percent=1.0, z_per_y_percent=-0.5))
+    x, y = path.nominal_raster(frame)
+    bow = (x**2 + y**2) / (2 * 2000.0)
+    np.testing.assert_allclose(p.floors()[0], bow + 0.01 * x - 0.005 * y, atol=4e-5)  # ends of pixels: (0.5 nm)^2 / 8 R
+    np.testing.assert_allclose(p.floors()[0], p.floors()[1], atol=1e-12)
+
+
+def test_distortion_leads_back_to_the_nominal_raster():
+    frame = raster(size_nm=4.0, pixels=16, rotation_deg=70.0, fast_axis="y", center_x_nm=1.0)
+    p = tip_path(
+        frame,
+        creep=instrument.FrameCreep(0.2, -0.1, 5.0, 3.0),
+        drift=instrument.LinearDrift(1.0, -2.0, 0.5),
+        scanner=instrument.Scanner(x_gain_percent=3.0),
+        lateral_hysteresis=piezos.LoopLag(10.0, 20.0),
+    )
+    forward_x, forward_y, backward_x, backward_y = path.distortion(p)
+    turn = np.exp(1j * np.deg2rad(70.0))
+    nominal = path.nominal_raster(raster(size_nm=4.0, pixels=16))  # the frame's own axes
+    true = p.pixels()
+    for way, (u, v) in enumerate([(forward_x, forward_y), (backward_x, backward_y)]):
+        moved = 1.0 + turn * (nominal[0] + u + 1j * (nominal[1] + v))
+        np.testing.assert_allclose(moved, true[0][way] + 1j * true[1][way], atol=1e-12)
+    assert np.abs(forward_x - backward_x).max() > 1e-3
+
+
+def test_tip_jumps_are_poisson_and_last():
+    frame = raster(pixels=100, sub_steps=1)
+    still = tip_path(frame)
+    p = tip_path(frame, tip_jumps=instrument.TipJumps(per_frame=400.0, height_pm=50.0, lateral_nm=0.2))
+    moved = [after - before for after, before in ((p.x_nm, still.x_nm), (p.y_nm, still.y_nm), (p.floor_nm, 0.0))]
+    in_time = [m[:, :, :-1].ravel() for m in moved]  # a pixel's end is the next one's start
+    steps = np.array([np.diff(m) for m in in_time])
+    changed = (np.abs(steps) > 1e-12).any(axis=0)
+    np.testing.assert_array_equal(changed, p.jumped.ravel()[:-1])
+    assert not p.jumped[0].any()  # none in the settling line
+    assert changed.sum() == pytest.approx(400 * (1 - 400 / 4e4), abs=5 * 20)
+    for step, rms in zip(steps, (0.2, 0.2, 0.05), strict=True):
+        assert step[changed].std() == pytest.approx(rms, rel=0.2)
+    assert tip_path(frame, tip_jumps=instrument.TipJumps(per_frame=0.0)).jumped.sum() == 0

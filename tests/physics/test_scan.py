@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from stmfab.physics import _scan_kernels, field, instrument, path, scan
+from stmfab.physics import noise as noises
+from stmfab.physics import piezo as piezos
 from tests import twins
 
 KAPPA_per_nm = 11.0
@@ -36,7 +38,7 @@ def raster(**keys):
 
 
 def tip_path(frame, machine):
-    return path.tip_path(frame, machine, jitter_rng=np.random.default_rng(1), walk_rng=np.random.default_rng(2))
+    return path.tip_path(frame, machine, streams=lambda name: np.random.default_rng(list(name.encode())))
 
 
 def run(world, frame, *, channels=(), start_nm=None, seed=0, log_spread=1.0, ideal_range_nm=0.1, **parts):
@@ -49,7 +51,7 @@ def run(world, frame, *, channels=(), start_nm=None, seed=0, log_spread=1.0, ide
         kappa_per_nm=KAPPA_per_nm,
         ideal_range_nm=ideal_range_nm,
         log_spread=log_spread,
-        rng=np.random.default_rng(seed),
+        streams=lambda name: np.random.default_rng([seed, *name.encode()]),
         channels=channels,
         start_nm=start_nm,
     )
@@ -73,16 +75,24 @@ def in_time(image, pixels):
         {"update": "continuous", "crossover_Hz": 300.0, "proportional": 1.0, "derivative": 0.5},
         {"update": "continuous", "loop_gain": 0.2, "preamplifier_Hz": 800.0, "slew_nm_per_s": 40.0},
         {"update": "continuous", "crossover_Hz": 100.0, "z_min_nm": 0.49, "z_max_nm": 0.52},
+        {"loop_gain": 0.6, "amplifier": "linear"},
+        {"update": "continuous", "crossover_Hz": 100.0, "preamplifier_Hz": 900.0, "amplifier": "linear"},
+        {"loop_gain": 0.5, "swing": (700.0, 3.0)},
+        {"update": "continuous", "crossover_Hz": 60.0, "preamplifier_Hz": 2000.0, "swing": (1500.0, 10.0)},
     ],
 )
 @pytest.mark.parametrize("tilt", [None, instrument.Tilt(2.0, -1.0)])
 def test_scan_is_its_plain_twin(keys, tilt):
+    swing = keys.get("swing")
+    resonance = None if swing is None else piezos.Resonance(*swing)
+    keys = {key: value for key, value in keys.items() if key != "swing"}
     frame = raster(pixels=6, size_nm=1.0, rotation_deg=20.0)
     feedback = instrument.Feedback(**keys)
-    piezo = instrument.BoucWen(A=0.6, B=0.9, C=0.4, stroke_nm=0.1, gain=1.5)
-    machine = instrument.Instrument(feedback=feedback, z_piezo=piezo, tilt=tilt)
-    result = run(LATTICE, frame, feedback=feedback, z_piezo=piezo, tilt=tilt, channels=["current"], start_nm=0.47)
-    n_sub = path.sub_steps(frame, feedback)
+    piezo = piezos.BoucWen(A=0.6, B=0.9, C=0.4, stroke_nm=0.1, gain=1.5)
+    parts = {"feedback": feedback, "z_piezo": piezo, "tilt": tilt, "z_resonance": resonance}
+    machine = instrument.Instrument(**parts)
+    result = run(LATTICE, frame, channels=["current"], start_nm=0.47, **parts)
+    n_sub = path.sub_steps(frame, feedback, resonance)
     per_update = 1 if feedback.update == "continuous" else n_sub
     dt_s = frame.dwell_s / n_sub
     share = feedback.loop_gain or 2 * math.pi * feedback.crossover_Hz * per_update * dt_s
@@ -103,6 +113,8 @@ def test_scan_is_its_plain_twin(keys, tilt):
         log_setpoint=LOG_SETPOINT,
         per_update=per_update,
         memory=math.exp(-2 * math.pi * (feedback.preamplifier_Hz or math.inf) * dt_s),
+        resonance=resonance,
+        linear=feedback.amplifier == "linear",
     )
     topography, current, events = (path.images(values, frame) for values in expected)
     # RK4 of 20 steps through the kink at H = 0: 1e-5 nm; the plane taken at a resting pixel's middle: 1e-5 nm;
@@ -209,6 +221,48 @@ def test_preamplifier_pole_makes_the_loop_overshoot(ratio, overshoot):
     assert -error.min() == pytest.approx(overshoot, abs=0.002)  # PHYSICS.md F9: 4.3 %, 16.3 %
 
 
+@pytest.mark.parametrize("Q", [0.5, 3.0, 40.0])
+def test_resonance_swings_as_a_damped_oscillator(Q):
+    # from 1 at rest: exp(-w t / 2 Q) (cos w' t + sin w' t / (2 Q w'/w)), w' = w sqrt(1 - 1/(4 Q^2))
+    omega, step_s = 2 * math.pi * 800.0, 1.3e-4
+    a, b, c, d = piezos.Resonance(800.0, Q).swing(step_s)
+    state = np.array([1.0, 0.0])
+    damping, root = omega / (2 * Q), omega * np.emath.sqrt(1 - 1 / (4 * Q**2) + 1e-12)
+    for n in range(1, 30):
+        state = np.array([[a, b], [c, d]]) @ state
+        t = n * step_s
+        exact = math.exp(-damping * t) * (np.cos(root * t) + damping / root * np.sin(root * t))
+        assert state[0] == pytest.approx(np.real(exact), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("crossover_Hz", "Q", "stable"), [(20.0, 10.0, True), (90.0, 10.0, True), (120.0, 10.0, False)]
+)
+def test_a_loop_rings_beyond_its_crossover_over_Q(crossover_Hz, Q, stable):
+    # an integrator over a resonance: |w_i/w * Q| = 1 at the resonance, where the phase is -180 deg: f_i = f / Q
+    frame = instrument.Raster(size_nm=1.0, pixels=64, dwell_s=1e-3, sub_steps=80)
+    feedback = instrument.Feedback(update="continuous", crossover_Hz=crossover_Hz)
+    resonance = piezos.Resonance(1000.0, Q)
+    result = run(FLAT, frame, feedback=feedback, z_resonance=resonance, start_nm=GAP_nm + 1e-4)
+    error = np.abs(in_time(result.topography_nm, 64) - GAP_nm)
+    assert (result.loop_radius < 1) == stable
+    assert (error[-64:].max() < 1e-6) == stable
+
+
+def test_a_linear_amplifier_goes_in_slower_than_it_comes_out():
+    # e = I/I_set - 1: above -1 however far the tip is out, exponential when it is too near
+    times = {}
+    for start_nm in (GAP_nm + 0.1, GAP_nm - 0.1):
+        for amplifier in ("log", "linear"):
+            feedback = instrument.Feedback(update="continuous", crossover_Hz=0.1, amplifier=amplifier)
+            frame = instrument.Raster(size_nm=1.0, pixels=64, dwell_s=1e-3, sub_steps=2)
+            image = run(FLAT, frame, feedback=feedback, start_nm=start_nm).topography_nm
+            error = np.abs(in_time(image, 64) - GAP_nm)
+            times[amplifier, start_nm > GAP_nm] = np.argmax(error < 0.05)
+    assert times["log", True] == pytest.approx(times["log", False], abs=2)
+    assert times["linear", True] > times["log", True] > times["linear", False]
+
+
 # The piezo
 
 
@@ -255,13 +309,13 @@ def opening(piezo, half_range):
 
 @pytest.mark.parametrize("percent", [2.0, 5.0, 10.0, 15.0, 19.0])
 def test_loop_opens_by_the_set_percentage_and_travels_its_stroke(percent):
-    width, travel = opening(instrument.HysteresisLoop(opening_percent=percent).bouc_wen(), 0.5)
+    width, travel = opening(piezos.HysteresisLoop(opening_percent=percent).bouc_wen(), 0.5)
     assert travel == pytest.approx(1.0, rel=1e-4)
     assert 100 * width / travel == pytest.approx(percent, rel=1e-3)
 
 
 def test_opening_grows_with_the_amplitude():
-    piezo = instrument.HysteresisLoop(opening_percent=10.0).bouc_wen()
+    piezo = piezos.HysteresisLoop(opening_percent=10.0).bouc_wen()
     share = [np.divide(*opening(piezo, half_range)) for half_range in (0.05, 0.1, 0.25, 0.5)]
     assert np.all(np.diff(share) > 0)
     assert share[0] / share[-1] == pytest.approx(0.1, rel=0.2)  # PHYSICS.md F8: proportional within 20 %
@@ -271,7 +325,7 @@ def test_hysteresis_of_the_whole_range_makes_forward_and_backward_differ():
     frame = raster(pixels=32)
     loop = instrument.Feedback(loop_gain=0.9)
     plain = run(LATTICE, frame, feedback=loop)
-    open_loop = run(LATTICE, frame, feedback=loop, z_piezo=instrument.BoucWen(0.5, 0.9, 0.9))
+    open_loop = run(LATTICE, frame, feedback=loop, z_piezo=piezos.BoucWen(0.5, 0.9, 0.9))
     assert np.ptp(open_loop.topography_nm) > 1.5 * np.ptp(plain.topography_nm)  # small-signal gain 1 - A = 1/2
 
 
@@ -354,7 +408,7 @@ def test_forward_of_one_direction_is_backward_of_the_other():
 )
 def test_noise_inside_the_loop_is_white_with_the_set_sigma(feedback):
     # a loop that does nothing shows the noise in its current
-    noise = {"log": instrument.WhiteLogNoise(0.03), "z": instrument.WhiteHeightNoise(rms_pm=1.0)}
+    noise = {"log": noises.WhiteLogNoise(0.03), "z": noises.WhiteHeightNoise(rms_pm=1.0)}
     frame = raster(pixels=64)
     result = run(
         FLAT, frame, feedback=instrument.Feedback(**feedback), noise=noise, log_spread=0.5, channels=["current"]
@@ -367,7 +421,7 @@ def test_noise_inside_the_loop_is_white_with_the_set_sigma(feedback):
 
 
 def test_perfect_loop_records_the_noise_of_the_gap():
-    noise = {"z": instrument.WhiteHeightNoise(rms_pm=3.0)}
+    noise = {"z": noises.WhiteHeightNoise(rms_pm=3.0)}
     image = run(FLAT, raster(pixels=64), noise=noise).topography_nm - GAP_nm
     assert image.std() == pytest.approx(3e-3, rel=0.04)  # 5 / sqrt(2 * 8192)
     assert abs(np.corrcoef(image[0].ravel(), image[1].ravel())[0, 1]) < 0.08
@@ -375,7 +429,7 @@ def test_perfect_loop_records_the_noise_of_the_gap():
 
 def test_a_loop_of_gain_r_turns_white_noise_into_its_closed_form():
     # z_{k+1} = (1 - r) z_k + r n_k / (2 kappa): variance sigma^2 r / (2 - r) / (2 kappa)^2
-    noise = {"z": instrument.WhiteHeightNoise(rms_pm=2.0)}
+    noise = {"z": noises.WhiteHeightNoise(rms_pm=2.0)}
     for r in (0.2, 1.0, 1.6):
         image = run(FLAT, raster(pixels=64), feedback=instrument.Feedback(loop_gain=r), noise=noise).topography_nm
         assert image.std() == pytest.approx(2e-3 * math.sqrt(r / (2 - r)), rel=0.12)  # 5 sd with the fewest free values
@@ -399,7 +453,7 @@ def test_a_flat_ideal_image_is_no_stroke():
             FLAT,
             raster(),
             feedback=instrument.Feedback(loop_gain=0.5),
-            z_piezo=instrument.BoucWen(0.5, 0.3, 0.3),
+            z_piezo=piezos.BoucWen(0.5, 0.3, 0.3),
             ideal_range_nm=0.0,
         )
 
@@ -457,9 +511,24 @@ def test_spread_along_the_first_line():
 
 
 def test_current_is_not_computed_unless_asked():
-    keys = {"feedback": instrument.Feedback(loop_gain=0.5), "noise": {"a": instrument.WhiteLogNoise(0.1)}}
+    keys = {"feedback": instrument.Feedback(loop_gain=0.5), "noise": {"a": noises.WhiteLogNoise(0.1)}}
     without = run(LATTICE, raster(), **keys)
     asked = run(LATTICE, raster(), channels=["topography", "current_backward"], **keys)
     assert without.current_nA is None
     assert asked.current_nA.shape == asked.topography_nm.shape
     np.testing.assert_array_equal(without.topography_nm, asked.topography_nm)
+
+
+def test_a_longer_tip_is_a_step_in_height_and_marked():
+    frame = raster(pixels=32)
+    jumps = instrument.TipJumps(per_frame=3.0, height_pm=60.0)
+    still, result = run(FLAT, frame), run(FLAT, frame, tip_jumps=jumps)
+    machine = instrument.Instrument(tip_jumps=jumps)
+    lift = tip_path(frame, machine).floors()
+    assert np.ptp(lift) > 0.01
+    np.testing.assert_allclose(result.topography_nm, still.topography_nm + lift, atol=1e-7)
+    followed = run(FLAT, frame, tip_jumps=jumps, feedback=instrument.Feedback(loop_gain=1.0))
+    marked = followed.events & 8 > 0
+    assert 1 <= marked.sum() <= 12
+    late = np.abs(followed.topography_nm - result.topography_nm) > 1e-4
+    assert late.sum() <= 3 * marked.sum()  # the loop follows within two pixels

@@ -1,0 +1,35 @@
+"""The words behind numbers: what a reader of a store needs to understand coded labels and the columns of ``param``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import plan as plans
+from .physics.defects import DEFECTS
+from .physics.materials import MATERIALS
+from .physics.targets import LAYERS
+from .plan import Plan
+
+
+def categories(plan: Plan) -> dict[str, list[str]]:
+    """Return the words that the integers of coded labels stand for, by their position."""
+    return {
+        "defect_kind": list(DEFECTS),
+        "defect_name": sorted(plan.tree["sample"].get("defects", {})),
+        "defect_site": [site.name for site in MATERIALS[plan.material].sites],
+        "defect_layer": list(LAYERS),
+    }
+
+
+def columns(plan: Plan) -> list[dict[str, Any]]:
+    """Return what a reader needs to understand each column of ``param``; words are coded by their position."""
+    return [_column(column) for column in plans.record_columns(plan)]
+
+
+def _column(column: plans.Column) -> dict[str, Any]:
+    words: dict[str, Any] = {"name": column.name, "unit": column.unit}
+    if column.categories is not None:
+        words["categories"] = list(column.categories)
+    if column.distribution is not None:
+        words["distribution"] = column.distribution.form()
+    return words

@@ -1,0 +1,309 @@
+"""Noise of the junction, in time: what disturbs ln|I| inside the loop, each source a kind in physical units.
+
+A disturbance dz of the gap is one of -2 kappa dz in ln|I|. Sources are white (one number an averaging time),
+spectral (stationary and Gaussian: their power densities add up to one spectrum), or signals in time of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from scipy import constants, fft
+
+from .keys import check_ranges, key
+from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats
+
+NM_PER_PM = 1e-3
+OHM_PER_GOHM = 1e9
+A_PER_fA = 1e-15
+POINTS_NEEDED, POINTS_JOINED = 2.5, 16.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+
+
+@dataclass(frozen=True)
+class Tone:
+    """What turns a disturbance into one of ln|I|.
+
+    ``log_spread`` is the standard deviation of ln|I| along the first line at constant height.
+    """
+
+    kappa_per_nm: float
+    setpoint_nA: float
+    log_spread: float
+
+    @property
+    def log_per_pm(self) -> float:
+        """Change of ln|I| a pm of the gap."""
+        return 2 * self.kappa_per_nm * NM_PER_PM
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When ln|I| is heard: ``n_lines`` lines (the settling line first) of ``n_samples`` samples, ``step_s`` apart."""
+
+    n_lines: int
+    n_samples: int
+    step_s: float
+
+    @property
+    def size(self) -> int:
+        """Samples of the whole scan."""
+        return self.n_lines * self.n_samples
+
+    @property
+    def end_s(self) -> float:
+        """Duration of the whole scan."""
+        return self.size * self.step_s
+
+
+@dataclass(frozen=True)
+class WhiteLogNoise:
+    """White noise on ln|I| inside the loop, as a share of the spread of ln|I| along the first line (published set)."""
+
+    share: float = key("sigma of a pixel / std of ln|I| along the first line at constant setpoint height", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
+        """Return the rms of a pixel's ln|I|."""
+        return self.share * tone.log_spread
+
+
+@dataclass(frozen=True)
+class WhiteHeightNoise:
+    """White mechanical noise of the gap inside the loop: adds -2 kappa dz to ln|I|."""
+
+    rms_pm: float = key("rms of a pixel's mean gap", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
+        """Return the rms of a pixel's ln|I|: 2 kappa times the rms of its gap."""
+        return tone.log_per_pm * self.rms_pm
+
+
+@dataclass(frozen=True)
+class AmplifierNoise:
+    """Shot noise, the feedback resistor's Johnson noise, and the amplifier's own, at the setpoint current.
+
+    One-sided density S = 2 e I + 4 k T / R + (extra)^2 in A^2/Hz, white up to the preamplifier's pole; in ln|I| it is
+    S / I^2 (H. Nyquist, Phys. Rev. 32, 110 (1928), doi:10.1103/PhysRev.32.110).
+    """
+
+    resistor_GOhm: float = key("feedback resistor of the current amplifier", default=1.0, above=0)
+    temperature_K: float = key("temperature of the resistor; 0: no Johnson noise", default=295.0, at_least=0)
+    extra_fA_per_sqrt_Hz: float = key("further white current noise", default=0.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def density_A2_per_Hz(self, current_nA: float) -> float:
+        """Return the one-sided power density of the current."""
+        shot: float = 2 * ELEMENTARY_CHARGE_C * current_nA / NA_PER_A
+        johnson: float = 4 * constants.k * self.temperature_K / (self.resistor_GOhm * OHM_PER_GOHM)
+        return shot + johnson + (self.extra_fA_per_sqrt_Hz * A_PER_fA) ** 2
+
+    def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
+        """Return the rms of a pixel's ln|I|: a mean over T passes 1 / (2 T) of a white spectrum."""
+        current_A = tone.setpoint_nA / NA_PER_A
+        return math.sqrt(self.density_A2_per_Hz(tone.setpoint_nA) / (2 * pixel_s)) / current_A
+
+
+@dataclass(frozen=True)
+class FlickerNoise:
+    """1/f noise of the gap: amplitude density ``pm_per_sqrt_Hz`` at 1 Hz, falling as 1/sqrt(f) to the corner.
+
+    Above the corner it falls as 1/f in amplitude; below one period of twice the scan it is constant.
+    """
+
+    pm_per_sqrt_Hz: float = key("amplitude density of the gap at 1 Hz", at_least=0)
+    corner_Hz: float = key("upper end of the 1/f band", default=100.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+        """Return the one-sided power density of the gap at frequencies above 0."""
+        return np.asarray(self.pm_per_sqrt_Hz**2 / f_Hz / (1 + (f_Hz / self.corner_Hz) ** 2))
+
+    @property
+    def highest_Hz(self) -> float:
+        """Frequency above which nothing of it is seen."""
+        return 4 * self.corner_Hz
+
+
+@dataclass(frozen=True)
+class Vibration:
+    """Random vibration of the gap at a resonance: a Lorentzian line of given rms, frequency and quality factor."""
+
+    rms_pm: float = key("rms of the gap", at_least=0)
+    frequency_Hz: float = key("resonance frequency", above=0)
+    Q: float = key("quality factor: frequency over the width of the line", default=30.0, at_least=0.5)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+        """Return the one-sided power density of the gap: white force on an oscillator, variance rms^2."""
+        x = f_Hz / self.frequency_Hz
+        line = 1 / ((1 - x**2) ** 2 + (x / self.Q) ** 2)
+        return np.asarray(self.rms_pm**2 * 2 / (math.pi * self.Q * self.frequency_Hz) * line)
+
+    @property
+    def highest_Hz(self) -> float:
+        """Frequency above which nothing of it is seen."""
+        return self.frequency_Hz * (1 + 4 / self.Q)
+
+
+@dataclass(frozen=True)
+class Hum:
+    """Pick-up of the mains: the gap oscillates at a frequency and its harmonics, phases drawn, continuous in time."""
+
+    pm: float = key("amplitude of the gap at the fundamental", at_least=0)
+    frequency_Hz: float = key("fundamental frequency", default=50.0, above=0)
+    harmonics: int = key("number of harmonics, the fundamental included", default=1, at_least=1, at_most=50)
+    falloff: float = key("harmonic n has the amplitude pm / n^falloff", default=1.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
+        """Return the disturbance of ln|I|, shape (n_lines, n_samples): means over the samples."""
+        phases = rng.uniform(0, 2 * math.pi, self.harmonics)
+        starts_s = np.arange(clock.n_lines)[:, None] * (clock.n_samples * clock.step_s)
+        middles_s = (np.arange(clock.n_samples) + 0.5) * clock.step_s
+        out = np.zeros((clock.n_lines, clock.n_samples))
+        for n, phase in enumerate(phases, start=1):
+            omega = 2 * math.pi * n * self.frequency_Hz
+            amplitude = tone.log_per_pm * self.pm / n**self.falloff * np.sinc(omega * clock.step_s / (2 * math.pi))
+            out += amplitude * np.imag(np.exp(1j * (omega * starts_s + phase)) * np.exp(1j * omega * middles_s))
+        return out
+
+
+@dataclass(frozen=True)
+class LineOffsets:
+    """Random offset of the gap from line to line, with a memory: power density 1 / f^exponent over the lines."""
+
+    rms_pm: float = key("rms of the step from one line to the next, over sqrt(2)", at_least=0)
+    exponent: float = key("1: pink; 0: independent lines; 2: a random walk", default=1.0, at_least=0, at_most=2)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
+        """Return the disturbance of ln|I|, shape (n_lines, 1): constant on a line, forward and backward."""
+        n = 2 * clock.n_lines  # twice as long: the first line knows nothing of the last
+        cycles = fft.rfftfreq(n)
+        power = np.zeros(len(cycles))
+        power[1:] = cycles[1:] ** -self.exponent
+        half_step2 = (power * (1 - np.cos(2 * math.pi * cycles))).mean()  # half the mean square of a step
+        drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines]
+        return np.asarray(tone.log_per_pm * self.rms_pm * drawn)[:, None]
+
+
+@dataclass(frozen=True)
+class Telegraph:
+    """An unstable tip: the gap jumps up and down between two states, each left at a rate of its own."""
+
+    pm: float = key("height of the jump", at_least=0)
+    up_per_s: float = key("rate of leaving the lower state", above=0)
+    down_per_s: float = key("rate of leaving the upper state", above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
+        """Return the disturbance of ln|I|, shape (n_lines, n_samples): means over the samples."""
+        ends_s: Floats = np.arange(clock.size + 1, dtype=np.float64) * clock.step_s
+        raised_s = np.diff(self._raised_s(ends_s, rng))
+        return np.asarray(-tone.log_per_pm * self.pm / clock.step_s * raised_s).reshape(clock.n_lines, clock.n_samples)
+
+    def _raised_s(self, times_s: Floats, rng: np.random.Generator) -> Floats:
+        """Return the time spent in the upper state up to ascending times from 0 on."""
+        rates = self.up_per_s, self.down_per_s
+        raised = rng.random() < self.up_per_s / (self.up_per_s + self.down_per_s)
+        at_s, spent_s, state = [0.0], [0.0], int(raised)
+        while at_s[-1] < times_s[-1]:
+            stay_s = rng.exponential(1 / rates[state])
+            at_s.append(at_s[-1] + stay_s)
+            spent_s.append(spent_s[-1] + stay_s * state)
+            state = 1 - state
+        return np.interp(times_s, at_s, spent_s)
+
+
+White: TypeAlias = WhiteLogNoise | WhiteHeightNoise | AmplifierNoise
+Spectral: TypeAlias = FlickerNoise | Vibration
+Signal: TypeAlias = Hum | LineOffsets | Telegraph
+Noise: TypeAlias = White | Spectral | Signal
+
+NOISES: Mapping[str, type[Noise]] = {
+    "white_log": WhiteLogNoise,
+    "white_height": WhiteHeightNoise,
+    "amplifier": AmplifierNoise,
+    "flicker": FlickerNoise,
+    "vibration": Vibration,
+    "hum": Hum,
+    "line_offset": LineOffsets,
+    "telegraph": Telegraph,
+}
+Streams: TypeAlias = Callable[[str], np.random.Generator]
+
+
+def white_log_sigma(sources: Mapping[str, Noise], tone: Tone, *, pixel_s: float) -> float:
+    """Return the rms of a pixel's ln|I| from all white sources, added in quadrature."""
+    return math.hypot(*(s.log_sigma(tone, pixel_s=pixel_s) for s in sources.values() if isinstance(s, White)))
+
+
+def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: Streams) -> Floats | None:
+    """Return ln|I| of all that is not white, shape (n_lines, n_samples), or None where there is nothing.
+
+    ``streams`` gives the random stream of a name: that of a signal is its source's, the spectral sources share one.
+    """
+    signals = [
+        s.log_current(clock, tone, streams(f"noise.{name}"))
+        for name, s in sorted(sources.items())
+        if isinstance(s, Signal)
+    ]
+    spectral = [s for s in sources.values() if isinstance(s, Spectral)]
+    if spectral:
+        signals.append(tone.log_per_pm * _spectral_pm(spectral, clock, streams("noise.spectrum")))
+    if not signals:
+        return None
+    total = np.zeros((clock.n_lines, clock.n_samples))
+    for signal in signals:
+        total += signal
+    return total
+
+
+def _spectral_pm(sources: list[Spectral], clock: Clock, rng: np.random.Generator) -> Floats:
+    """Return one Gaussian signal with the sum of the sources' power densities, in pm, (n_lines, n_samples).
+
+    It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept; a sample
+    is the mean of its points: what is faster comes back weaker and slower, as from a real converter.
+    """
+    highest_Hz = max(source.highest_Hz for source in sources)
+    smooth = POINTS_JOINED * highest_Hz * clock.step_s < 1
+    n_points = 1 if smooth else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
+    step_s = 1 / (POINTS_JOINED * highest_Hz) if smooth else clock.step_s / n_points
+    n = fft.next_fast_len(2 * math.ceil(clock.end_s / step_s) + 2, real=True)
+    f_Hz = fft.rfftfreq(n, step_s)
+    power = np.zeros(len(f_Hz))
+    for source in sources:
+        power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
+    drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** 2 / (2 * step_s), n, rng)
+    if smooth:
+        at = (np.arange(clock.size) + 0.5) * (clock.step_s / step_s)
+        return np.asarray(np.interp(at, np.arange(n), drawn)).reshape(clock.n_lines, clock.n_samples)
+    kept = drawn[: clock.size * n_points].reshape(clock.n_lines, clock.n_samples, n_points)
+    return np.asarray(kept.mean(axis=-1))
+
+
+def _gaussian(power: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Return a periodic Gaussian signal, (n,), whose variance is the mean of ``power``, (n // 2 + 1,), over all."""
+    real, imaginary = rng.standard_normal((2, len(power)))
+    return np.asarray(fft.irfft(np.sqrt(power * n / 2) * (real + 1j * imaginary), n))

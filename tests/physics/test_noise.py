@@ -1,0 +1,133 @@
+"""Noise against its definitions: densities, slopes, lines and rates measured from the signal in time."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from stmfab.physics import noise
+
+KAPPA_per_nm = 10.9
+LOG_PER_PM = 2 * KAPPA_per_nm * 1e-3
+TONE = noise.Tone(KAPPA_per_nm, setpoint_nA=0.1, log_spread=0.5)
+
+
+def streams(name):
+    return np.random.default_rng(list(name.encode()))
+
+
+def heard_pm(sources, clock):
+    """The coloured noise as a height of the gap, in time."""
+    return noise.coloured(sources, clock, TONE, streams).ravel() / LOG_PER_PM
+
+
+def density(pm, clock, pieces=16):
+    """Frequencies and one-sided power density (pm^2/Hz)."""
+    f, power = signal.welch(pm, 1 / clock.step_s, nperseg=len(pm) // pieces, detrend="constant")
+    return f[2:], power[2:]
+
+
+def test_current_noise_floor():
+    # sqrt(2 e I + 4 k T / R): 5.66 and 4.04 fA/sqrt(Hz) at 100 pA and 1 GOhm, 295 K; PHYSICS F.10
+    floor_fA = 1e15 * math.sqrt(noise.AmplifierNoise().density_A2_per_Hz(0.1))
+    assert floor_fA == pytest.approx(math.hypot(5.66, 4.04), rel=2e-3)
+    assert 1e15 * math.sqrt(noise.AmplifierNoise(temperature_K=0).density_A2_per_Hz(1.0)) == pytest.approx(
+        17.9, rel=1e-2
+    )
+    extra = noise.AmplifierNoise(extra_fA_per_sqrt_Hz=3.0).density_A2_per_Hz(0.1)
+    assert 1e15 * math.sqrt(extra) == pytest.approx(math.sqrt(5.66**2 + 4.04**2 + 9), rel=2e-3)
+
+
+def test_a_pixel_of_white_current_noise():
+    # a mean over T has the variance S / (2 T); relative to 100 pA
+    sources = {"amplifier": noise.AmplifierNoise(), "gap": noise.WhiteHeightNoise(rms_pm=2.0)}
+    relative = 6.954e-15 / 0.1e-9 / math.sqrt(2 * 1e-3)
+    sigma = noise.white_log_sigma(sources, TONE, pixel_s=1e-3)
+    assert sigma == pytest.approx(math.hypot(relative, 2.0 * LOG_PER_PM), rel=2e-3)
+    assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) is None
+
+
+@pytest.mark.parametrize("step_s", [1e-4, 1e-3])
+def test_flicker_falls_as_one_over_f_to_its_corner(step_s):
+    clock = noise.Clock(1, 1 << 17, step_s)
+    f, power = density(heard_pm({"f": noise.FlickerNoise(pm_per_sqrt_Hz=3.0, corner_Hz=200.0)}, clock), clock)
+    band = (f > 1) & (f < 50)
+    assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.1)
+    band = (f > 10) & (f < 50)
+    assert math.sqrt((power * f * (1 + (f / 200) ** 2))[band].mean()) == pytest.approx(3.0, rel=0.08)
+    if step_s < 1e-3:
+        above = (f > 400) & (f < 700)  # 1 / f / (1 + (f / corner)^2): a quarter to an eleventh of 9 / f
+        assert np.median(power[above] * f[above] * (1 + (f[above] / 200) ** 2)) == pytest.approx(9.0, rel=0.2)
+
+
+def test_a_vibration_is_a_line_of_its_rms_and_width():
+    clock = noise.Clock(1, 1 << 18, 5e-4)
+    pm = heard_pm({"v": noise.Vibration(rms_pm=4.0, frequency_Hz=80.0, Q=20.0)}, clock)
+    f, power = density(pm, clock, pieces=64)
+    assert pm.std() == pytest.approx(4.0, rel=0.08)
+    assert f[np.argmax(power)] == pytest.approx(80, abs=1.5)
+    assert np.ptp(f[power > power.max() / 2]) == pytest.approx(80 / 20, abs=2.0)
+
+
+def test_what_is_faster_than_the_converter_comes_back_weaker():
+    # the mean over 1 ms of an oscillation at 1.3 kHz keeps |sinc(1.3)| = 0.198 of it, at 300 Hz
+    clock = noise.Clock(1, 1 << 17, 1e-3)
+    pm = heard_pm({"v": noise.Vibration(rms_pm=5.0, frequency_Hz=1300.0, Q=200.0)}, clock)
+    f, power = density(pm, clock)
+    assert pm.std() == pytest.approx(5 * abs(np.sinc(1.3)), rel=0.1)
+    assert f[np.argmax(power)] == pytest.approx(300, abs=8)
+
+
+def test_hum_is_one_oscillation_through_all_lines():
+    clock = noise.Clock(40, 200, 7.3e-4)
+    pm = heard_pm({"h": noise.Hum(pm=2.0, frequency_Hz=50.0, harmonics=3, falloff=1.0)}, clock)
+    t = (np.arange(clock.size) + 0.5) * clock.step_s
+    waves = [wave(2 * math.pi * 50 * n * t) for n in (1, 2, 3) for wave in (np.sin, np.cos)]
+    found, rest, *_ = np.linalg.lstsq(np.array(waves).T, pm, rcond=None)
+    assert math.sqrt(rest[0] / clock.size) < 1e-9
+    for n in (1, 2, 3):
+        seen = 2.0 / n * np.sinc(50 * n * clock.step_s)  # the mean over a sample
+        assert math.hypot(*found[2 * n - 2 : 2 * n]) == pytest.approx(seen, rel=1e-9)
+
+
+def test_line_offsets_hold_for_a_line_and_remember_the_last():
+    clock = noise.Clock(4096, 6, 1e-3)
+    lines = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0)}, clock, TONE, streams) / LOG_PER_PM
+    assert np.ptp(lines, axis=1).max() == 0
+    assert np.diff(lines[:, 0]).std() / math.sqrt(2) == pytest.approx(5.0, rel=0.06)
+    f, power = signal.welch(lines[:, 0], nperseg=512)
+    band = (f > 0.01) & (f < 0.3)
+    assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.15)
+    alone = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0, exponent=0.0)}, clock, TONE, streams)[:, 0]
+    assert abs(np.corrcoef(alone[1:], alone[:-1])[0, 1]) < 5 / 64
+
+
+def test_telegraph_noise_has_two_states_left_at_their_rates():
+    clock = noise.Clock(100, 1000, 1e-3)
+    pm = heard_pm({"t": noise.Telegraph(pm=30.0, up_per_s=4.0, down_per_s=12.0)}, clock)
+    assert pm.min() == pytest.approx(-30.0)  # a higher gap: less current
+    assert pm.max() == pytest.approx(0.0)
+    between = (pm > -29.99) & (pm < -0.01)
+    switches = 2 / (1 / 4 + 1 / 12) * clock.end_s  # two a cycle of 1/4 s + 1/12 s: 600
+    assert between.sum() == pytest.approx(switches, abs=5 * math.sqrt(switches))
+    assert -pm.mean() / 30 == pytest.approx(4 / 16, abs=5 * 0.25 * math.sqrt(2 / 300))
+    x = pm - pm.mean()
+    lag = 40  # correlation exp(-(4 + 12) t)
+    assert (x[lag:] * x[:-lag]).mean() / x.var() == pytest.approx(math.exp(-16 * 0.04), abs=0.12)
+
+
+def test_a_source_moves_no_other():
+    clock = noise.Clock(10, 50, 1e-3)
+    hum, offsets = {"h": noise.Hum(pm=2.0)}, {"o": noise.LineOffsets(rms_pm=1.0)}
+    both = noise.coloured(hum | offsets, clock, TONE, streams)
+    apart = [noise.coloured(one, clock, TONE, streams) for one in (hum, offsets)]
+    np.testing.assert_allclose(both, apart[0] + apart[1], atol=1e-12)
+
+
+def test_spectra_add_up():
+    clock = noise.Clock(1, 1 << 16, 1e-3)
+    sources = {"a": noise.FlickerNoise(pm_per_sqrt_Hz=1.0, corner_Hz=50.0), "b": noise.Vibration(2.0, 120.0)}
+    total = heard_pm(sources, clock).var()
+    flicker = math.log(50 * 2 * clock.end_s)  # int of 1/f/(1 + (f/50)^2) from 1/(2 T): ln(corner 2 T)
+    assert total == pytest.approx(4.0 + flicker, rel=0.15)
