@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 CONNECT_s = 5  # to a scheduler that should be there
 CLOSE_s = 1  # for the last words to a cluster
 DEATHS = 10  # of workers, and one more each, while not a single shard is done
-LOST = "dask lost it"  # how a worker died: no more is known of one that may run anywhere
+LOST = "dask lost it"  # how a worker died, where no more is known
 
 Future: TypeAlias = "distributed.Future[Any]"
 _turn = threading.Lock()
@@ -73,7 +74,7 @@ def n_workers(scheduler: str) -> int:
 def _there(address: str, job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Results:
     """Make shards on the cluster of an address; yield the results as they come."""
     with _client(address) as client:
-        passed = partial(_passed, client, job, _portable(job), poll=poll)
+        passed = partial(_passed, client, job, _portable(job), poll=poll, died=_lost)
         yield from workers.tried_twice(job, todo, jobs, passed, _given_up)
 
 
@@ -85,7 +86,7 @@ def _here(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Res
             crew.fill()
             poll()
 
-        passed = partial(_passed, client, job, job, poll=look)
+        passed = partial(_passed, client, job, job, poll=look, died=crew.died)
         for result in workers.tried_twice(job, todo, jobs, passed, workers.given_up):
             if not isinstance(result, Death):
                 crew.deaths = 0
@@ -97,6 +98,11 @@ def _portable(job: Job) -> Job:
     place = job.store.place
     place = Folder(place.root.absolute()) if isinstance(place, Folder) else place
     return dataclasses.replace(job, store=dataclasses.replace(job.store, place=place), ticks=Ticks(Path(os.devnull)))
+
+
+def _lost(shard: int, address: str) -> Death:
+    """Return the death of a worker that may have run anywhere."""
+    return Death(shard, LOST, "")
 
 
 def _given_up(job: Job, slot: int, shard: int, death: Death) -> Failure:
@@ -119,8 +125,11 @@ def _passed(
     jobs: int,
     batch: int,
     poll: Callable[[], None],
+    died: Callable[[int, str], Death],
 ) -> Iterator[tuple[Task, Result]]:
     """Give each task to the next idle worker of a cluster, to ``jobs`` at most; yield what became of it.
+
+    ``sent`` is the job as the workers get it, ``died`` tells how the worker of a shard at an address did.
 
     Raises
     ------
@@ -140,8 +149,9 @@ def _passed(
             future.add_done_callback(lambda _: ended.put(None))
             running[address] = (task, future)
         over = [address for address, (_, future) in running.items() if future.done() or address not in there]
-        for task, future in [running.pop(address) for address in over]:
-            yield task, _result(job, task, future)
+        for address in over:
+            task, future = running.pop(address)
+            yield task, died(task[1], address) if _is_lost(future) else _result(job, task, future)
         if not over:
             if there and not running:
                 return
@@ -163,16 +173,24 @@ def _workers(client: distributed.Client, job: Job) -> set[str]:
         raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here") from error
 
 
+def _is_lost(future: Future) -> bool:
+    """Return whether a worker went with the shard it had; nobody else shall have it."""
+    from distributed import KilledWorker
+
+    lost = future.status == "pending" or (future.status == "error" and isinstance(future.exception(), KilledWorker))
+    if lost:
+        future.cancel()
+    return lost
+
+
 def _result(job: Job, task: Task, future: Future) -> Result:
-    """Return what became of a shard whose work is over or whose worker is gone; count its samples.
+    """Return what became of a shard whose work is over; count its samples.
 
     Raises
     ------
     IncompleteError
         If the cluster is gone, or cannot do such work.
     """
-    from distributed import KilledWorker
-
     slot, shard = task
     if future.status == "finished":
         result: Result = future.result()
@@ -180,10 +198,8 @@ def _result(job: Job, task: Task, future: Future) -> Result:
             start, stop = job.store.layout.bounds(shard)
             job.ticks.set(slot, stop - start)
         return result
-    if future.status == "pending" or isinstance(error := future.exception(), KilledWorker):
-        future.cancel()
-        return Death(shard, LOST, "")
     if future.status == "error":
+        error = future.exception()
         raise IncompleteError(f"{job.store}: a dask worker cannot make shards: {error!r}") from error
     raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here")
 
@@ -218,7 +234,18 @@ class Crew:
     folder: Path
     jobs: int
     members: list[SpawnProcess] = dataclasses.field(default_factory=list)
+    buried: list[SpawnProcess] = dataclasses.field(default_factory=list)
     deaths: int = 0  # since a shard was last done
+
+    def died(self, shard: int, address: str) -> Death:
+        """Return how the worker at an address died, at which shard it was, and what it could still write down."""
+        for member in (*self.members, *self.buried):
+            found = self.folder / f"{member.pid}.address"
+            if found.exists() and found.read_text() == address:
+                member.join(CLOSE_s)
+                trace = (self.folder / f"{member.pid}.crash").read_text(errors="replace")
+                return Death(shard, _ending(member.exitcode), trace)
+        return _lost(shard, address)
 
     def fill(self) -> None:
         """Start workers in place of those that are not there.
@@ -229,7 +256,9 @@ class Crew:
             If they die and nothing gets done.
         """
         alive = [member for member in self.members if member.is_alive()]
-        self.deaths += len(self.members) - len(alive)
+        dead = [member for member in self.members if member not in alive]
+        self.deaths += len(dead)
+        self.buried += dead
         if self.deaths > DEATHS + self.jobs:
             raise IncompleteError("the workers die faster than they work (killed? out of memory?)")
         with workers.signals_kept_from_children():
@@ -243,9 +272,16 @@ class Crew:
         return member
 
 
+def _ending(code: int | None) -> str:
+    """Return how a process ended, such as SIGKILL(-9) or EXIT(1)."""
+    if code is None:
+        return LOST
+    return f"{signal.Signals(-code).name if code < 0 else 'EXIT'}({code})"
+
+
 def _serve(address: str, folder: Path, parent: int) -> None:
     """Be a worker until the scheduler or the parent process is gone."""
-    crash = folder / f"crash-{os.getpid()}"
+    crash = folder / f"{os.getpid()}.crash"
     crash.write_bytes(b"")
     workers.begin_life(parent, str(crash))
     import distributed
@@ -255,6 +291,7 @@ def _serve(address: str, folder: Path, parent: int) -> None:
         async with distributed.Worker(
             address, nthreads=1, memory_limit=0, dashboard=False, local_directory=str(folder)
         ) as worker:
+            (folder / f"{os.getpid()}.address").write_text(worker.address)
             await worker.finished()
 
     asyncio.run(work())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import cli, store, verify
+from stmfab import cli, failures, store, verify
 from stmfab.errors import IncompleteError
 from stmfab.place import Folder
 from tests.runs import LINUX, ROOT, contents, group, receipts_in, run, start, wait_for
@@ -65,18 +65,37 @@ def test_workers_killed_again_and_again_are_replaced_and_the_bytes_are_the_same(
 
 
 @LINUX
-def test_a_shard_that_kills_its_workers_is_reported_and_the_others_are_made(tmp_path, serial):
+@pytest.mark.parametrize(
+    ("number", "how", "trace"),
+    [(signal.SIGKILL, "SIGKILL(-9)", ""), (signal.SIGSEGV, "SIGSEGV(-11)", "Fatal Python error: Segmentation fault")],
+)
+def test_a_shard_that_kills_its_worker_twice_is_failed_and_the_others_are_made(tmp_path, serial, number, how, trace):
     place = tmp_path / "deadly.zarr"
-    process = start(place, "--backend", "dask", "-j", "2", STUB_DEADLY_SAMPLE="40")
+    signals = {"STUB_DEADLY_SAMPLE": "40", "STUB_SIGNAL": str(int(number))}
+    process = start(place, "--backend", "dask", "-j", "2", **signals)
     out, words = process.communicate(timeout=100)
-    assert process.returncode == IncompleteError.exit_code
-    assert told(words) == [
-        "shard 1: its workers died again and again (killed? out of memory?)",
-        f"{place}: 1 of 5 shards are missing",
-    ]
+    line = f"the worker process died twice, at sample 40: {how}"
+    assert process.returncode == IncompleteError.exit_code, words
+    noted, *rest = told(words)
+    assert noted == f"note: 1 worker processes died ({how}); the shards they were at were tried again alone: 1"
+    assert rest[-1] == f"{place}: 1 of 5 shards are missing"
+    assert trace in words if trace else rest[0] == f"shard 1: {line}"
     assert "made 118 samples" in out
+    dataset = store.open_store(Folder(place))
+    assert (store.made(dataset), failures.failed(dataset)) == ({0, 2, 3, 4}, {1})
+    assert failures.of(dataset, 1).line == line
+    assert trace in failures.of(dataset, 1).traceback
     assert run(place, jobs=1).made == 32
     assert contents(place) == serial
+
+
+@LINUX
+def test_a_failing_sample_leaves_a_receipt(tmp_path):
+    place = tmp_path / "bad.zarr"
+    _, words = start(place, "--backend", "dask", "-j", "2", STUB_BAD_SAMPLE="40").communicate(timeout=100)
+    line = "sample 40 (seed 20250727): NaN after stage field"
+    assert told(words) == [f"shard 1: {line}", f"{place}: 1 of 5 shards are missing"]
+    assert failures.of(store.open_store(Folder(place)), 1).line == line
 
 
 @LINUX
