@@ -18,6 +18,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import active_children, resource_tracker
@@ -151,7 +152,7 @@ def _passed(
         over = [address for address, (_, future) in running.items() if future.done() or address not in there]
         for address in over:
             task, future = running.pop(address)
-            yield task, died(task[1], address) if _is_lost(future) else _result(job, task, future)
+            yield task, _result(job, task, future, partial(died, task[1], address))
         if not over:
             if there and not running:
                 return
@@ -169,39 +170,31 @@ def _workers(client: distributed.Client, job: Job) -> set[str]:
     """
     try:
         return set(client.nthreads())
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, AttributeError) as error:  # the latter from a client that has closed itself
         raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here") from error
 
 
-def _is_lost(future: Future) -> bool:
-    """Return whether a worker went with the shard it had; nobody else shall have it."""
-    from distributed import KilledWorker
-
-    lost = future.status == "pending" or (future.status == "error" and isinstance(future.exception(), KilledWorker))
-    if lost:
-        future.cancel()
-    return lost
-
-
-def _result(job: Job, task: Task, future: Future) -> Result:
-    """Return what became of a shard whose work is over; count its samples.
+def _result(job: Job, task: Task, future: Future, lost: Callable[[], Death]) -> Result:
+    """Return what became of a shard whose work is over or whose worker is gone; count its samples.
 
     Raises
     ------
     IncompleteError
-        If the cluster is gone, or cannot do such work.
+        If the cluster cannot do such work.
     """
+    from distributed import KilledWorker
+
     slot, shard = task
     if future.status == "finished":
-        result: Result = future.result()
-        if result is None or isinstance(result, Elsewhere):
-            start, stop = job.store.layout.bounds(shard)
-            job.ticks.set(slot, stop - start)
-        return result
-    if future.status == "error":
-        error = future.exception()
+        with contextlib.suppress(OSError, CancelledError):  # the worker may go before it has told its result
+            result: Result = future.result(timeout=CONNECT_s)
+            if result is None or isinstance(result, Elsewhere):
+                start, stop = job.store.layout.bounds(shard)
+                job.ticks.set(slot, stop - start)
+            return result
+    elif future.status == "error" and not isinstance(error := future.exception(), KilledWorker):
         raise IncompleteError(f"{job.store}: a dask worker cannot make shards: {error!r}") from error
-    raise IncompleteError(f"{job.store}: the dask cluster is gone; the same command goes on from here")
+    return lost()
 
 
 @contextlib.contextmanager
@@ -215,7 +208,9 @@ def _client(address: str) -> Iterator[distributed.Client]:
     """
     import distributed
 
+    _silence()
     try:
+        asyncio.run(_answer(address))  # a client that found nobody says so again when it is collected
         with workers.signals_kept_from_children():  # interrupted halfway, it could not be closed
             client = distributed.Client(address, timeout=CONNECT_s, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -223,7 +218,31 @@ def _client(address: str) -> Iterator[distributed.Client]:
     try:
         yield client
     finally:
-        client.close(timeout=CLOSE_s)
+        with contextlib.suppress(OSError):
+            client.close(timeout=CLOSE_s)
+
+
+def _silence() -> None:
+    """Keep to ourselves what dask says of deaths and lost connections: we say it in a line."""
+    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+async def _answer(address: str) -> None:
+    """Wait until a scheduler answers at an address.
+
+    Raises
+    ------
+    OSError
+        If none does.
+    ValueError
+        If it is no address.
+    """
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    comm = await connect(address, timeout=CONNECT_s, **Security().get_connection_args("client"))
+    await comm.close()
 
 
 @dataclass
@@ -287,7 +306,7 @@ def _serve(address: str, folder: Path, parent: int) -> None:
     import distributed
 
     async def work() -> None:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _silence()
         async with distributed.Worker(
             address, nthreads=1, memory_limit=0, dashboard=False, local_directory=str(folder)
         ) as worker:

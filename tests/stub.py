@@ -8,6 +8,7 @@ the process dies by STUB_SIGNAL; STUB_LOG, a file that is told when which run be
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import zlib
@@ -30,7 +31,7 @@ def simulate(plan, start, stop):
     if start <= int(os.environ.get("STUB_BAD_SAMPLE", "-1")) < stop:
         raise StmfabError(f"sample {os.environ['STUB_BAD_SAMPLE']} (seed {plan.seed}): NaN after stage field")
     if start <= int(os.environ.get("STUB_DEADLY_SAMPLE", "-1")) < stop:
-        os.kill(os.getpid(), int(os.environ["STUB_SIGNAL"]))
+        signal.raise_signal(int(os.environ["STUB_SIGNAL"]))  # to this thread, as a crash
     columns = plans.draw(plan, start, stop)
     derived = {name: np.arange(start, stop) / 7 for name, _ in plans.DERIVED}
     arrays = {spec.name: _array(plan, spec, start, stop) for spec in plans.arrays(plan)}
