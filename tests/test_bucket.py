@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stmfab import bucket, cli, factory, inspecting, recipe, store, verify
+from stmfab import bucket, cli, factory, inspecting, recipe, sample, store, verify
 from stmfab.dataset import open_dataset
 from stmfab.errors import DamagedError, DiskError, StoreError
 from stmfab.place import Folder
@@ -106,7 +106,7 @@ def test_parts_at_once_and_one_killed_and_resumed_make_the_bytes_of_a_folder(pla
     parts[0].send_signal(signal.SIGKILL)
     words = [part.communicate(timeout=120) for part in parts]
     assert parts[1].returncode == 0, words
-    again = start(place, "-j", "2")
+    again = start(place, "-j", "1")
     words = again.communicate(timeout=120)
     assert again.returncode == 0, words
     assert objects(place) == contents(serial)
@@ -117,11 +117,15 @@ def test_parts_at_once_and_one_killed_and_resumed_make_the_bytes_of_a_folder(pla
         np.testing.assert_array_equal(store.read(there, spec.name, 0, SAMPLES), store.read(here, spec.name, 0, SAMPLES))
 
 
-def test_every_command_reads_a_bucket(whole, tmp_path, capsys, monkeypatch):
+def test_every_command_reads_a_bucket(whole, serial, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(inspecting, "GALLERY_SAMPLES", 4)
     for words in (["--json"], ["--verify", "full"], ["--verify"], ["--sample", "3"], ["--gallery", "sheet.png"]):
         assert cli.run(["inspect", str(whole), *words]) == 0
+    monkeypatch.setattr(sample, "simulate", stub.simulate)
+    for words in (["--recheck", "2"], ["--recipe"], ["--diff", str(serial)]):
+        assert cli.run(["inspect", str(whole), *words]) == 0
+    assert cli.run(["inspect", str(serial), "--diff", str(whole)]) == 0
     assert "s3://mine/stores/whole.zarr" in capsys.readouterr().out
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
@@ -160,9 +164,14 @@ def test_another_recipe_is_refused(whole):
         store.create(whole, recipe.load("wse2-defects", samples=SAMPLES + 1))
 
 
-def test_damage_is_found(place, serial):
-    for path in filter(lambda path: path.is_file(), serial.rglob("*")):
-        obstore.put(place.objects, str(path.relative_to(serial)), path.read_bytes())
+def test_a_store_grows_and_its_damage_is_found_and_mended(place, serial, monkeypatch):
+    cheap = functools.partial(factory.generate, prepare=stub.prepare, simulate=stub.simulate)
+    monkeypatch.setattr(factory, "generate", cheap)
+    command = ["generate", "wse2-defects", str(place), "-j", "1"]
+    assert cli.run([*command, "-n", "40"]) == 0  # the second shard is partial
+    assert cli.run([*command, "-n", str(SAMPLES), "--extend"]) == 0
+    assert objects(place) == contents(serial)
+
     dataset = store.open_store(place)
     data = bytearray(place.read("ideal/c/1/0/0"))
     data[len(data) // 2] ^= 1
@@ -173,6 +182,9 @@ def test_damage_is_found(place, serial):
     assert {(fault.shard, fault.array) for fault in verify.quick_faults(dataset)} == {(2, "lattice")}
     with pytest.raises(DamagedError, match="ideal of samples 32 to 64"):
         store.read(dataset, "ideal", 32, 64)
+    assert cli.run([*command, "-n", str(SAMPLES)]) == DamagedError.exit_code
+    assert cli.run([*command, "-n", str(SAMPLES), "--repair"]) == 0
+    assert objects(place) == contents(serial)
 
 
 def test_a_store_deleted_under_a_worker_is_not_begun_again(place):
