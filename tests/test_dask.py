@@ -93,9 +93,9 @@ def test_shards_that_cannot_be_made_leave_receipts_and_the_others_are_made(tmp_p
 @pytest.mark.parametrize(
     ("number", "code", "whole_group", "moment", "jobs"),
     [
-        (signal.SIGINT, 130, True, "working", 2),  # Ctrl-C at a terminal
+        (signal.SIGINT, 130, True, "working", 1),  # Ctrl-C at a terminal
         (signal.SIGTERM, 143, True, "starting", 2),  # a batch system
-        (signal.SIGKILL, -9, False, "working", 1),
+        (signal.SIGKILL, -9, False, "starting", 2),
     ],
 )
 def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, whole_group, moment, jobs):
