@@ -112,18 +112,8 @@ def create(place: Folder, plan: Plan) -> Store:
     if not place.exists():
         place.create(documents(plan, planned(plan)))
     store = open_store(place)
-    _same_version(store)
     same_recipe(store, plan)
     return store
-
-
-def _same_version(store: Store) -> None:
-    """Refuse to mix the samples of two versions of this program: only equal versions promise equal bytes."""
-    theirs, ours = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
-    if theirs != ours:
-        raise StoreError(
-            f"{store}: made by stmfab {theirs}, this is {ours}; go on with {theirs}, or give another STORE"
-        )
 
 
 def same_recipe(store: Store, plan: Plan) -> None:
@@ -132,8 +122,12 @@ def same_recipe(store: Store, plan: Plan) -> None:
     Raises
     ------
     StoreError
-        If the store holds another recipe, or arrays that this program stores differently.
+        If the store holds another recipe, arrays that this program stores differently, or the samples of another
+        version: only equal versions promise equal bytes.
     """
+    theirs, this = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
+    if theirs != this:
+        raise StoreError(f"{store}: made by stmfab {theirs}, not {this}; go on with that one, or give another STORE")
     ours = json.loads(provenance.canonical(plan.tree))
     found = differences(store.attributes["recipe"], ours)
     if found:
