@@ -21,7 +21,7 @@ from stmfab import cli, factory, growth, place, provenance, receipts, recipe, sa
 from stmfab.errors import StoreError
 from stmfab.place import Folder
 from tests import stub
-from tests.test_factory import ROOT, contents, group, start, wait_for
+from tests.runs import ROOT, contents, group, start, wait_for
 
 SHORT, LONG = 70, 150  # three shards, the last of 6; five, the last of 22
 FEW = ["sample.defects=null", "targets=null"]  # three arrays
