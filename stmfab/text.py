@@ -289,12 +289,12 @@ def recheck(found: Mapping[str, Any]) -> str:
 def statistics(found: Mapping[str, Any]) -> str:
     """Return the statistics of a store's images as a table: median, 10th and 90th percentile."""
     lines = [f"{found['store']}: {counted(found['images'], 'image')}", ""]
-    lines += [f"  {'':16}{'median':>10} {'p10':>10} {'p90':>10}  unit"]
+    lines += [f"  {'':14}{'median':>9}{'p10':>9}{'p90':>9}"]
     for name, values in found["quantities"].items():
         quantity = QUANTITIES[name]
-        cells = " ".join(f"{value:10.3g}" for value in values)
+        cells = "".join(f"{value:9.3g}" for value in values)
         unit = "" if quantity.unit == "1" else quantity.unit
-        lines.append(f"  {name:16}{cells}  {unit:5}{quantity.meaning}".rstrip())
+        lines.append(f"  {name:14}{cells}  {unit:4}{quantity.meaning}".rstrip())
     return "\n".join(lines)
 
 
