@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
+from ._signals import Terminated, sigterm_raises
 from .errors import DamagedError, IncompleteError, StmfabError
 from .inspecting import inspect
 
@@ -99,14 +100,14 @@ def generate(
 
     STORE defaults to ./<name of the recipe>.zarr.
     """
-    plan = _load(recipe, samples, seed, overrides)
-    from . import factory, growth, progress
-    from .place import Folder
+    with sigterm_raises(), _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
+        plan = _load(recipe, samples, seed, overrides)
+        from . import factory, growth, progress
+        from .place import Folder
 
-    place = Folder(store or Path(f"{plan.name}.zarr"))
-    if extend:
-        growth.extend(place, plan)
-    with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
+        place = Folder(store or Path(f"{plan.name}.zarr"))
+        if extend:
+            growth.extend(place, plan)
         outcome = factory.generate(
             plan,
             place,
@@ -122,8 +123,6 @@ def generate(
 @contextmanager
 def _interruption_explained(terminated: int) -> Iterator[None]:
     """Say, when a run is interrupted, that nothing is lost; leave with the exit code for SIGINT or SIGTERM."""
-    from .factory import Terminated
-
     try:
         yield
     except (KeyboardInterrupt, Terminated) as error:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,18 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
         wait_for(lambda leader=process.pid: not group(leader), seconds=3.0)
     assert run(place, jobs=1).missing == ()
     assert contents(place).items() >= serial.items()
+
+
+@LINUX
+def test_sigterm_before_the_first_shard_is_one_of_a_run(tmp_path):
+    for code, options in ((143, []), (75, ["--requeue-on-term"])):
+        process = start(tmp_path / "early.zarr", "-j", "1", *options, STUB_PAUSE_s="0.05")
+        maps = Path(f"/proc/{process.pid}/maps")
+        wait_for(lambda maps=maps: "_yaml" in maps.read_text())  # the recipe is being read
+        process.terminate()
+        _, words = process.communicate(timeout=60)
+        assert process.returncode == code, words
+        assert "interrupted" in words
 
 
 @LINUX
