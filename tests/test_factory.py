@@ -3,12 +3,11 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stmfab import factory, recipe, sample, store, verify
+from stmfab import cli, factory, recipe, sample, store, verify
 from stmfab._threads import one_thread
 from stmfab.errors import DiskError
 from stmfab.place import Folder
@@ -96,16 +95,13 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
     assert contents(place).items() >= serial.items()
 
 
-@LINUX
-def test_sigterm_before_the_first_shard_is_one_of_a_run(tmp_path):
+def test_sigterm_while_the_recipe_is_read_is_one_of_a_run(monkeypatch, capsys):
+    monkeypatch.setattr(recipe, "load", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     for code, options in ((143, []), (75, ["--requeue-on-term"])):
-        process = start(tmp_path / "early.zarr", "-j", "1", *options, STUB_PAUSE_s="0.05")
-        maps = Path(f"/proc/{process.pid}/maps")
-        wait_for(lambda maps=maps: "_yaml" in maps.read_text())  # the recipe is being read
-        process.terminate()
-        _, words = process.communicate(timeout=60)
-        assert process.returncode == code, words
-        assert "interrupted" in words
+        with pytest.raises(SystemExit) as left:
+            cli.run(["generate", "wse2-demo", *options])
+        assert left.value.code == code
+        assert "interrupted" in capsys.readouterr().err
 
 
 @LINUX
