@@ -51,7 +51,7 @@ class Dataset:
         return contents(place)
 
     def receipts(self):
-        return len(list(self.place.glob("receipts/0*.json")))
+        return len(list(self.place.glob("receipts/????????.json")))
 
     def has(self, shard):
         return (self.place / f"receipts/{shard:08}.json").exists()
