@@ -9,7 +9,7 @@ STMFAB ?= $(BIN)/stmfab
 SLURM = STMFAB='$(STMFAB)' TASKS='$(TASKS)' JOBS='$(JOBS)' SBATCH='$(SBATCH)' stmfab/cluster/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench array resume status test-cluster
+.PHONY: help install demo test check plates soak bench array resume status test-cluster
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -44,6 +44,12 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope: plates.png
+	$(BIN)/python -m tests.plates plates.png
+
+soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
 	$(BIN)/python tests/bench/stages.py

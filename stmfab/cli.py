@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
+from ._signals import Terminated, sigterm_raises
 from .errors import DamagedError, IncompleteError, StmfabError
 from .inspecting import inspect
 
@@ -109,15 +110,15 @@ def generate(
 
     STORE is a folder or s3://BUCKET/NAME; it defaults to ./<name of the recipe>.zarr.
     """
-    plan = _load(recipe, samples, seed, overrides)
-    from . import factory, growth, progress
-    from .bucket import at
+    with sigterm_raises(), _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
+        plan = _load(recipe, samples, seed, overrides)
+        from . import factory, growth, progress
+        from .bucket import at
 
-    place = at(store or f"{plan.name}.zarr")
-    engine, jobs = _engine(backend, scheduler, jobs)
-    if extend:
-        growth.extend(place, plan)
-    with _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
+        place = at(store or f"{plan.name}.zarr")
+        engine, jobs = _engine(backend, scheduler, jobs)
+        if extend:
+            growth.extend(place, plan)
         outcome = factory.generate(
             plan,
             place,
@@ -146,8 +147,6 @@ def _engine(backend: str, scheduler: str | None, jobs: int | None) -> tuple[Engi
 @contextmanager
 def _interruption_explained(terminated: int) -> Iterator[None]:
     """Say, when a run is interrupted, that nothing is lost; leave with the exit code for SIGINT or SIGTERM."""
-    from .factory import Terminated
-
     try:
         yield
     except (KeyboardInterrupt, Terminated) as error:

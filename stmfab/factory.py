@@ -8,19 +8,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from numpy.typing import NDArray
 
 from . import provenance, receipts, sample, store, upkeep, verify, workers
+from ._signals import sigterm_raises
 from ._threads import one_thread
 from .bucket import Place
 from .errors import DiskError, StmfabError, StoreError
@@ -32,13 +30,6 @@ from .verify import Fault
 from .workers import Death, Elsewhere, Engine, Failure, Job, Result, Simulate, Ticks
 
 LISTED = 8  # shards named in a note
-
-
-class Terminated(SystemExit):
-    """SIGTERM, on its way out: 143 is what a shell reports for it."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,7 @@ def generate(
     begun = time.monotonic()
     tally = Tally()
     if todo:
-        with _sigterm_raises(), one_thread(), _ticks(len(todo)) as ticks:
+        with sigterm_raises(), one_thread(), _ticks(len(todo)) as ticks:
             first = _prepared(plan, prepare)
             upkeep.check_room(dataset, todo, first)
             begun = time.monotonic()
@@ -247,21 +238,3 @@ def _ticks(slots: int) -> Iterator[Ticks]:
         path = Path(folder) / "progress"
         path.write_bytes(bytes(8 * slots))
         yield Ticks(path)
-
-
-@contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that workers and temporary files are cleared away before we go."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system may tell us, and our parent may pass it on
-    raise Terminated

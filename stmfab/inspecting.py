@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .verify import Fault
 
 GALLERY_SAMPLES = 48
+STATISTICS_OF = 256  # images
 RECHECKED = 8  # samples, where no number is given
 DIFFERS = 1  # exit code of --diff, as of diff
 
@@ -46,6 +47,14 @@ DIFFERS = 1  # exit code of --diff, as of diff
     metavar="OTHER",
     help=f"What differs from another store, by the receipts; exit code 0: nothing, {DIFFERS}: something.",
 )
+@click.option(
+    "--stats",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=STATISTICS_OF,
+    metavar="[N]",
+    help=f"What N images ({STATISTICS_OF}) look like in numbers: noise, spectra, forward against backward.",
+)
 @click.option("--sample", type=click.IntRange(min=0), help="Print (or recheck, or draw) one sample.")
 @click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
 def inspect(
@@ -56,6 +65,7 @@ def inspect(
     seed: int | None,
     recipe: bool,
     diff: str | None,
+    stats: int | None,
     sample: int | None,
     gallery: Path | None,
 ) -> int:
@@ -63,13 +73,15 @@ def inspect(
     from .bucket import at
     from .store import open_store
 
-    asked = {"verify": verify, "recheck": recheck, "recipe": recipe, "diff": diff}
+    asked = {"verify": verify, "recheck": recheck, "recipe": recipe, "diff": diff, "stats": stats}
     _one_question(asked, seed=seed, sample=sample, gallery=gallery)
     dataset = open_store(at(store))
     if recipe:
         return _recipe(dataset, as_json)
     if diff is not None:
         return _diff(dataset, open_store(at(diff)), as_json)
+    if stats is not None:
+        return _stats(dataset, stats, as_json)
     if recheck is not None:
         return _recheck(dataset, recheck, seed, sample, as_json)
     return _show(dataset, verify, sample, gallery, as_json)
@@ -168,6 +180,17 @@ def _recheck(dataset: Store, n_samples: int, seed: int | None, sample: int | Non
     }
     _print(result, text.recheck, as_json)
     return DamagedError.exit_code if differences else 0
+
+
+def _stats(dataset: Store, n_samples: int, as_json: bool) -> int:
+    """Print the statistics of samples spread over a store."""
+    from . import gallery, report, statistics, text
+
+    indices = gallery.spread_out(report.Made(dataset), n_samples)
+    rows = [statistics.of_image(**images) for images in report.scans(dataset, indices)]
+    found = {"store": str(dataset), "images": len(rows), "quantities": statistics.summary(rows)}
+    _print(found, text.statistics, as_json)
+    return 0
 
 
 def _gallery(dataset: Store, path: Path, sample: int | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import plan as plans
 from . import receipts, store
 from .errors import DamagedError, IncompleteError, StoreError
 from .physics.targets import ArraySpec
@@ -274,3 +275,27 @@ def _cell(dataset: Store, name: str, value: Any) -> Any:
     """Return a label's value; one that is coded by flags, in words."""
     words = dataset.metadata[name]["attributes"].get("categories")
     return words[int(value)] if words else value.item()
+
+
+def scans(dataset: Store, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yield the recorded images of some samples, as ``statistics.of_image`` takes them.
+
+    Raises
+    ------
+    StoreError
+        If the store has no topography.
+    """
+    if "topography" not in dataset.metadata:
+        raise StoreError(f"{dataset}: has no topography to take statistics of")
+    plan = plans.from_tree(dataset.attributes["recipe"])
+    names = ["topography", "topography_backward", "param"]
+    arrays = {name: store.read_each(dataset, name, indices) for name in names if name in dataset.metadata}
+    for position, index in enumerate(indices):
+        images = {name: values[position][0] for name, values in arrays.items()}
+        raster = plans.parameters_from_record(plan, images["param"], index).raster
+        yield {
+            "forward_nm": images["topography"],
+            "backward_nm": images.get("topography_backward"),
+            "fast_axis": raster.fast_axis,
+            "pixel_nm": raster.size_nm / raster.pixels,
+        }

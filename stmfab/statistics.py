@@ -33,20 +33,20 @@ class Quantity:
 
 QUANTITIES: Mapping[str, Quantity] = {
     "tilt": Quantity("deg", "slope of the best plane"),
-    "rms": Quantity("pm", "after plane and line medians are removed"),
-    "offset": Quantity("pm", "robust rms of the line-to-line median step, trend removed, over sqrt(2)"),
+    "rms": Quantity("pm", "less plane and line medians"),
+    "offset": Quantity("pm", "line-to-line step / sqrt(2)"),
     "offset/rms": Quantity("1", ""),
-    "fast exponent": Quantity("1", "a of the spectrum f^-a along the lines, 2/N to 0.25 cycles a pixel"),
-    "slow exponent": Quantity("1", "the same across the lines"),
-    "slow/fast": Quantity("1", "ratio of the two spectra at 0.02 to 0.08 cycles a pixel"),
-    "white": Quantity("pm", "rms that the top quarter of the fast spectrum stands for"),
+    "fast exponent": Quantity("1", "a of f^-a along the lines"),
+    "slow exponent": Quantity("1", "a of f^-a across the lines"),
+    "slow/fast": Quantity("1", "at 0.02-0.08 cycles a pixel"),
+    "white": Quantity("pm", "top of the fast spectrum"),
     "white/rms": Quantity("1", ""),
-    "fast kurtosis": Quantity("1", "excess kurtosis of the steps from pixel to pixel along the lines"),
-    "slow kurtosis": Quantity("1", "the same across the lines"),
-    "streaks": Quantity("%", "pixels in runs of 6 or more that leave both neighbouring lines by 4 sigma"),
-    "F-B": Quantity("pm", "rms of forward less backward over sqrt(2), after the best shift"),
+    "fast kurtosis": Quantity("1", "of the steps along the lines"),
+    "slow kurtosis": Quantity("1", "of the steps across the lines"),
+    "streaks": Quantity("%", "pixels out of their lines"),
+    "F-B": Quantity("pm", "rms, best shift, / sqrt(2)"),
     "F-B/rms": Quantity("1", ""),
-    "F-B shift": Quantity("%", "best shift of the backward image along the lines, of the width"),
+    "F-B shift": Quantity("%", "best shift, of the width"),
 }
 
 

@@ -103,26 +103,15 @@ def create(place: Place, plan: Plan) -> Store:
     Raises
     ------
     StoreError
-        If the place holds another recipe (the differing keys are named), a store of another version of this
-        program, or something that is not a store.
+        If the place holds another recipe, a store of another version, or something that is not a store.
     DiskError
         If the place cannot be written.
     """
     if not place.exists():
         place.create(documents(plan, planned(plan)))
     store = open_store(place)
-    _same_version(store)
     same_recipe(store, plan)
     return store
-
-
-def _same_version(store: Store) -> None:
-    """Refuse to mix the samples of two versions of this program: only equal versions promise equal bytes."""
-    theirs, ours = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
-    if theirs != ours:
-        raise StoreError(
-            f"{store}: made by stmfab {theirs}, this is {ours}; go on with {theirs}, or give another STORE"
-        )
 
 
 def same_recipe(store: Store, plan: Plan) -> None:
@@ -131,8 +120,11 @@ def same_recipe(store: Store, plan: Plan) -> None:
     Raises
     ------
     StoreError
-        If the store holds another recipe, or arrays that this program stores differently.
+        If it holds another recipe or other arrays, or another version's samples, whose bytes may differ.
     """
+    theirs, this = store.attributes["versions"]["stmfab"], provenance.versions()["stmfab"]
+    if theirs != this:
+        raise StoreError(f"{store}: made by stmfab {theirs}, this is {this}; go on with that, or give another STORE")
     ours = json.loads(provenance.canonical(plan.tree))
     found = differences(store.attributes["recipe"], ours)
     if found:
@@ -255,8 +247,12 @@ def made(store: Store) -> set[int]:
     """Return the shards that have a receipt, read only where the end of a store was before it grew."""
     shards = (receipts.shard_of(document) for document in store.place.names(receipts.FOLDER))
     found = {shard for shard in shards if shard is not None and shard < store.layout.n_shards}
-    ends = {samples // store.layout.shard for samples in store.attributes.get("grown_from", ())}
-    return found - {shard for shard in ends & found if _is_of_before(store, shard)}
+    return found - {shard for shard in _former_ends(store) & found if _is_of_before(store, shard)}
+
+
+def _former_ends(store: Store) -> set[int]:
+    """Return the shards that were the last ones before a store grew."""
+    return {samples // store.layout.shard for samples in store.attributes.get("grown_from", ())}
 
 
 def _is_of_before(store: Store, shard: int) -> bool:
@@ -270,7 +266,9 @@ def _is_of_before(store: Store, shard: int) -> bool:
 
 def is_made(store: Store, shard: int) -> bool:
     """Return whether a shard has a receipt by now."""
-    return store.place.size(receipts.name(shard)) is not None
+    if store.place.size(receipts.name(shard)) is None:
+        return False
+    return shard not in _former_ends(store) or not _is_of_before(store, shard)
 
 
 def receipt_of(store: Store, shard: int) -> Receipt:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .progress import duration
+from .statistics import QUANTITIES
 
 WIDTH = 80
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -283,6 +284,18 @@ def recheck(found: Mapping[str, Any]) -> str:
         f"{found['store']}: made {counted(n_bytes + n_within, 'sample')} again: {verdict} ({'; '.join(rules)})"
     )
     return "\n".join([*lines, *([f"the same choice again: {found['again']}"] if found["again"] else [])])
+
+
+def statistics(found: Mapping[str, Any]) -> str:
+    """Return the statistics of a store's images as a table: median, 10th and 90th percentile."""
+    lines = [f"{found['store']}: {counted(found['images'], 'image')}", ""]
+    lines += [f"  {'':14}{'median':>9}{'p10':>9}{'p90':>9}"]
+    for name, values in found["quantities"].items():
+        quantity = QUANTITIES[name]
+        cells = "".join(f"{value:9.3g}" for value in values)
+        unit = "" if quantity.unit == "1" else quantity.unit
+        lines.append(f"  {name:14}{cells}  {unit:4}{quantity.meaning}".rstrip())
+    return "\n".join(lines)
 
 
 def cut(text: str, width: int) -> str:

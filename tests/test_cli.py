@@ -146,6 +146,19 @@ def test_inspect_json_holds_the_same(made, capsys):
     assert {"minimum", "median", "maximum", "histogram"} <= found["parameters"][0].keys()
 
 
+def test_stats_of_images(made, capsys):
+    capsys.readouterr()
+    assert cli.run(["inspect", "out.zarr", "--stats", "5"]) == 0
+    words = capsys.readouterr().out
+    assert max(map(len, words.splitlines())) <= 80
+    assert "5 images" in words
+    assert cli.run(["inspect", "out.zarr", "--stats", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 70
+    assert found["quantities"]["white/rms"][0] == pytest.approx(1.0, abs=0.1)  # the stub's images are white
+    assert cli.run(["inspect", "out.zarr", "--stats", "--recipe"]) == 2
+
+
 @pytest.mark.parametrize("level", ["quick", "full"])
 def test_verify_says_whole_damaged_incomplete(made, capsys, level):
     assert cli.run(["inspect", "out.zarr", "--verify", level]) == 0

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from stmfab import factory, recipe, sample, store, verify
+from stmfab import cli, factory, recipe, sample, store, verify
 from stmfab._threads import one_thread
 from stmfab.errors import DiskError
 from stmfab.place import Folder
@@ -93,6 +93,15 @@ def test_workers_die_with_a_killed_parent(tmp_path, serial):
         wait_for(lambda leader=process.pid: not group(leader), seconds=3.0)
     assert run(place, jobs=1).missing == ()
     assert contents(place).items() >= serial.items()
+
+
+def test_sigterm_while_the_recipe_is_read_is_one_of_a_run(monkeypatch, capsys):
+    monkeypatch.setattr(recipe, "load", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    for code, options in ((143, []), (75, ["--requeue-on-term"])):
+        with pytest.raises(SystemExit) as left:
+            cli.run(["generate", "wse2-demo", *options])
+        assert left.value.code == code
+        assert "interrupted" in capsys.readouterr().err
 
 
 @LINUX

@@ -11,7 +11,17 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Inner modules first; a module may import only modules of its own row and of the rows before it.
 LAYERS = (
-    ("physics", "errors", "_threads", "_streams_kernels", "streams", "expressions", "distributions", "forms"),
+    (
+        "physics",
+        "errors",
+        "_threads",
+        "_signals",
+        "_streams_kernels",
+        "streams",
+        "expressions",
+        "distributions",
+        "forms",
+    ),
     ("parts", "specs", "plan"),
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "store"),
