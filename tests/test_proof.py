@@ -21,11 +21,10 @@ from stmfab import cli, factory, growth, place, provenance, receipts, recipe, sa
 from stmfab.errors import StoreError
 from stmfab.place import Folder
 from tests import stub
-from tests.runs import ROOT, contents, group, start, wait_for
+from tests.runs import LINUX, ROOT, contents, group, start, wait_for
 
 SHORT, LONG = 70, 150  # three shards, the last of 6; five, the last of 22
 FEW = ["sample.defects=null", "targets=null"]  # three arrays
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, forks")
 
 
 @pytest.fixture
