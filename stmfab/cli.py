@@ -201,12 +201,12 @@ def preview(
 ) -> int:
     """Draw a contact sheet of a few samples of a recipe; no store is made."""
     plan = _load(recipe, None, seed, overrides)
-    from . import coded, gallery, store
+    from . import coded, gallery, metadata
     from .sample import simulate
 
     first, stop = (0, samples or PREVIEW_SAMPLES) if sample is None else (sample, sample + 1)
     arrays = simulate(plan, first, stop)
-    pictures = gallery.shown(store.planned(plan).arrays)
+    pictures = gallery.shown(metadata.planned(plan).arrays)
     rows = gallery.rows(
         arrays,
         indices=range(first, stop),
@@ -225,12 +225,12 @@ def preview(
 def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> int:
     """Check a recipe; show it with all defaults, and what its dataset will take."""
     plan = _load(recipe, samples, seed, overrides)
-    from . import factory, store
+    from . import factory, metadata
     from . import recipe as recipes
     from .progress import duration
     from .text import size
 
-    cut = store.planned(plan)
+    cut = metadata.planned(plan)
     click.echo(recipes.resolved(plan).rstrip() + "\n")
     click.echo(f"# {cut.samples} samples in {cut.n_shards} shards of {cut.shard}, {len(cut.arrays)} arrays")
     measured = factory.measure(plan, min(MEASURED_SAMPLES, plan.samples))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .physics.targets import ArraySpec
+from .physics.arrays import ArraySpec
 from .place import disk_errors
 
 TILE = 112  # pixels of one picture on the sheet

@@ -13,13 +13,14 @@ import numpy as np
 from numcodecs import blosc  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
 
-from .physics.targets import ArraySpec
+from .physics.arrays import ArraySpec
 
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
 ABSENT = object()
 COMPRESSOR: Final = "zstd"
 COMPRESSION_LEVEL: Final = 1  # of blosc, behind its byte shuffle: as fast as the disk
+CHECKSUM_BYTES = 4  # of a CRC-32C
 ABSENT_CHUNK = (2**64 - 1, 2**64 - 1)  # offset and length in a shard's index, zarr-specs: sharding-indexed 1.0
 SHARDS = 64  # aimed at, so that a small dataset still spreads over many workers
 
@@ -75,6 +76,23 @@ class Layout:
         index += [ABSENT_CHUNK] * (self.shard // samples - len(index))
         return b"".join([*parts, _checked(np.array(index, dtype="<u8").tobytes())])
 
+    def block(self, spec: ArraySpec, data: bytes) -> NDArray[Any]:
+        """Return the samples in a file that ``file_bytes`` made, those behind the end of the dataset with them.
+
+        Raises
+        ------
+        ValueError
+            If the bytes are not those of such a file.
+        """
+        samples = self.chunk_of(spec)
+        n_bytes = self.shard // samples * 16 + CHECKSUM_BYTES
+        index = np.frombuffer(_unchecked(data[-n_bytes:]), dtype="<u8").reshape(-1, 2)
+        if len(index) != self.shard // samples:
+            raise ValueError("its index is cut short")
+        found = [_decompressed(data[first : first + length]) for first, length in index.tolist() if length < len(data)]
+        chunks = [np.frombuffer(chunk, spec.dtype).reshape(samples, *spec.shape) for chunk in found]
+        return np.concatenate(chunks)
+
     def array(self, name: str) -> ArraySpec:
         """Return the declaration of one array.
 
@@ -109,7 +127,28 @@ def _compressed(samples: NDArray[Any], n_samples: int) -> bytes:
 def _checked(data: bytes) -> bytes:
     """Return some bytes with their CRC-32C behind them."""
     checksum: int = google_crc32c.value(data)
-    return data + checksum.to_bytes(4, "little")
+    return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _unchecked(data: bytes) -> bytes:
+    """Return some bytes without the CRC-32C behind them.
+
+    Raises
+    ------
+    ValueError
+        If it is not theirs.
+    """
+    content = data[:-CHECKSUM_BYTES]
+    if _checked(content) != data:
+        raise ValueError("a checksum is not that of its bytes")
+    return content
+
+
+def _decompressed(chunk: bytes) -> bytes:
+    try:
+        return bytes(blosc.decompress(_unchecked(chunk)))
+    except RuntimeError as error:
+        raise ValueError(f"a chunk cannot be decompressed ({error})") from error
 
 
 def _no_array(name: str) -> ArraySpec:

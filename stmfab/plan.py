@@ -19,11 +19,12 @@ from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
 from .parts import Leaf, Part, Tree, parts
+from .physics.arrays import ArraySpec
 from .physics.current import Junction
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
-from .physics.targets import ArraySpec, Target
+from .physics.targets import Target
 from .physics.tips import ExtraTungsten, Tungsten
 from .streams import Floats, Ints
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import provenance, recipe, report, sample, store
 from .errors import DamagedError, RecipeError, StmfabError, StoreError
-from .physics.targets import ArraySpec
+from .physics.arrays import ArraySpec
 from .plan import Plan
 from .store import Store
 from .streams import Floats

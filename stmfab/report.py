@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plan as plans
 from . import receipts, store
 from .errors import DamagedError, IncompleteError, StoreError
-from .physics.targets import ArraySpec
+from .physics.arrays import ArraySpec
 from .receipts import ArrayRecord, Receipt
 from .store import Store
 from .verify import Fault
@@ -149,7 +148,7 @@ def _parameters(dataset: Store, made: list[int]) -> list[dict[str, Any]]:
         return [{**column, "read": 0} for column in found]
     spaced = np.unique(np.linspace(0, len(made) - 1, min(len(made), MOST_READ)).astype(int))
     try:
-        blocks = [store.read(dataset, "param", *dataset.layout.bounds(made[position])) for position in spaced]
+        blocks = [store.read_block(dataset, "param", made[position]) for position in spaced]
     except DamagedError:
         return [{**column, "read": 0} for column in found]
     values = np.concatenate(blocks)
@@ -285,6 +284,8 @@ def scans(dataset: Store, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
     StoreError
         If the store has no topography.
     """
+    from . import plan as plans  # with all physics: nothing else here needs it
+
     if "topography" not in dataset.metadata:
         raise StoreError(f"{dataset}: has no topography to take statistics of")
     plan = plans.from_tree(dataset.attributes["recipe"])

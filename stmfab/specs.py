@@ -8,7 +8,7 @@ import numpy as np
 
 from .distributions import Poisson
 from .parts import Part, keys_of, unit_of
-from .physics.targets import ArraySpec
+from .physics.arrays import ArraySpec
 
 DEFECT_MARGIN_nm = 0.5  # defects this far outside the frame are listed still: their tails reach in
 STRETCH = 1.5  # drift and creep may stretch the frame to this share of its nominal area

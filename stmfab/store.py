@@ -1,36 +1,33 @@
 """A dataset on disk: flat, sharded zarr v3 arrays that any zarr reader understands, and a receipt for every shard.
 
-Shards are encoded in memory and put in place whole, so that no reader, however unlucky, sees half of one.
+Shards are encoded in memory and put in place whole, so that no reader, however unlucky, sees half of one. zarr, and the
+physics behind a plan, are imported where they are used: whoever only looks at receipts waits for neither.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.errors import ZarrUserWarning
-from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from . import coded, provenance, receipts
-from . import plan as plans
+from . import provenance, receipts
 from .bucket import Place, refusals
 from .errors import DamagedError, DiskError, StoreError
-from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, differences, fill_value, from_metadata, layout
-from .physics.targets import ArraySpec
+from .layout import Layout, differences, from_metadata
 from .place import WAITERS, Folder
-from .plan import Plan
 from .receipts import Receipt
+
+if TYPE_CHECKING:
+    from zarr.storage import LocalStore, ObjectStore
+
+    from .plan import Plan
 
 FORMAT = 3  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
@@ -108,7 +105,9 @@ def create(place: Place, plan: Plan) -> Store:
         If the place cannot be written.
     """
     if not place.exists():
-        place.create(documents(plan, planned(plan)))
+        from . import metadata
+
+        place.create(metadata.documents(plan, metadata.planned(plan)))
     store = open_store(place)
     same_recipe(store, plan)
     return store
@@ -137,72 +136,15 @@ def same_recipe(store: Store, plan: Plan) -> None:
 
 def _same_arrays(store: Store, plan: Plan) -> None:
     """Refuse to write into arrays that another version of this program declared in another way."""
-    cut = replace(store.layout, arrays=tuple(plans.arrays(plan)))  # a store that has grown keeps its shards
-    root = json.loads(documents(plan, cut)[ROOT])
+    from . import metadata
+
+    cut = replace(store.layout, arrays=metadata.planned(plan).arrays)  # a store that has grown keeps its shards
+    root = json.loads(metadata.documents(plan, cut)[ROOT])
     ours = root["consolidated_metadata"]["metadata"]
     names = sorted(ours.keys() | store.metadata.keys())
     found = [name for name in names if ours.get(name) != store.metadata.get(name)]
     if found:
         raise StoreError(f"{store}: made by another version of stmfab, which stores {', '.join(found)} differently")
-
-
-def planned(plan: Plan) -> Layout:
-    """Return the layout that the store of a plan will have."""
-    return layout(plan.samples, tuple(plans.arrays(plan)))
-
-
-def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
-    """Return the first documents of a store: the metadata of root, arrays and the folder of receipts."""
-    memory: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
-    for spec in cut.arrays:
-        _create_array(group, spec, cut, plan)
-    group.create_group(receipts.FOLDER)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
-        zarr.consolidate_metadata(MemoryStore(memory))
-    return {name: buffer.to_bytes() for name, buffer in sorted(memory.items())}
-
-
-def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
-    recipe = json.loads(json.dumps(plan.tree))
-    return {
-        "generator": "stmfab",
-        "format": FORMAT,
-        "name": plan.name,
-        "seed": plan.seed,
-        "samples": cut.samples,
-        "chunk_samples": cut.chunk,
-        "shard_samples": cut.shard,
-        "arrays": [spec.name for spec in cut.arrays],
-        "recipe": recipe,
-        "recipe_sha256": provenance.recipe_sha256(recipe),
-        "versions": provenance.versions(),
-        "git_commit": provenance.git_commit(),
-        "identity": dict(provenance.identity()),
-        "platform": platform.platform(),
-        "created": provenance.now(),
-    }
-
-
-def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
-    dtype = np.dtype(spec.dtype)
-    words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
-    if spec.name == "param":
-        words["columns"] = coded.columns(plan)
-    if spec.name in (categories := coded.categories(plan)):
-        words["categories"] = categories[spec.name]
-    group.create_array(
-        spec.name,
-        shape=(cut.samples, *spec.shape),
-        chunks=(cut.chunk_of(spec), *spec.shape),
-        shards=(cut.shard, *spec.shape),
-        dtype=dtype,
-        fill_value=fill_value(dtype),
-        compressors=[BloscCodec(shuffle="shuffle", cname=COMPRESSOR, clevel=COMPRESSION_LEVEL), Crc32cCodec()],
-        dimension_names=("sample", *spec.dims),
-        attributes=words,
-    )
 
 
 def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, begun_s: float) -> Receipt:
@@ -322,6 +264,28 @@ def read(store: Store, array: str, start: int, stop: int) -> NDArray[Any]:
     return _decoded(store, array, [(start, stop)])[0]
 
 
+def read_block(store: Store, array: str, shard: int) -> NDArray[Any]:
+    """Return the samples of one array in a shard that has been made, as ``read`` would, without zarr.
+
+    Raises
+    ------
+    DamagedError
+        If its file is missing or cannot be decoded.
+    DiskError
+        If it cannot be read.
+    """
+    spec = store.layout.array(array)
+    file = store.layout.file_of(spec, shard)
+    start, stop = store.layout.bounds(shard)
+    data = store.place.read(file)
+    if data is None:
+        raise DamagedError(f"{store}/{file}: is missing")
+    try:
+        return store.layout.block(spec, data)[: stop - start]
+    except ValueError as error:
+        raise DamagedError(f"{store}/{file}: {error}") from error
+
+
 def read_each(store: Store, array: str, samples: Iterable[int]) -> list[NDArray[Any]]:
     """Return one array of some samples, each as ``read`` would with its leading axis: in a tenth of the time.
 
@@ -336,6 +300,8 @@ def read_each(store: Store, array: str, samples: Iterable[int]) -> list[NDArray[
 
 
 def _decoded(store: Store, array: str, ranges: list[tuple[int, int]]) -> list[NDArray[Any]]:
+    import zarr
+
     found: list[NDArray[Any]] = []
     try:
         with refusals(store, "read"):
@@ -352,6 +318,8 @@ def _decoded(store: Store, array: str, ranges: list[tuple[int, int]]) -> list[ND
 
 def zarr_store(place: Place) -> LocalStore | ObjectStore[Any]:
     """Return a place as zarr reads it."""
+    from zarr.storage import LocalStore, ObjectStore
+
     if isinstance(place, Folder):
         return LocalStore(place.root, read_only=True)
     return ObjectStore(place.objects, read_only=True)

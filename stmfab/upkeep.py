@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import receipts, store, verify
+from . import metadata, receipts, store, verify
 from .errors import DamagedError, DiskError
 from .layout import Layout
 from .plan import Plan
@@ -43,7 +43,7 @@ def repair(dataset: Store, plan: Plan, shards: Iterable[int]) -> list[int]:
     DamagedError
         If the store's own document, which says what it is, disagrees with itself.
     """
-    for name, data in store.documents(plan, dataset.layout).items():
+    for name, data in metadata.documents(plan, dataset.layout).items():
         if name != ROOT and _unlike(dataset.place.read(name), data):
             dataset.place.write(name, data)
     for fault in verify.metadata_faults(dataset):

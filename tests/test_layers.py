@@ -24,14 +24,14 @@ LAYERS = (
     ),
     ("parts", "specs", "plan"),
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
-    ("recipe", "scenes", "labels", "sample", "coded", "store"),
+    ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
     ("inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys materials structure greens defects tungsten tips field current crystal
+    units keys arrays materials structure greens defects tungsten tips field current crystal
     noise piezo instrument path scan targets
 """.split()
 
@@ -39,7 +39,7 @@ HOME = {
     "click": {"cli", "inspecting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
-    "zarr": {"store"},
+    "zarr": {"metadata", "store"},
     "numcodecs": {"layout"},
     "google_crc32c": {"layout"},
     "obstore": {"bucket"},

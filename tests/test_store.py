@@ -14,7 +14,7 @@ import zarr
 from stmfab import dataset as datasets
 from stmfab import layout, plan, provenance, receipts, recipe, store, verify
 from stmfab.errors import DiskError, StoreError
-from stmfab.physics.targets import ArraySpec
+from stmfab.physics.arrays import ArraySpec
 from stmfab.place import Folder
 from tests import stub
 

@@ -85,14 +85,23 @@ under_slurm() {
     done
     trap - TERM
     case $code in
-        75 | 143) # 143: it had not begun
-            task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-            if [ "$(squeue --noheader --jobs="$task" --format=%T)" = RUNNING ]; then # and not cancelled
-                scontrol requeue "$task" && sleep 60                                # Slurm ends it
-            fi
-            ;;
+        75 | 143) requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" ;; # 143: it had not begun
     esac
     exit $code
+}
+
+requeue() { # TASK: three times, for a controller that is too busy to answer
+    for attempt in 1 2 3; do
+        if state=$(squeue --noheader --jobs="$1" --format=%T); then
+            [ "$state" = RUNNING ] || return 0 # it was cancelled
+            if scontrol requeue "$1"; then
+                sleep 60 # Slurm ends it
+                return 0
+            fi
+        fi
+        sleep 3
+    done
+    echo "task.sh: Slurm has not requeued task $1: what it left over is for make resume" >&2
 }
 
 usage="usage: task.sh [--finish] RECIPE STORE [OPTION...]"

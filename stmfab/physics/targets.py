@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _targets_kernels
+from .arrays import ArraySpec
 from .field import CurrentField
 from .keys import check_ranges, key
 from .materials import Material
@@ -19,22 +20,6 @@ from .units import Bools, Floats, Ints
 
 LAYERS = ("top", "middle", "bottom")
 IN_VIEW_PIXELS = 0.75  # a defect this far outside the frame still counts as in view
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a dataset: name, dimensions and shape of one sample, dtype, unit, meaning, and its role.
-
-    Roles: image, target, label, parameter.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-    unit: str
-    long_name: str
-    role: str
 
 
 @dataclass(frozen=True)

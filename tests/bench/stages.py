@@ -17,7 +17,7 @@ from pathlib import Path
 
 import stmfab  # noqa: F401  (pins every thread pool before numpy is imported)
 
-from stmfab import factory, labels, place, plan, recipe, sample, scenes, store  # isort: skip
+from stmfab import factory, labels, metadata, place, plan, recipe, sample, scenes, store  # isort: skip
 from stmfab.physics import crystal, current, scan  # isort: skip
 
 ROUNDS = 5
@@ -60,7 +60,7 @@ class Clock:
 def measure(name: str, samples: int | None = None) -> tuple[int, float, dict[str, float]]:
     """Return samples, seconds and seconds by stage of the first shard, made by one worker, compiled and warm."""
     made = recipe.load(name, samples=samples)
-    shards = store.planned(made).n_shards
+    shards = metadata.planned(made).n_shards
     clock = Clock()
     for stage, functions in STAGES.items():
         for module, function in functions:

@@ -13,6 +13,12 @@ SGE = {"SGE_TASK_ID": "4", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "8", "SGE_TAS
 PBS = {"PBS_ARRAY_INDEX": "3", "TASKS": "8", "NCPUS": "16"}
 TORQUE = {"PBS_ARRAYID": "3", "TASKS": "8", "PBS_NUM_PPN": "16"}
 LSF = {"LSB_JOBINDEX": "4", "LSB_JOBINDEX_END": "8", "LSB_JOBINDEX_STEP": "1", "LSB_DJOB_NUMPROC": "16"}
+LEAVES = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({code}))
+print("ready", flush=True)
+time.sleep(30)
+"""
 NO_ARRAY = {"SGE_TASK_ID": "undefined", "LSB_JOBINDEX": "0"}
 
 
@@ -143,24 +149,44 @@ def test_a_signal_to_the_task_is_a_signal_to_stmfab(tmp_path):
 )
 def test_under_slurm_a_task_told_to_leave_is_requeued_unless_cancelled(tmp_path, leaves, state, requeued):
     program = tmp_path / "leaves.py"
-    program.write_text(f"""
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit({leaves}))
-print("ready", flush=True)
-time.sleep(30)
-""")
-    for name, words in {"squeue": f"echo {state}", "scontrol": 'echo "$@"', "sleep": ":"}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
-        (tmp_path / name).chmod(0o755)
-    process = start(program, SLURM | {"SLURM_ARRAY_JOB_ID": "12"}, path=f"{tmp_path}:{os.environ['PATH']}")
+    program.write_text(LEAVES.format(code=leaves))
+    words, _ = told_to_leave(tmp_path, program, squeue=f"echo {state}", scontrol='echo "$@"', code=int(leaves))
+    assert words == ("requeue 12_3\n" if requeued else "")
+
+
+@pytest.mark.parametrize(("name", "asked"), [("squeue", 1), ("scontrol", 2)])
+def test_a_busy_controller_is_asked_for_the_requeue_again(tmp_path, name, asked):
+    program = tmp_path / "leaves.py"
+    program.write_text(LEAVES.format(code=75))
+    busy = f"[ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; exit 1; }}"
+    tools = {"squeue": "echo RUNNING", "scontrol": 'echo "$@"'}
+    tools[name] = f"{tools[name] if name == 'scontrol' else ':'}\n{busy}\n{tools[name] if name == 'squeue' else ':'}"
+    words, _ = told_to_leave(tmp_path, program, code=75, **tools)
+    assert words == asked * "requeue 12_3\n"
+
+
+def test_a_requeue_that_slurm_refuses_is_said(tmp_path):
+    program = tmp_path / "leaves.py"
+    program.write_text(LEAVES.format(code=75))
+    _, errors = told_to_leave(tmp_path, program, code=75, squeue="echo RUNNING", scontrol="exit 1")
+    assert errors == "task.sh: Slurm has not requeued task 12_3: what it left over is for make resume\n"
+
+
+def told_to_leave(folder, program, *, code, **tools):
+    """What a task of Slurm says that is sent SIGTERM, with these programs in the place of Slurm's."""
+    for name, words in {**tools, "sleep": ":"}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{words}\n")
+        (folder / name).chmod(0o755)
+    process = start(program, SLURM | {"SLURM_ARRAY_JOB_ID": "12"}, path=f"{folder}:{os.environ['PATH']}")
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    words, _ = process.communicate(timeout=10)
-    assert (process.returncode, words) == (int(leaves), "requeue 12_3\n" if requeued else "")
+    said = process.communicate(timeout=10)
+    assert process.returncode == code
+    return said
 
 
 def start(program, system, path=os.environ["PATH"]):
     """A task that runs a Python program in the place of stmfab."""
     command = ["sh", str(SCRIPTS / "task.sh"), "r", "s"]
     environment = {**system, "PATH": path, "STMFAB": f"{sys.executable} {program}"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
