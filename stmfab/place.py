@@ -66,7 +66,8 @@ class Folder:
         """
         with disk_errors(self.root / name, "read"):
             try:
-                return (self.root / name).read_bytes()
+                with open(f"{self.root}/{name}", "rb") as file:  # not by pathlib, which takes twice as long
+                    return file.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 

@@ -201,7 +201,7 @@ def _record(fields: dict[str, Any]) -> ArrayRecord:
     if fields.keys() != FIELDS:
         raise KeyError("fields of an array's record")
     found = object.__new__(ArrayRecord)
-    found.__dict__.update(fields)
+    object.__setattr__(found, "__dict__", fields)
     return found
 
 

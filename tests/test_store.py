@@ -13,7 +13,7 @@ import zarr
 
 from stmfab import dataset as datasets
 from stmfab import layout, plan, provenance, receipts, recipe, store, verify
-from stmfab.errors import DiskError, StoreError
+from stmfab.errors import DamagedError, DiskError, StoreError
 from stmfab.physics.arrays import ArraySpec
 from stmfab.place import Folder
 from tests import stub
@@ -278,7 +278,32 @@ def test_a_shard_is_byte_for_byte_what_zarr_writes(tmp_path, dtype, shape, n_sam
             ],
         )
         array[:] = block
-    assert cut.file_bytes(spec, block) == (tmp_path / cut.file_of(spec, 0)).read_bytes()
+    written = (tmp_path / cut.file_of(spec, 0)).read_bytes()
+    assert cut.file_bytes(spec, block) == written
+    np.testing.assert_array_equal(cut.block(spec, written)[:n_samples], block)
+
+
+def test_a_block_is_what_zarr_reads_and_no_bit_of_it_may_flip(dataset):
+    spec = dataset.layout.array("param")
+    for shard in range(3):
+        expected = store.read(dataset, "param", *dataset.layout.bounds(shard))
+        np.testing.assert_array_equal(store.read_block(dataset, "param", shard), expected)
+    file = dataset.place.root / dataset.layout.file_of(spec, 0)
+    whole = file.read_bytes()
+    random = np.random.default_rng(6)
+    for bit in random.integers(8 * len(whole), size=100):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+        with pytest.raises(DamagedError, match="param/c/0/0: a checksum"):
+            store.read_block(dataset, "param", 0)
+    for data in (b"", whole[:-1], whole[: len(whole) // 2]):
+        file.write_bytes(data)
+        with pytest.raises(DamagedError):
+            store.read_block(dataset, "param", 0)
+    file.unlink()
+    with pytest.raises(DamagedError, match="missing"):
+        store.read_block(dataset, "param", 0)
 
 
 def test_where_one_document_cannot_be_written_none_is_left_unfinished(tmp_path):
