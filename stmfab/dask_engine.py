@@ -15,7 +15,6 @@ import os
 import pickle
 import queue
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -27,7 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import workers
+from . import scratch, workers
 from ._threads import one_thread
 from .errors import IncompleteError, StmfabError
 from .place import Folder
@@ -323,7 +322,7 @@ def _crew(jobs: int) -> Iterator[Crew]:
 
     others: set[BaseProcess] = set(active_children())
     resource_tracker.ensure_running()  # or its start would let the signals through that are kept from the workers
-    with tempfile.TemporaryDirectory(prefix="stmfab-dask-", ignore_cleanup_errors=True) as folder:
+    with scratch.folder("dask") as folder:
         with workers.signals_kept_from_children():
             cluster = distributed.LocalCluster(
                 n_workers=0,
@@ -334,7 +333,7 @@ def _crew(jobs: int) -> Iterator[Crew]:
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             )
         try:
-            yield Crew(cluster.scheduler_address, Path(folder), jobs)
+            yield Crew(cluster.scheduler_address, folder, jobs)
         finally:
             workers.kill_children(others)
             with contextlib.suppress(Exception):  # of a cluster without workers nothing is wanted any more

@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from . import provenance, receipts, sample, store, upkeep, verify, workers
+from . import provenance, receipts, sample, scratch, store, upkeep, verify, workers
 from ._signals import sigterm_raises
 from ._threads import one_thread
 from .bucket import Place
@@ -175,8 +173,8 @@ class Measure:
 def measure(plan: Plan, samples: int) -> Measure:
     """Return what a sample of a plan takes, from a small dataset that is made and thrown away."""
     sample.prepare(plan)
-    with tempfile.TemporaryDirectory(prefix="stmfab-check-") as folder:
-        outcome = generate(dataclasses.replace(plan, samples=samples), Folder(Path(folder) / "check.zarr"), jobs=1)
+    with scratch.folder("check") as folder:
+        outcome = generate(dataclasses.replace(plan, samples=samples), Folder(folder / "check.zarr"), jobs=1)
         if outcome.failures:
             raise StmfabError(outcome.failures[0].traceback or outcome.failures[0].line)
         found = [store.receipt_of(outcome.store, shard) for shard in store.made(outcome.store)]
@@ -234,7 +232,7 @@ def _run(job: Job, todo: list[int], *, engine: Engine, jobs: int, total: int, pr
 
 @contextlib.contextmanager
 def _ticks(slots: int) -> Iterator[Ticks]:
-    with tempfile.TemporaryDirectory(prefix="stmfab-run-") as folder:
-        path = Path(folder) / "progress"
+    with scratch.folder("run") as folder:
+        path = folder / "progress"
         path.write_bytes(bytes(8 * slots))
         yield Ticks(path)

@@ -218,11 +218,11 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
 
 def _writer() -> str:
     """Return who writes, for a temporary name that is unlike any other: machine, process, chance."""
-    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @functools.cache
-def _machine() -> str:
+def machine() -> str:
     """Return what stands for this machine in a temporary name: eight digits of a hash.
 
     Containers may share a name but not their numbers of processes, so that their name space counts too.
@@ -246,16 +246,16 @@ def _left(folder: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
             yield folder / name
 
 
-def _gone(machine: str | None, pid: int, path: Path) -> bool:
+def _gone(host: str | None, pid: int, path: Path) -> bool:
     try:
         if time.time() - path.stat().st_mtime > ABANDONED_s:
             return True
     except FileNotFoundError:  # finished, or swept by another run
         return False
-    return machine == _machine() and not _lives(pid)
+    return host == machine() and not lives(pid)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Return whether a process runs; one that was killed and that nobody has buried does not."""
     try:
         os.kill(pid, 0)  # sends nothing

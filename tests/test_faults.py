@@ -430,3 +430,28 @@ def test_a_killed_run_leaves_nothing_that_the_next_does_not_sweep(tmp_path):
     wait_for(lambda: not group(process.pid))
     assert run(place, jobs=1).missing == ()
     assert list(place.rglob("*.part")) == []
+
+
+@LINUX
+def test_temporary_folders_of_killed_runs_go_with_the_next_run_and_those_of_the_living_stay(tmp_path):
+    temporary, place = tmp_path / "tmp", tmp_path / "left.zarr"
+    temporary.mkdir()
+    where = {"TMPDIR": str(temporary)}
+    for jobs in ("1", "2"):
+        process = start(place, "-j", jobs, **where, STUB_PAUSE_s="0.05")
+        wait_for(lambda leader=process.pid: any(f"-{leader}-" in path.name for path in temporary.glob("stmfab-run-*")))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert len(list(temporary.glob("stmfab-run-*"))) == 1  # its own: that of the one before is gone
+    there = next(temporary.glob("stmfab-run-*"))
+    kept = [
+        there.with_name(there.name.replace(f"-{process.pid}-", f"-{os.getpid()}-")),
+        there.with_name(there.name.replace(there.name.split("-")[2], "00000000")),  # another machine's
+        there.with_name("stmfab-run-mine"),
+    ]
+    for path in kept:
+        path.mkdir()
+    last = start(place, "-j", "1", **where)
+    _, words = last.communicate(timeout=120)
+    assert last.returncode == 0, words
+    assert sorted(temporary.glob("stmfab-*")) == sorted(kept)

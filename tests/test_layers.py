@@ -23,7 +23,7 @@ LAYERS = (
         "forms",
     ),
     ("parts", "specs", "plan"),
-    ("provenance", "place", "bucket", "layout", "receipts", "progress"),
+    ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
