@@ -132,8 +132,8 @@ def generate(
     return _tell(outcome, part)
 
 
-def _engine(backend: str, scheduler: str | None, jobs: int | None) -> tuple[Engine | None, int | None]:
-    """Return the engine of a backend, None for the default; and the workers to ask of it, None for one a core."""
+def _engine(backend: str, scheduler: str | None, jobs: int | None) -> tuple[Engine, int | None]:
+    """Return the engine of a backend; and the workers to ask of it, None for one a core."""
     if backend == "dask":
         from . import dask_engine
 
@@ -141,7 +141,9 @@ def _engine(backend: str, scheduler: str | None, jobs: int | None) -> tuple[Engi
         return found, jobs if jobs or not scheduler else dask_engine.n_workers(scheduler)
     if scheduler:
         raise click.UsageError("--scheduler is for --backend dask")
-    return None, jobs
+    from . import workers
+
+    return workers.loky, jobs  # also for one: what kills it shall not kill the run
 
 
 @contextmanager

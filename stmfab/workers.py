@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import multiprocessing
 import os
 import pickle
 import re
@@ -22,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import active_children
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 from . import failures, store
 from ._threads import ONE_THREAD
 from .errors import DiskError, StmfabError
+from .place import Folder
 from .plan import Plan
 from .store import Store
 
@@ -114,6 +117,7 @@ class Passed(Protocol):
         """Yield what became of each task."""
 
 
+Context: TypeAlias = BaseContext | None  # None: loky's own
 GiveUp: TypeAlias = Callable[[Job, int, int, Death], Failure]  # of a shard that took a second worker
 
 
@@ -129,8 +133,14 @@ def serial(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Re
 
 
 def loky(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Results:
-    """Make shards in worker processes; yield the results as they come, then those of the shards that took a worker."""
-    yield from tried_twice(job, todo, jobs, partial(_passed, job, poll=poll), given_up)
+    """Make shards in worker processes; yield the results as they come, then those of the shards that took a worker.
+
+    A single worker of a folder's store is a fork of this process, which takes no time to start: this process waits, its
+    libraries have one thread each, and no client of an object store is open.
+    """
+    forked = jobs == 1 and sys.platform == "linux" and isinstance(job.store.place, Folder)
+    context = multiprocessing.get_context("fork") if forked else None
+    yield from tried_twice(job, todo, jobs, partial(_passed, job, poll=poll, context=context), given_up)
 
 
 def tried_twice(job: Job, todo: list[int], jobs: int, passed: Passed, give_up: GiveUp) -> Results:
@@ -205,13 +215,13 @@ def _simulated(job: Job, slot: int, shard: int, poll: Callable[[], None], batch:
 
 
 def _passed(
-    job: Job, tasks: Iterable[Task], *, jobs: int, batch: int, poll: Callable[[], None]
+    job: Job, tasks: Iterable[Task], *, jobs: int, batch: int, poll: Callable[[], None], context: Context
 ) -> Iterator[tuple[Task, Result]]:
     """Give each task to the next idle worker; yield what became of it. A worker that died is replaced."""
     packed = pickle.dumps(job)
     waiting = iter(tasks)
     running: dict[Future[Result], tuple[_Worker, Task]] = {}
-    with _hired(jobs, job.ticks.path.parent) as idle:
+    with _hired(jobs, job.ticks.path.parent, context) as idle:
         while True:
             for worker, task in zip(idle, waiting, strict=False):
                 running[worker.begin(packed, task, batch)] = (worker, task)
@@ -228,13 +238,15 @@ def _passed(
 class _Worker:
     """One process in a pool of its own, and the file to which it writes where it was when it crashed."""
 
-    def __init__(self, crash: Path) -> None:
+    def __init__(self, crash: Path, context: Context) -> None:
         self.crash = crash
+        self.context = context
         self.pool = self._pool()
 
     def _pool(self) -> ProcessPoolExecutor:
         self.crash.write_bytes(b"")
-        return ProcessPoolExecutor(1, env=ONE_THREAD, initializer=begin_life, initargs=(os.getpid(), str(self.crash)))
+        life = {"initializer": begin_life, "initargs": (os.getpid(), str(self.crash))}
+        return ProcessPoolExecutor(1, context=self.context, env=ONE_THREAD, **life)
 
     def begin(self, packed: bytes, task: Task, batch: int) -> Future[Result]:
         """Start a shard; the process is spawned at the first."""
@@ -262,10 +274,10 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _hired(jobs: int, folder: Path) -> Iterator[list[_Worker]]:
+def _hired(jobs: int, folder: Path, context: Context) -> Iterator[list[_Worker]]:
     """Give workers that are gone afterwards: at leisure after the last task, at once after an exception."""
     others: set[BaseProcess] = set(active_children())
-    crew = [_Worker(folder / f"crash-{number}") for number in range(jobs)]
+    crew = [_Worker(folder / f"crash-{number}", context) for number in range(jobs)]
     try:
         yield crew
         with ThreadPoolExecutor(jobs) as doors:  # all at once: a process takes a while to end

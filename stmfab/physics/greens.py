@@ -99,7 +99,7 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     """Return a power of two whose k-grid shows no periodic images within ``reach`` cells.
 
     The images of a point at ``reach`` stand n_k - reach cells away. g decays exponentially: its decay over half of a
-    coarse torus, where images only add to it, says how far they must be.
+    coarse torus, where images only add to it, says how far they must be. The grid must also hold the table itself.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
         raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g}")
-    return max(FIRST_N_K, 1 << math.ceil(math.log2(needed)))
+    return max(FIRST_N_K, 1 << math.ceil(math.log2(max(needed, 2 * reach + 1))))
 
 
 def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:

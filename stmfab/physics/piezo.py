@@ -10,7 +10,6 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 from scipy.linalg import expm
-from scipy.optimize import brentq
 
 from .keys import check_ranges, key
 from .units import Bools, Floats
@@ -107,6 +106,8 @@ class LoopLag:
 
         With B = C = b, H rises from -h with slope A to zero, then as A / (2 b) (1 - exp(-2 b V)), and must end at h.
         """
+        from scipy.optimize import brentq  # here, for it takes as long to import as numba
+
         b, _ = _loop_shape(self.opening_percent)
         if b == 0:
             return np.zeros(np.shape(share))
@@ -162,6 +163,8 @@ def _loop_shape(opening_percent: float) -> tuple[float, float]:
         travel = 1 - 2 * LOOP_A * (1 - y)
         half_opening = -LOOP_A / (2 * b) * math.expm1(-2 * b * (y - 0.5))
         return b, travel, 2 * half_opening / travel
+
+    from scipy.optimize import brentq  # here, for it takes as long to import as numba
 
     p = brentq(lambda p: 100 * loop(p)[2] - opening_percent, 1e-9, WIDEST_LOOP, xtol=1e-12)
     b, travel, _ = loop(p)

@@ -209,3 +209,11 @@ def test_k_grid_is_converged():
     coarse = greens.lattice_green(material, z, n_k=n_k, reach=20, dtype=np.complex128).g
     fine = greens.lattice_green(material, z, n_k=4 * n_k, reach=20, dtype=np.complex128).g
     assert np.abs(coarse - fine).max() / np.abs(fine).max() < 1e-5
+
+
+def test_a_wide_window_gets_a_grid_that_holds_its_table():
+    material = materials.MATERIALS["wse2-s"]
+    z = greens.contour(-0.1, 0.1, 0.1)[:1]
+    for reach in (127, 128, 168):  # 168: a frame of 30 nm
+        n_k = greens.converged_n_k(material, z, reach=reach)
+        assert greens.lattice_green(material, z, n_k=n_k, reach=reach).g.shape[-2:] == (2 * reach + 1, 2 * reach + 1)
