@@ -13,7 +13,7 @@ import pytest
 from stmfab import cli, dask_engine, failures, store, verify
 from stmfab.errors import IncompleteError
 from stmfab.place import Folder
-from tests.runs import LINUX, ROOT, contents, group, receipts_in, run, start, wait_for
+from tests.runs import LINUX, ROOT, contents, group, patience, receipts_in, run, start, wait_for
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 
@@ -110,7 +110,7 @@ def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, 
     begun = time.monotonic()
     (os.killpg if whole_group else os.kill)(process.pid, number)
     _, words = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 3  # two seconds, on a machine with other work
+    assert time.monotonic() - begun < 3 * patience()  # two seconds, if the machine has no other work
     assert process.returncode == code
     farewell = ["interrupted; finished shards are kept, and the same command goes on from there"]
     assert told(words) == (farewell if code > 0 else [])

@@ -120,7 +120,7 @@ def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial
     random = np.random.default_rng(13)
     for attempt in range(2):
         place = tmp_path / f"interrupted-{attempt}.zarr"
-        process = start(place, *options, STUB_PAUSE_s="0.03")
+        process = start(place, *options, STUB_PAUSE_s="0.05")
         wait_for(lambda place=place: receipts_in(place) > 0)
         time.sleep(random.uniform(0.0, 0.5))
         begun = time.monotonic()
