@@ -32,7 +32,7 @@ def run(folder, **environment):
 
 
 def take_over_compiled(site):
-    """Give the kernels of a copy the machine code of the checkout, which numba knows by the time of their last change."""
+    """Give the kernels of a copy the machine code of the checkout: numba goes by the time of their last change."""
     for kernels in ROOT.glob("stmfab/**/*_kernels.py"):
         copy = site / kernels.relative_to(ROOT)
         os.utime(copy, ns=(kernels.stat().st_atime_ns, kernels.stat().st_mtime_ns))
