@@ -65,7 +65,7 @@ def workers(leader):
 
 
 def patience():
-    """How much longer everything takes here, in this minute and at this moment, than on a machine without other work."""
+    """How much longer everything takes here, in this minute or at this moment, than with no other work."""
     running = Path("/proc/loadavg")
     now = int(running.read_text().split()[3].partition("/")[0]) if running.exists() else 0
     return max(1.0, max(os.getloadavg()[0], now) / (os.cpu_count() or 1))
