@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 MAX_LISTED = 16  # legal words that a message still lists
@@ -25,6 +24,8 @@ def did_you_mean(word: str, legal: Iterable[str]) -> str:
 
 def nearest(word: str, legal: Iterable[str]) -> str | None:
     """Return the legal word that is most like a mistyped one; None if none is."""
+    import difflib  # here: nobody who types well should wait for it
+
     words = {w.lower(): w for w in legal}
     close = difflib.get_close_matches(word.lower(), words, n=1)
     starts = [w for w in words if w.startswith(word.lower() + "_")]
