@@ -51,8 +51,9 @@ plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope: plates.pn
 soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back
 	$(BIN)/python -m tests.soak $(MINUTES)
 
-bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
+bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage, and the memory of a run
 	$(BIN)/python tests/bench/stages.py
+	$(BIN)/python -m tests.bench.memory
 
 array resume: $(VENV)/.program
 	@$(SLURM) array '$(RECIPE)' '$(STORE)' $(if $(SAMPLES),-n $(SAMPLES))
