@@ -26,7 +26,7 @@ def folder(purpose: str) -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove our user's folders whose process, of this machine, is no more: it was killed."""
-    with os.scandir(tempfile.gettempdir()) as entries:
+    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:  # a place that nobody may list stays as it is
         for entry in entries:
             match = OWNED.fullmatch(entry.name)
             if match and match["machine"] == machine() and not lives(int(match["pid"])) and _is_ours(entry):
