@@ -129,12 +129,6 @@ def test_dulled_clusters_equal_diagonalisation():
         )  # contour 1.5e-4; its cut at 4 sigma
 
 
-def test_each_atom_holds_nine_states():
-    everywhere = np.linspace(tungsten_spd.BAND_eV[0] - 1, tungsten_spd.BAND_eV[1] + 1, 1201) - tungsten_spd.FERMI_eV
-    (table,) = tungsten_spd.apex_tables(SMALL, [STATES["w001-d1"]], everywhere)
-    np.testing.assert_allclose(np.trapezoid(table.ldos_per_eV, everywhere, axis=1), 9, rtol=1e-4)
-
-
 def test_the_shipped_densities_are_those_of_the_whole_cluster():
     table = tips._spd_table()
     assert tuple(table) == tips.APEXES
