@@ -22,7 +22,7 @@ TABLE = "tungsten.npz"  # made by tests/make_tips.py from physics/tungsten.py
 SPD_TABLE = "tungsten_spd.npz"  # and from physics/tungsten_spd.py: the same apexes
 MEAN_LDOS_per_eV = 0.096  # |E| <= 0.5 eV, mean of the two pristine apexes; test_tips.py::test_mean_ldos
 SPD_MEAN_LDOS_per_eV = 0.874  # the same of the spd model; test_tungsten_spd.py::test_mean_density_near_the_fermi_level
-PT_IR_NM = 0.3907  # fcc lattice constant of Pt 80 % Ir 20 %: Vegard's law between Pt 0.3924 and Ir 0.3839
+PT_IR_NM = 0.3907  # fcc Pt 80 % Ir 20 %: Vegard's law between Pt 0.3924 and Ir 0.3839 (CRC Handbook of Chemistry)
 PT_IR_LAYERS = 3  # whose atoms carry current: the fourth stands 0.68 nm behind the front
 AT_eV = np.linspace(-3.0, 3.0, 241)
 
@@ -157,9 +157,8 @@ class Tungsten(Apex):
 class PlatinumIridium(Apex):
     """A Pt/Ir tip: a pyramid of close-packed layers, whose front atoms are lost layer by layer.
 
-    Its s electrons carry the current: their density of states is taken as flat around the Fermi level, which the d
-    band crosses, but whose orbitals reach less far out (N. D. Lang, Phys. Rev. B 34, 5947 (1986),
-    doi:10.1103/PhysRevB.34.5947).
+    Its s and p waves, which reach farthest out, carry the current: their density of states is taken as flat over a
+    bias window, and only the pyramid's shape shows in an image. Any constant cancels: the current is calibrated.
     """
 
     front_atoms: int = key("atoms of the front layer", default=1, one_of=(1, 3, 6, 10))
