@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ Arrays = dict[str, NDArray[Any]]
 KINDS = list(DEFECTS.values())
 
 
-def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
+def known(
+    scene: Scene, imaged: Imaged, path: Path, recorded: Scan, tip_raised: Callable[[], NDArray[np.bool_]]
+) -> Labels:
     """Return what the targets of a sample are drawn from."""
     x_nm, y_nm = path.forward_pixels()
     material = scene.material
@@ -32,7 +35,7 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
     cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(placed.cells for placed in every)])
     return Labels(
         material=material,
-        field=imaged.field,
+        field=imaged.fields,
         log_setpoint=imaged.log_setpoint,
         path=path,
         x_nm=x_nm,
@@ -41,6 +44,7 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
         events=recorded.events[0],
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
+        tip_raised=tip_raised,
     )
 
 

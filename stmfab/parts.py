@@ -34,6 +34,7 @@ class Slot:
     required: bool = False
     named: bool = False
     fixed: bool = False  # nothing in it may be drawn
+    usual: str | None = None  # the kind that is meant where none is given
 
     def kind_names(self) -> list[str]:
         """Return the legal values of ``kind:``; empty where the place takes none."""
@@ -41,14 +42,27 @@ class Slot:
 
     def only_kind(self) -> str | None:
         """Return the kind that is meant where ``kind:`` is left out; None where it may not be left out."""
-        return next(iter(self.kinds)) if len(self.kinds) == 1 else None
+        return next(iter(self.kinds)) if len(self.kinds) == 1 else self.usual
 
 
 SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
     Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True),
-    Slot("tip", tips.TIPS, "the tip", required=True),
-    Slot("extra_apexes", tips.EXTRA_APEXES, "further apexes of the tip, by names of your choice", named=True),
+    Slot("tip", tips.TIPS, "the tip", required=True, usual="tungsten"),
+    Slot(
+        "extra_apexes",
+        tips.EXTRA_APEXES,
+        "further apexes of the tip, by names of your choice",
+        named=True,
+        usual="tungsten",
+    ),
+    Slot(
+        "later_tips",
+        tips.TIPS,
+        "what the tip becomes when it changes: one after the other, by names in their order",
+        named=True,
+        usual="tungsten",
+    ),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
     Slot("instrument.noise", noise.NOISES, "noise sources, by names of your choice", named=True),
@@ -58,6 +72,12 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.scanner", {PLAIN: instrument.Scanner}, "calibration errors and bow of the lateral scanner"),
     Slot("instrument.lateral_hysteresis", piezo.LATERAL_HYSTERESES, "lag of the fast axis behind its command"),
     Slot("instrument.tip_jumps", {PLAIN: instrument.TipJumps}, "sudden changes of the tip"),
+    Slot(
+        "instrument.pick_ups",
+        {PLAIN: instrument.PickUp},
+        "what the tip picks up and drops, by names of your choice",
+        named=True,
+    ),
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),

@@ -25,7 +25,7 @@ from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
 from .physics.targets import Target
-from .physics.tips import ExtraTungsten, Tungsten
+from .physics.tips import Apex
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
@@ -173,8 +173,9 @@ class Parameters:
     raster: Raster
     material: str
     defects: Mapping[str, DefectDraw]
-    tip: Tungsten
-    extra_apexes: Mapping[str, ExtraTungsten]
+    tip: Apex
+    extra_apexes: Mapping[str, Apex]
+    later_tips: Mapping[str, Apex]
     junction: Junction
     instrument: Instrument
 
@@ -318,6 +319,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
         defects=_members(built, "sample.defects"),
         tip=built["tip"],
         extra_apexes=_members(built, "extra_apexes"),
+        later_tips=_members(built, "later_tips"),
         junction=built["junction"],
         instrument=_instrument(built),
     )
@@ -331,7 +333,8 @@ def _members(built: Mapping[str, Any], path: str) -> dict[str, Any]:
 def _instrument(built: Mapping[str, Any]) -> Instrument:
     """Return the instrument of the built parts; a place without a part keeps the ideal default."""
     single = {name: value for name, value in _members(built, "instrument").items() if "." not in name}
-    return Instrument(**single, noise=_members(built, "instrument.noise"))
+    noise, pick_ups = _members(built, "instrument.noise"), _members(built, "instrument.pick_ups")
+    return Instrument(**single, noise=noise, pick_ups=pick_ups)
 
 
 @dataclass(frozen=True)

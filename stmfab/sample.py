@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import crystal, scan, tips
+from .physics import crystal, scan, targets, tips
 from .physics.materials import MATERIALS
-from .physics.path import nominal_raster, tip_path
+from .physics.path import forward, nominal_raster, tip_path
 from .plan import Parameters, Plan
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,6 +47,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
     """
     random = functools.partial(streams.stream, recipe.seed, drawn.index)
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
+    later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.tip_numbers.max()]]
     scene, imaged = crystal.image(
         lambda window: scenes.scene(recipe.seed, drawn, window),
         MATERIALS[drawn.material],
@@ -55,9 +56,11 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         largest_bias_V=recipe.largest_bias_V,
+        later_tips=later,
+        tip_numbers=forward(path.tip_numbers, drawn.raster),
     )
     recorded = scan.run(
-        imaged.field,
+        imaged.fields,
         path,
         drawn.instrument,
         log_setpoint=imaged.log_setpoint,
@@ -67,7 +70,8 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         streams=random,
         channels=recipe.channels,
     )
-    known = labels.known(scene, imaged, path, recorded)
+    raised = functools.partial(targets.tip_raised, path, drawn.instrument, streams=random)
+    known = labels.known(scene, imaged, path, recorded, raised)
     return {
         **labels.channel_images(recipe, recorded),
         **labels.target_images(recipe, known),

@@ -6,6 +6,13 @@ import numpy as np
 
 WSE2_S = {"a_nm": 0.332, "hopping_eV": 1.19, "broadening_eV": 0.1}  # the published one-orbital model (Luzny 2025)
 TUNGSTEN = {"a_nm": 0.3165, "first_eV": 2.5, "second_eV": 2.0}  # the same model's tip
+TUNGSTEN_SPD_eV = {  # Andersen's TB-LMTO two-centre W (LCAO_Spin_Dynamics): s, p, t2g, eg, then the bonds
+    "onsite": {"s": 1.85, "p": 7.458, "t2g": 1.52, "eg": 0.894},
+    "first": {"sss": -1.214, "sps": 1.449, "pps": 1.739, "ppp": -0.265, "sds": -1.353, "pds": -1.676, "pdp": 0.469}
+    | {"dds": -1.704, "ddp": 0.821, "ddd": -0.084},
+    "second": {"sss": -0.416, "sps": 0.54, "pps": 0.685, "ppp": -0.037, "sds": -0.572, "pds": -0.738, "pdp": 0.074}
+    | {"dds": -0.781, "ddp": 0.16, "ddd": -0.009},
+}
 G0_nA_per_V = 77480.917  # 2 e^2/h, CODATA 2018
 KAPPA_PER_SQRT_eV = 5.1232  # sqrt(2 m_e 1 eV)/hbar in 1/nm
 

@@ -319,6 +319,21 @@ def test_the_control_is_the_twin_of_the_published_set():
             "r.yaml:19:1: a second document; legal: one recipe a file",
         ),
         ("seed: 1", "seed: 1\nextends: nothing", "r.yaml:4:10: extends: nothing: no such recipe"),
+        (
+            "tip: {kind: tungsten}",
+            "tip: {kind: tungsten}\nlater_tips: {blunt: {apex: w111-d3}}",
+            "r.yaml:11:14: later_tips.blunt: the tip never changes; legal: later tips beside instrument.tip_jumps",
+        ),
+        (
+            "{kind: tungsten}",
+            "{kind: co, p_share: 1.2}",
+            "r.yaml:10:26: tip.p_share: found 1.2; legal: a number at least 0 and at most 1",
+        ),
+        (
+            "{kind: tungsten}",
+            "{kind: tungsten, model: sp}",
+            "r.yaml:10:30: tip.model: found the text 'sp'; did you mean 'spd'?",
+        ),
         ("seed: 1", "seed: 1\nextends: r.yaml", "r.yaml:4:10: extends: 'r.yaml' leads back to this recipe"),
     ],
 )

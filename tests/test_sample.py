@@ -113,6 +113,28 @@ def test_targets_sit_where_defects_are_seen():
     assert (made["defects"][deep, row[deep], col[deep]] > 0.2).mean() >= 0.9  # two vacancies share a pit: between them
 
 
+def test_targets_follow_the_true_tip():
+    # the second tip alone, on the same path, gives the images of the pixels that it scanned
+    one = {"scan.size_nm": 2, "scan.pixels": 48, "junction.height_nm": "null", "junction.current_nA": 0.2}
+    one |= {"instrument.tip_jumps": {"per_frame": 4, "height_pm": 10, "lateral_nm": 0.1}}
+    one |= {f"targets.{name}.kind": name for name in ("tip_state", "clean", "events")}
+    one["instrument.noise.white.share"] = 0
+    upright = {"rotation_deg": 0, "tilt_x_deg": 0, "tilt_y_deg": 0}
+    one, other = one | {"tip": {"apex": "w001"} | upright}, {"apex": "w111-d5", "model": "spd"} | upright
+    index = 3
+    changing = stmfab.load("wse2-control", overrides=one | {"later_tips": {"blunt": other}}).sample(index)
+    states = [stmfab.load("wse2-control", overrides=one | {"tip": tip}).sample(index) for tip in (one["tip"], other)]
+    later = changing["tip_state"] > 0
+    assert later.any()
+    assert not later.all()
+    for name in ("ideal", "clean", "topography"):
+        expected = np.where(later, states[1][name], states[0][name])
+        np.testing.assert_allclose(changing[name], expected, atol=1e-4, err_msg=name)  # two tables of heights
+        assert np.abs(changing[name] - states[0][name]).max() > 2e-3
+    np.testing.assert_array_equal(changing["lattice"], states[0]["lattice"])
+    assert (changing["events"] & 8 > 0).sum() >= changing["tip_state"].max() - 1
+
+
 def test_another_defect_moves_no_other():
     before = stmfab.load(RECIPE).samples(0, 8)
     extra = {"kind": "vacancy", "site": "W", "density_per_nm2": 0.2}

@@ -131,6 +131,44 @@ def conductances(
                     target[i] += share * x[i]
 
 
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def lobed_conductances(
+    node_x: F4,
+    node_y: F4,
+    z: F4,
+    ways: F4,
+    kappa: float,
+    numbers: I8,
+    atoms: I8,
+    mixing: F4,
+    p_shares: F4,
+    out: F4,
+) -> None:
+    """As ``conductances``, with exp(-2 kappa D) times 1 - p + p (rho / D)^2, p the tip atom's share of p waves.
+
+    rho^2 = D^2 - h^2: the lateral and the vertical part of the distance D.
+    """
+    x, lateral2 = np.empty(out.shape[1], dtype=np.float32), np.empty(node_x.shape[0], dtype=np.float32)
+    exponent = np.empty(x.shape[0], dtype=np.int32)
+    power = exponent.view(np.float32)
+    slope, n_nodes = np.float32(-2.0 * kappa / LN2), node_x.shape[0]
+    for p in range(ways.shape[0]):
+        if numbers[p].max() < 0:
+            continue
+        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
+        _exp2(x, exponent, power)
+        for h in range(z.shape[0]):
+            vertical2 = (z[h] - ways[p, 2]) ** 2
+            for g in range(n_nodes):
+                x[h * n_nodes + g] *= ONE - p_shares[atoms[p]] * vertical2 / (lateral2[g] + vertical2)
+        for r in range(numbers.shape[1]):
+            share = mixing[r, atoms[p]]
+            if numbers[p, r] >= 0 and share != 0.0:
+                target = out[numbers[p, r]]
+                for i in range(x.shape[0]):
+                    target[i] += share * x[i]
+
+
 @numba.njit(cache=True, error_model="numpy")
 def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
     """Write strengths[places[c] + steps[p]] to out[c, p]."""

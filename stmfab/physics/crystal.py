@@ -12,7 +12,7 @@ import numpy as np
 from . import current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
-from .field import CurrentField, FieldLines
+from .field import CurrentField, FieldLines, FieldsInTurn
 from .greens import GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
@@ -24,6 +24,7 @@ DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out;
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
 MAX_TABLES = 6
+FIRST_TIP: Ints = np.zeros((), dtype=np.int64)
 PIT_LOW_nm, PIT_DEPTH_nm, PIT_GRID = 0.34, 0.065, 12  # a tip this low in a pit this deep needs a finer grid
 FEW_DEFECTS, SMALLEST_BLOCK_nm = 30, 1.0  # blocks of the T-matrix: measured, make bench
 
@@ -51,9 +52,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Imaged:
-    """A scene's current field at its setpoint, and the ideal constant-current topography, (n_rows, n_cols), in nm."""
+    """A scene's current field at its setpoint, and the ideal constant-current topography, (n_rows, n_cols), in nm.
+
+    ``field`` is that of the first tip, ``fields`` those of all the tips that it becomes: the same where it never does.
+    """
 
     field: CurrentField
+    fields: CurrentField | FieldsInTurn
     log_setpoint: float
     ideal_nm: Floats
 
@@ -90,6 +95,8 @@ def image(
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
     largest_bias_V: float = 0.0,
+    later_tips: Sequence[Tip] = (),
+    tip_numbers: Ints = FIRST_TIP,
 ) -> tuple[Scene, Imaged]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
@@ -103,6 +110,10 @@ def image(
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
     largest_bias_V : float
         Of the whole dataset, so that one table of Green functions serves it.
+    later_tips : sequence of Tip
+        What the tip becomes at its changes, one after the other; the setpoint belongs to the first tip.
+    tip_numbers : int array of shape (n_rows, n_cols), optional
+        How often the tip has changed at each pixel: the ideal image is that of the pixel's tip.
 
     Raises
     ------
@@ -110,21 +121,23 @@ def image(
         If the heights do not settle in a table: the setpoint is out of reach.
     """
     expected_nm = junction.expected_height_nm()
-    low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, current.BASE_GRID
+    low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, _least_grid([tip, *later_tips])
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
-        scene, field = _tabulated(
-            scene_of, material, tip, junction, table, [*lines_nm, raster_nm], largest_bias_V=largest_bias_V
-        )
+        setting = material, junction, table, [*lines_nm, raster_nm]
+        scene, field = _tabulated(scene_of, tip, *setting, largest_bias_V=largest_bias_V)
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
-        ideal_nm = over_raster.heights(log_setpoint)
+        ideal_nm, fields = over_raster.heights(log_setpoint), None
+        if later_tips:
+            fields = _in_turn(scene, field, later_tips, *setting, largest_bias_V=largest_bias_V)
+            ideal_nm = fields.during(tip_numbers).heights(*raster_nm, log_setpoint)
         least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
         if least < PIT_LOW_nm and mean - least > PIT_DEPTH_nm and grid < PIT_GRID:
             grid = PIT_GRID
             continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
-            return scene, Imaged(field, log_setpoint, ideal_nm)
+            return scene, Imaged(field, fields or field, log_setpoint, ideal_nm)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
     raise ArithmeticError(f"the ideal image ({least:.3g} to {most:.3g} nm) does not settle in a table of heights")
@@ -147,8 +160,8 @@ def _median(values: Floats) -> float:
 
 def _tabulated(
     scene_of: Callable[[Window], Scene],
-    material: Material,
     tip: Tip,
+    material: Material,
     junction: Junction,
     table: Heights,
     lines_nm: Lines,
@@ -183,6 +196,28 @@ def _tabulated(
         polarity=1 if bias_V > 0 else -1,
     )
     return scene, field
+
+
+def _in_turn(
+    scene: Scene,
+    first: CurrentField,
+    later_tips: Sequence[Tip],
+    material: Material,
+    junction: Junction,
+    table: Heights,
+    lines_nm: Lines,
+    *,
+    largest_bias_V: float,
+) -> FieldsInTurn:
+    """Return the fields of a tip and of those that it becomes, over the same scene."""
+    setting = material, junction, table, lines_nm
+    later = [_tabulated(lambda _: scene, tip, *setting, largest_bias_V=largest_bias_V)[1] for tip in later_tips]
+    return FieldsInTurn((first, *later))
+
+
+def _least_grid(tip_parts: Sequence[Tip]) -> int:
+    """Return the grid nodes a cell that some tips need: more for p waves, which see ridges and pits."""
+    return current.BASE_GRID if all(tip.p_shares is None for tip in tip_parts) else PIT_GRID
 
 
 def _shifted(lines_nm: Lines, tip: Tip) -> Lines:

@@ -1,6 +1,6 @@
 """The tunnelling current of a scene under a tip: one ``CurrentField`` a junction.
 
-I(r) = C sum_ij A_ij(V) exp(-2 kappa |r + t_j - R_i|) over sample sites i and tip atoms j,
+I(r) = C sum_ij A_ij(V) exp(-2 kappa |r + t_j - R_i|) over sample sites i and tip atoms j, a p wave's terms weakened,
 A_ij(V) = |int_0^eV rho_j(E - eV) rho_i(E) dE|, energies from the Fermi levels, V the sample bias.
 C = G0 / (e rho_t rho_s), so that a gap of z = 0 has the conductance quantum: z is counted from point contact.
 """
@@ -165,6 +165,8 @@ class Pairs:
         The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
     ways_nm : array of shape (n_pairs, 3)
         The way from the tip atom to the sample site, when the tip is at z = 0 over the cell's first node.
+    p_shares : array of shape (n_tip,), or None
+        The share of p waves of each tip atom, see ``tips.Tip``.
     """
 
     offsets: Ints
@@ -173,6 +175,7 @@ class Pairs:
     sites: Ints
     tip_atoms: Ints
     ways_nm: Floats32
+    p_shares: Floats32 | None = None
 
 
 def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: float, table: Heights) -> Pairs:
@@ -196,7 +199,8 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
     _current_kernels.bound(cells, sites, tip_atoms, ways_nm, nearest2_nm2, least_z, kappa_per_nm, mixing, bounds)
     heard = bounds > UNHEARD * bounds.max()
     numbers = np.where(heard, heard.cumsum().reshape(heard.shape) - 1, -1)
-    return Pairs(offsets, numbers, cells, sites, tip_atoms, ways_nm)
+    p_shares = None if tip.p_shares is None else tip.p_shares.astype(np.float32)
+    return Pairs(offsets, numbers, cells, sites, tip_atoms, ways_nm, p_shares)
 
 
 @functools.lru_cache(maxsize=64)
@@ -286,7 +290,7 @@ def current_field(
     n_u, n_sites, n_mixed = strengths.shape[1:]
     cell, site, r = np.nonzero(carried.numbers >= 0)
     conductance = np.zeros((len(cell), table.n_heights * table.n_grid**2), dtype=np.float32)
-    _current_kernels.conductances(
+    carry = (
         *_nodes(material, table.n_grid),
         table.nodes_nm.astype(np.float32),
         carried.ways_nm,
@@ -294,8 +298,11 @@ def current_field(
         carried.numbers[carried.cells, carried.sites],
         carried.tip_atoms,
         (mixing * calibration_nA_eV(material)).astype(np.float32),
-        conductance,
     )
+    if carried.p_shares is None:
+        _current_kernels.conductances(*carry, conductance)
+    else:
+        _current_kernels.lobed_conductances(*carry, carried.p_shares, conductance)
     offsets = carried.offsets[cell]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)

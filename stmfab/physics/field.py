@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _field_kernels
-from .units import Floats, Floats32
+from .units import Floats, Floats32, Ints
 
 LANES = _field_kernels.LANES
 
@@ -59,6 +61,10 @@ class CurrentField:
         area = u_x * v_y - u_y * v_x
         return x, y, v_y / area, -v_x / area, -u_y / area, u_x / area
 
+    def during(self, tip_numbers: Ints) -> CurrentField:
+        """Return the field of the tip at pixels where it has changed so often: this one, whatever its changes."""
+        return self
+
     def over(self, x_nm: Floats, y_nm: Floats) -> FieldLines:
         """Return the field on the vertical lines over points, x and y of the same shape."""
         polynomials = np.empty((np.size(x_nm), self.n_coefficients), dtype=np.float32)
@@ -99,6 +105,66 @@ class CurrentField:
             If a point is outside the window, or the field does not fall with height.
         """
         return self.over(x_nm, y_nm).heights(log_current)
+
+
+@dataclass(frozen=True)
+class FieldsInTurn:
+    """The fields of a tip that becomes another at its changes, all on the same heights; the last one stays."""
+
+    fields: Sequence[CurrentField]
+
+    def during(self, tip_numbers: Ints) -> SwitchedField:
+        """Return the field of the tip at pixels where it has changed so often."""
+        return SwitchedField(self.fields, np.minimum(tip_numbers, len(self.fields) - 1))
+
+    @property
+    def z_mid_nm(self) -> float:
+        """Middle of the tabulated heights."""
+        return self.fields[0].z_mid_nm
+
+    @property
+    def z_half_nm(self) -> float:
+        """Half width of the tabulated heights."""
+        return self.fields[0].z_half_nm
+
+    @property
+    def n_coefficients(self) -> int:
+        """Number of coefficients a node, padding included."""
+        return self.fields[0].n_coefficients
+
+    @property
+    def polarity(self) -> int:
+        """Sign of the current."""
+        return self.fields[0].polarity
+
+
+@dataclass(frozen=True)
+class SwitchedField:
+    """The field at some pixels, at each that of its tip: ``which`` of the fields, in the shape of the pixels."""
+
+    fields: Sequence[CurrentField]
+    which: Ints
+
+    def pixel_means(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
+        """Return each pixel's height polynomial, as ``CurrentField`` does."""
+        return np.asarray(self._chosen(lambda field: field.pixel_means(x_nm, y_nm, n_sub)))
+
+    def step_polynomials(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
+        """Return the height polynomial of every sub-step, as ``CurrentField`` does."""
+        return np.asarray(self._chosen(lambda field: field.step_polynomials(x_nm, y_nm, n_sub)))
+
+    def heights(self, x_nm: Floats, y_nm: Floats, log_current: float) -> Floats:
+        """Return the heights z (nm) at which ln|I / nA| has a given value, in the shape of x."""
+        return np.asarray(self._chosen(lambda field: field.heights(x_nm, y_nm, log_current)))
+
+    def _chosen(self, values_of: Callable[[CurrentField], NDArray[Any]]) -> NDArray[Any]:
+        """Return the values of each pixel's own field."""
+        first, *others = np.unique(self.which)
+        out = values_of(self.fields[first])
+        for other in others:
+            there = self.which == other
+            out[there] = values_of(self.fields[other])[there]
+        return out
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,23 @@ class TipJumps:
         return times_s, rms_nm * rng.standard_normal((len(times_s), 3))
 
 
+@dataclass(frozen=True)
+class PickUp:
+    """The tip picks something up and drops it again, Poisson in time: a streak, or half a defect if it lasts."""
+
+    per_frame: float = key("mean number in a frame", at_least=0, at_most=10_000)
+    height_pm: float = key("by how much the tip is longer meanwhile; below 0: shorter")
+    dwell_s: float = key("mean time until it is dropped, which is exponential", above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def draw(self, frame_s: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return when things are picked up, after the frame's start and ascending, and when dropped, each (n,)."""
+        start_s = np.sort(rng.uniform(0, frame_s, rng.poisson(self.per_frame)))
+        return start_s, start_s + rng.exponential(self.dwell_s, len(start_s))
+
+
 Creep: TypeAlias = FrameCreep | LogCreep
 Drift: TypeAlias = FrameDrift | LinearDrift
 
@@ -260,6 +277,7 @@ class Instrument:
     scanner: Scanner | None = None
     lateral_hysteresis: LateralHysteresis | None = None
     tip_jumps: TipJumps | None = None
+    pick_ups: Mapping[str, PickUp] = field(default_factory=dict)
     tilt: Tilt | None = None
     z_piezo: ZPiezo | None = None
     z_resonance: Resonance | None = None

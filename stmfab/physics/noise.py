@@ -219,9 +219,12 @@ class Telegraph:
 
     def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
         """Return the disturbance of ln|I|, shape (n_lines, n_samples): means over the samples."""
+        return np.asarray(-tone.log_per_pm * self.pm / clock.step_s * self.raised_s(clock, rng))
+
+    def raised_s(self, clock: Clock, rng: np.random.Generator) -> Floats:
+        """Return the time of each sample that the tip spends in the upper state, shape (n_lines, n_samples)."""
         ends_s: Floats = np.arange(clock.size + 1, dtype=np.float64) * clock.step_s
-        raised_s = np.diff(self._raised_s(ends_s, rng))
-        return np.asarray(-tone.log_per_pm * self.pm / clock.step_s * raised_s).reshape(clock.n_lines, clock.n_samples)
+        return np.diff(self._raised_s(ends_s, rng)).reshape(clock.n_lines, clock.n_samples)
 
     def _raised_s(self, times_s: Floats, rng: np.random.Generator) -> Floats:
         """Return the time spent in the upper state up to ascending times from 0 on."""

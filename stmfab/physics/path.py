@@ -7,17 +7,17 @@ straight and steadily, so that the path is held by the ends of its pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .instrument import Feedback, Instrument, Jitter, Raster, Tilt
+from .instrument import NM_PER_PM, Feedback, Instrument, Jitter, PickUp, Raster, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
-from .units import Bools, Floats
+from .units import Bools, Floats, Ints
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 SUB_STEPS_PER_SWING = 4  # a period of the z piezo's resonance, which is exact between them
@@ -40,8 +40,10 @@ class Path:
         Height of the sample plane there in the scanner's z, tilt, bow and crosstalk: zero at the frame's centre.
     cos_tilt : float
         Cosine of the angle between sample plane and scan plane.
-    jumped : bool array of shape (n_lines + 1, 2, n_pixels), or None
-        Pixels in which the tip changed.
+    changes : int array of shape (n_lines + 1, 2, n_pixels + 1), or None
+        How often the tip has changed by then; None: it never does.
+    holding : int array of shape (n_lines + 1, 2, n_pixels + 1), or None
+        How many things that it picked up the tip holds then; None: it never does.
     """
 
     raster: Raster
@@ -50,7 +52,8 @@ class Path:
     y_nm: Floats
     floor_nm: Floats
     cos_tilt: float
-    jumped: Bools | None = None
+    changes: Ints | None = None
+    holding: Ints | None = None
 
     @property
     def sub_step_s(self) -> float:
@@ -85,6 +88,22 @@ class Path:
         """Return each forward pixel's mean position x, y in the sample frame, each (n_rows, n_cols)."""
         return self._means(self.x_nm[:, :1])[0], self._means(self.y_nm[:, :1])[0]
 
+    @property
+    def jumped(self) -> Bools | None:
+        """Return the pixels in which the tip changed, (n_lines + 1, 2, n_pixels); None: it never does."""
+        return None if self.changes is None else np.diff(self.changes) > 0
+
+    @property
+    def held(self) -> Bools | None:
+        """Return the pixels in which the tip holds something, (n_lines + 1, 2, n_pixels); None: it never does."""
+        return None if self.holding is None else (self.holding[..., :-1] > 0) | (self.holding[..., 1:] > 0)
+
+    @property
+    def tip_numbers(self) -> Ints:
+        """Return how often the tip had changed before each pixel, (n_lines + 1, 2, n_pixels)."""
+        shape = (*self.x_nm.shape[:2], self.raster.pixels)
+        return np.broadcast_to(np.int64(0), shape) if self.changes is None else self.changes[..., :-1]
+
     def _means(self, ends: Floats) -> Floats:
         """Return the means of the pixels' ends, settling line first, as images."""
         return images((ends[1:, :, :-1] + ends[1:, :, 1:]) / 2, self.raster)
@@ -101,6 +120,11 @@ def images(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
     for way in range(n_passes):
         seen[way, :: raster.slow_direction, :: raster.fast_direction * (-1) ** way] = lines[:, way]
     return out
+
+
+def forward(lines: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
+    """Return the forward pixels of lines (n_lines + 1, 2, n_pixels), settling line first, as an image."""
+    return np.asarray(images(lines[1:, :1], raster)[0])
 
 
 def nominal_raster(raster: Raster) -> tuple[Floats, Floats]:
@@ -136,8 +160,8 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     moves steadily, the slow axis steps between lines. Creep, drift and jitter add displacements along the frame's
     axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
     rotation. Hysteresis acts on the command, then the scanner's errors. A jump of the tip is spread over the pixel in
-    which it falls; in z it lifts the floor: the gap is that of the atom in front. ``streams`` gives the random streams
-    "jitter", "walk" and "tip_jumps".
+    which it falls; in z it lifts the floor: the gap is that of the atom in front; so does what it picks up. ``streams``
+    gives the random streams "jitter", "walk", "tip_jumps" and "pick_ups.<name>".
     """
     n_sub = sub_steps(raster, instrument.feedback, instrument.z_resonance)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
@@ -160,19 +184,40 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     floor_nm = slope[0] * x_nm + slope[1] * y_nm
     if lift_nm is not None:
         floor_nm += lift_nm
-    jumped = None
+    changes = holding = None
     if instrument.tip_jumps is not None:
-        moves_nm, jumped = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
+        moves_nm, changes = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
         for moved, move_nm in zip((x_nm, y_nm, floor_nm), moves_nm, strict=True):
             moved += move_nm
-    return Path(raster, n_sub, raster.center_x_nm + x_nm, raster.center_y_nm + y_nm, floor_nm, cos_tilt, jumped)
+    if instrument.pick_ups:
+        rise_nm, holding = _held(instrument.pick_ups, frame_s, t_s, streams)
+        floor_nm += rise_nm
+    centre_x_nm, centre_y_nm = raster.center_x_nm + x_nm, raster.center_y_nm + y_nm
+    return Path(raster, n_sub, centre_x_nm, centre_y_nm, floor_nm, cos_tilt, changes, holding)
 
 
-def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Bools]:
-    """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and the intervals with a jump."""
+def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Ints]:
+    """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and how many there were."""
     before = np.searchsorted(times_s, t_s)
     sums_nm = np.concatenate([np.zeros((1, 3)), np.cumsum(jumps_nm, axis=0)])
-    return np.moveaxis(sums_nm[before], -1, 0), np.diff(before) > 0
+    return np.moveaxis(sums_nm[before], -1, 0), np.asarray(before)
+
+
+def _held(pick_ups: Mapping[str, PickUp], frame_s: float, t_s: Floats, streams: Streams) -> tuple[Floats, Ints]:
+    """Return by how much a tip is longer at ascending times t_s for what it holds, and how many things it holds.
+
+    What is dropped before the next of these times is held there still: no streak is lost between them.
+    """
+    rise_nm, holding = np.zeros(t_s.size), np.zeros(t_s.size, dtype=np.int64)
+    for name, pick_up in sorted(pick_ups.items()):
+        start_s, end_s = pick_up.draw(frame_s, streams(f"pick_ups.{name}"))
+        first = np.searchsorted(t_s.ravel(), start_s)
+        last = np.maximum(np.searchsorted(t_s.ravel(), end_s), first + 1)
+        changes = np.bincount(first, minlength=t_s.size + 1) - np.bincount(last, minlength=t_s.size + 1)
+        held = np.cumsum(changes)[: t_s.size]
+        rise_nm += NM_PER_PM * pick_up.height_pm * held
+        holding += held
+    return rise_nm.reshape(t_s.shape), holding.reshape(t_s.shape)
 
 
 def _summed(lines: Floats, steps: Floats) -> tuple[Floats, Floats]:

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _scan_kernels
-from .field import CurrentField
+from .field import CurrentField, FieldsInTurn, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
-from .units import Floats, Floats32
+from .units import Floats, Floats32, Ints
 
 Swing = tuple[float, float, float, float]
 NO_SWING: Swing = (0.0, 0.0, 0.0, 0.0)
-JUMP = np.uint8(8)  # event, beside those of ``_scan_kernels``
+JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
 PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
 LEFT_WINDOW = "the tip left the computed window of the field"
@@ -39,7 +39,8 @@ class Scan:
     topography_nm : array
         Commanded z in the laboratory frame, as gap from point contact over the frame's centre.
     events : array of uint8
-        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights, 8 jump of the tip.
+        Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights, 8 change of the tip, 16 streak: the
+        tip holds something that it picked up.
     current_nA : array or None
         Mean current with its sign; None where no current channel was asked for.
     loop_radius : float
@@ -71,12 +72,14 @@ class Timing(NamedTuple):
 class _Circuit:
     """What the kernels need of path and instrument; see ``_scan_kernels``.
 
-    ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1).
+    ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1);
+    ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed.
     """
 
     x_nm: Floats
     y_nm: Floats
     plane_nm: Floats
+    tip_numbers: Ints
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
@@ -100,7 +103,7 @@ class _Lines:
 
 
 def run(
-    field: CurrentField,
+    field: CurrentField | FieldsInTurn,
     path: Path,
     instrument: Instrument,
     *,
@@ -150,6 +153,7 @@ def run(
         x_nm=x_nm,
         y_nm=y_nm,
         plane_nm=path.floor_nm.reshape(x_nm.shape),
+        tip_numbers=path.tip_numbers.reshape(len(x_nm), -1),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
@@ -175,7 +179,13 @@ def run(
 
 
 def perfect_height(
-    field: CurrentField, x_nm: Floats, y_nm: Floats, floor_nm: Floats, path: Path, *, log_setpoint: float
+    field: CurrentField | SwitchedField,
+    x_nm: Floats,
+    y_nm: Floats,
+    floor_nm: Floats,
+    path: Path,
+    *,
+    log_setpoint: float,
 ) -> Floats:
     """Return the z at which a perfect loop holds the tip over points of the sample, in the laboratory frame.
 
@@ -249,21 +259,26 @@ class _Disturbance:
         return noise
 
 
-def _perfect(field: CurrentField, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool) -> Scan:
+def _perfect(
+    field: CurrentField | FieldsInTurn, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool
+) -> Scan:
     """Return the scan of a perfect loop: constant current at each pixel's true position, the noise followed by z."""
-    topography_nm = perfect_height(field, *path.pixels(), path.floors(), path, log_setpoint=log_setpoint)
+    seen = field.during(images(path.tip_numbers[1:], path.raster))
+    topography_nm = perfect_height(seen, *path.pixels(), path.floors(), path, log_setpoint=log_setpoint)
     topography_nm += _recorded(noise.of(slice(None))[..., 0], path.raster) / (2 * noise.kappa_per_nm)
     held_nA = np.full(topography_nm.shape, field.polarity * math.exp(log_setpoint)) if current else None
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8) | _jumps(path), held_nA, 0.0)
 
 
-def _scan_pixels(field: CurrentField, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool) -> _Lines:
+def _scan_pixels(
+    field: CurrentField | FieldsInTurn, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool
+) -> _Lines:
     """Scan with z at rest within each pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     heard, lines = noise.of(slice(None))[..., 0], _lines(n_passes, n, current=current)
     tips_nm, state = np.empty((n_passes, n)), np.zeros(_scan_kernels.N_STATE)
     for part in _parts(n_passes, n * field.n_coefficients):
-        polynomials = field.pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
+        polynomials = field.during(c.tip_numbers[part]).pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
         topography_nm, events = lines.topography_nm[part], lines.events[part]
         inside = _scan_kernels.scan_pixels(
             *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
@@ -272,21 +287,29 @@ def _scan_pixels(field: CurrentField, circuit: _Circuit, path: Path, noise: _Dis
         _check_window(inside)
     if lines.current_nA is not None:
         for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
-            polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
+            seen = field.during(c.tip_numbers[part])
+            polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
             at = c.plane_nm[part], c.heights, tips_nm[part]
             _scan_kernels.pixel_currents(polynomials, *at, heard[part], lines.current_nA[part])
     return dataclasses.replace(lines, reach_nm=float(state[8]))
 
 
 def _scan_steps(
-    field: CurrentField, circuit: _Circuit, path: Path, timing: Timing, noise: _Disturbance, *, current: bool
+    field: CurrentField | FieldsInTurn,
+    circuit: _Circuit,
+    path: Path,
+    timing: Timing,
+    noise: _Disturbance,
+    *,
+    current: bool,
 ) -> _Lines:
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
     state[4] = c.setpoint
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
-        polynomials = field.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
+        seen = field.during(c.tip_numbers[part])
+        polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
             *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.setpoint, c.linear),
@@ -309,7 +332,11 @@ def _recorded(passes: NDArray[Scalar], raster: Raster) -> NDArray[Scalar]:
 
 def _jumps(path: Path) -> NDArray[np.uint8] | np.uint8:
     """Return the events of the tip itself, (2, n_rows, n_cols), or none."""
-    return np.uint8(0) if path.jumped is None else JUMP * images(path.jumped[1:].astype(np.uint8), path.raster)
+    found: NDArray[np.uint8] | np.uint8 = np.uint8(0)
+    for event, pixels in ((JUMP, path.jumped), (HELD, path.held)):
+        if pixels is not None:
+            found = found | event * images(pixels[1:].astype(np.uint8), path.raster)
+    return found
 
 
 def _check_window(inside: bool) -> None:
@@ -323,10 +350,10 @@ def _lines(n_passes: int, n_pixels: int, *, current: bool) -> _Lines:
     return _Lines(np.empty(shape), np.empty(shape, np.uint8), np.empty(shape) if current else None, 0.0)
 
 
-def _start_height(field: CurrentField, path: Path, log_setpoint: float) -> float:
+def _start_height(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> float:
     """Return the constant-current height at the start of the settling line."""
     first = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1], path.floor_nm[0, 0, :1]
-    return float(perfect_height(field, *first, path, log_setpoint=log_setpoint)[0])
+    return float(perfect_height(field.during(path.tip_numbers[0, 0, :1]), *first, path, log_setpoint=log_setpoint)[0])
 
 
 def _largest_move(feedback: Feedback, path: Path, timing: Timing, ideal_range_nm: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from . import _targets_kernels
 from .arrays import ArraySpec
-from .field import CurrentField
+from .field import CurrentField, FieldsInTurn
+from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
-from .path import Path, distortion
+from .noise import Clock, Streams, Telegraph
+from .path import Path, distortion, forward
 from .scan import perfect_height
 from .units import Bools, Floats, Ints
 
@@ -36,10 +38,12 @@ class Labels:
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
+    tip_raised : callable
+        Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
     """
 
     material: Material
-    field: CurrentField
+    field: CurrentField | FieldsInTurn
     log_setpoint: float
     path: Path
     x_nm: Floats
@@ -48,6 +52,7 @@ class Labels:
     events: NDArray[np.uint8]
     defect_sites_nm: Floats
     defect_layers: Ints
+    tip_raised: Callable[[], Bools]
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
@@ -121,21 +126,48 @@ class Clean:
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
         at = labels.x_nm, labels.y_nm, labels.path.floors()[0]
-        return [perfect_height(labels.field, *at, labels.path, log_setpoint=labels.log_setpoint)]
+        field = labels.field.during(forward(labels.path.tip_numbers, labels.path.raster))
+        return [perfect_height(field, *at, labels.path, log_setpoint=labels.log_setpoint)]
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump."""
+    """Events at a forward pixel, as bits.
+
+    1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 change of the tip, 16 streak: the tip holds
+    something that it picked up.
+    """
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump of the tip"
+        meaning = (
+            "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak"
+        )
         return [_image(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
         return [labels.events]
+
+
+@dataclass(frozen=True)
+class TipState:
+    """Tip state at a forward pixel: how often the tip has changed by then, and whether it stands on something.
+
+    A change within a pixel counts from the next one on. The second image is 1 where the tip holds what it picked up or
+    telegraph noise is up for more than half of the pixel.
+    """
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [
+            _image(name, pixels, "1", "changes of the tip so far", "int16"),
+            _image(f"{name}_raised", pixels, "1", "1 where the tip holds something or telegraph noise is up", "uint8"),
+        ]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        return [forward(labels.path.tip_numbers, labels.path.raster), labels.tip_raised()]
 
 
 @dataclass(frozen=True)
@@ -169,7 +201,7 @@ class Distortion:
         return list(distortion(labels.path))
 
 
-Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion
+Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TipState | TruePath | Distortion
 
 TARGETS: Mapping[str, type[Target]] = {
     "lattice": LatticeCone,
@@ -177,10 +209,24 @@ TARGETS: Mapping[str, type[Target]] = {
     "ideal": Ideal,
     "clean": Clean,
     "events": Events,
+    "tip_state": TipState,
     "path": TruePath,
     "distortion": Distortion,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
+
+
+def tip_raised(path: Path, instrument: Instrument, *, streams: Streams) -> Bools:
+    """Return the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up."""
+    raster = path.raster
+    clock = Clock(raster.pixels + 1, 2 * raster.pixels, raster.dwell_s)
+    raised = np.zeros((clock.n_lines, 2, raster.pixels), dtype=np.bool_)
+    if path.held is not None:
+        raised |= path.held
+    for name, source in instrument.noise.items():
+        if isinstance(source, Telegraph):
+            raised |= source.raised_s(clock, streams(f"noise.{name}")).reshape(raised.shape) > raster.dwell_s / 2
+    return forward(raised, raster)
 
 
 def pixels_of(x_nm: Floats, y_nm: Floats, points_nm: Floats) -> Floats:

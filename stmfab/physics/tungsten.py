@@ -25,7 +25,8 @@ BAND_eV = (-12.5, 32.5)  # holds the spectrum of any cluster of this model: bulk
 BROADENING_eV = 0.1
 N_MOMENTS = 1400  # the Gaussian's coefficients fall below 1e-8 here
 BEHIND_nm = 0.6  # atoms this far behind the front still carry current; test_current.py::test_tip_depth
-DULLED_LAYERS = {"111": 4, "001": 2}  # front layers 0 .. n - 1 are tabulated
+DULLED_LAYERS = {"111": 4, "001": 2}  # front layers 0 .. n - 1 are tabulated, whole and in parts,
+BLUNT_LAYERS = {"111": 6, "001": 4}  # and up to here whole: 3 and 10, 9 and 16 front atoms
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def apexes(orientation: str, cluster: Cluster) -> Iterator[Apex]:
     """Yield every dulling state: n whole layers gone, and any part of the next; equivalent parts once.
 
     ``w111`` is the pristine tip, ``w111-d2`` lacks two layers, ``w111-d1-2of3`` lacks one layer and one of the three
-    atoms of the next; letters tell inequivalent choices apart.
+    atoms of the next; letters tell inequivalent choices apart. Blunter tips, ``w111-d5``, keep the next layer whole.
     """
     depth = np.round(cluster.positions_nm[:, 2], 6)
-    for removed, front_depth in enumerate(np.unique(depth)[: DULLED_LAYERS[orientation]]):
+    for removed, front_depth in enumerate(np.unique(depth)[: BLUNT_LAYERS[orientation]]):
         front = np.flatnonzero(depth == front_depth)
         prefix = f"w{orientation}" + (f"-d{removed}" if removed else "")
-        for n_front in range(1, len(front) + 1):
+        for n_front in range(1 if removed < DULLED_LAYERS[orientation] else len(front), len(front) + 1):
             choices = _inequivalent(cluster.positions_nm[front, :2], n_front, POINT_GROUP_ORDER[orientation])
             for letter, kept in zip(string.ascii_lowercase[: len(choices)], choices, strict=True):
                 part = "" if n_front == len(front) else f"-{n_front}of{len(front)}"
@@ -126,7 +127,7 @@ def _mirrored(points: Floats, angle: float) -> Floats:
 
 def hamiltonian(positions_nm: Floats) -> sparse.csr_array:
     """Return the one-orbital Hamiltonian of a cluster in eV: hopping to first and second bcc neighbours."""
-    index = {tuple(key): i for i, key in enumerate(_half_steps(positions_nm).tolist())}
+    index = {tuple(key): i for i, key in enumerate(half_steps(positions_nm).tolist())}
     first = list(itertools.product((-1, 1), repeat=3))
     second = [tuple(2 * sign * (axis == i) for i in range(3)) for axis in range(3) for sign in (-1, 1)]
     rows, columns, values = [], [], []
@@ -141,7 +142,7 @@ def hamiltonian(positions_nm: Floats) -> sparse.csr_array:
     return sparse.csr_array((values, (rows, columns)), shape=(len(index), len(index)))
 
 
-def _half_steps(positions_nm: Floats) -> Ints:
+def half_steps(positions_nm: Floats) -> Ints:
     """Return positions as integers in units of a/2 along the cubic axes, whatever the cluster's orientation."""
     difference = positions_nm - positions_nm[0]
     cubic = difference @ _cubic_axes(difference).T / (A_NM / 2)
@@ -217,12 +218,19 @@ class ApexTable:
     ldos_per_eV: Floats
 
 
+def carrying(apex: Apex, cluster: Cluster) -> tuple[Ints, Floats]:
+    """Return the atoms of a dulled tip within ``BEHIND_nm`` of its front, front atoms first, and where they are."""
+    depth = np.where(apex.remaining, cluster.positions_nm[:, 2], np.inf)
+    height = depth - depth.min()
+    atoms = np.flatnonzero(height <= BEHIND_nm)
+    atoms = atoms[np.argsort(height[atoms], kind="stable")]
+    centroid = np.append(cluster.positions_nm[atoms[: apex.n_front], :2].mean(axis=0), depth.min())
+    return atoms, cluster.positions_nm[atoms] - centroid
+
+
 def apex_table(apex: Apex, cluster: Cluster, at_eV: Floats) -> ApexTable:
-    """Return the atoms of a dulled tip within ``BEHIND_nm`` of its front, and their densities of states."""
-    positions = cluster.positions_nm[apex.remaining]
-    height = positions[:, 2] - positions[:, 2].min()
-    carrying = np.flatnonzero(height <= BEHIND_nm)
-    carrying = carrying[np.argsort(height[carrying], kind="stable")]
-    centroid = np.append(positions[carrying[: apex.n_front], :2].mean(axis=0), positions[:, 2].min())
-    densities = local_densities(hamiltonian(positions), carrying, at_eV)
-    return ApexTable(apex.name, apex.n_front, positions[carrying] - centroid, densities)
+    """Return the carrying atoms of a dulled tip, and their densities of states."""
+    atoms, positions_nm = carrying(apex, cluster)
+    among_remaining = np.cumsum(apex.remaining)[atoms] - 1
+    densities = local_densities(hamiltonian(cluster.positions_nm[apex.remaining]), among_remaining, at_eV)
+    return ApexTable(apex.name, apex.n_front, positions_nm, densities)

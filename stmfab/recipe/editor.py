@@ -75,7 +75,7 @@ def _kind(slot: Slot, kind: str, partial: str) -> type[BaseModel]:
     cls = slot.kinds[kind]
     fields = {name: _key_of(key, slot, partial) for name, key in keys_of(cls).items()}
     if kind:
-        only = slot.only_kind() is not None or bool(partial)
+        only = slot.only_kind() == kind or bool(partial)
         fields[KIND] = _key(_words([kind]), "the kind", required=not only)
     return _model(partial + cls.__name__, fields, doc=cls.__doc__)
 

@@ -39,6 +39,7 @@ def check_rules(report: Report, material: str) -> None:
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
     _check_target_names(report)
+    _check_later_tips(all_parts, report)
     if material in MATERIALS:
         _check_sites(all_parts, MATERIALS[material], ends, report)
 
@@ -53,6 +54,14 @@ def _check_target_names(report: Report) -> None:
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
+
+
+def _check_later_tips(all_parts: list[Part], report: Report) -> None:
+    """Report later tips that no change of the tip brings."""
+    changes = any(part.path == "instrument.tip_jumps" for part in all_parts)
+    later = next((part.path for part in all_parts if part.path.startswith("later_tips.")), None)
+    if later is not None and not changes and not report.hidden("instrument.tip_jumps"):
+        report.fault_at(later, "the tip never changes; legal: later tips beside instrument.tip_jumps")
 
 
 def _ends(all_parts: list[Part], report: Report) -> Ends:

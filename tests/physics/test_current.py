@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import current, greens, structure, tips, tungsten
+from stmfab.physics import crystal, current, greens, structure, tips, tungsten
 from stmfab.physics.keys import KeyRangeError
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.structure import Window
@@ -17,9 +17,9 @@ ONE_ATOM = tips.Tip(np.zeros((1, 3)), np.linspace(-3, 3, 241), np.ones((1, 241))
 KAPPA = 10.9
 
 
-def field_of(strengths_of, *, z_nm=(0.3, 0.7), tip=ONE_ATOM, kappa=KAPPA, mixing=None):
+def field_of(strengths_of, *, z_nm=(0.3, 0.7), tip=ONE_ATOM, kappa=KAPPA, mixing=None, grid=current.BASE_GRID):
     """The field over a 5 x 5 window whose site (u, v, s) has the strength C A = strengths_of(u, v, s) in nA."""
-    table = current.heights(*z_nm)
+    table = current.heights(*z_nm, least_grid=grid)
     mixing = np.full((1, len(tip.positions_nm)), 1 / current.calibration_nA_eV(WSE2)) if mixing is None else mixing
     view = Window(-2, -2, np.ones((5, 5), dtype=bool))
     carried = current.pairs(WSE2, tip, mixing, kappa_per_nm=kappa, table=table)
@@ -86,6 +86,33 @@ def test_two_tip_atoms_add_their_currents():
     x, y, z = np.array([0.02, -0.1]), np.array([0.11, 0.03]), np.array([0.4, 0.5])
     both = lattice_sum(x, y, z, KAPPA) + 0.3 * lattice_sum(x + 0.1, y - 0.05, z + 0.08, KAPPA)
     np.testing.assert_allclose(field.log_current(x, y, z), np.log(both), atol=2 * KAPPA * 0.5e-4)
+
+
+def p_waves(x, y, z, share, kappa=KAPPA, step=1e-6):
+    """Current from a wave exp(-kappa D) about the origin: its square, and that of its lateral slopes over kappa."""
+
+    def wave(x, y):
+        return np.exp(-kappa * np.sqrt(x**2 + y**2 + z**2))
+
+    slopes = (wave(x + step, y) - wave(x - step, y)) / (2 * step), (wave(x, y + step) - wave(x, y - step)) / (2 * step)
+    return (1 - share) * wave(x, y) ** 2 + share * (slopes[0] ** 2 + slopes[1] ** 2) / kappa**2
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_p_waves_pick_the_slope_of_the_sample_wave(share):
+    # C. J. Chen, Phys. Rev. Lett. 65, 448 (1990): a p_x tip sees the derivative of the sample's wave along x
+    tip = tips.CarbonMonoxide(p_share=share).tip()
+    rng = np.random.default_rng(4)
+    x, y, z = rng.uniform(-0.3, 0.3, 200), rng.uniform(-0.3, 0.3, 200), rng.uniform(0.3, 0.7, 200)
+    single = field_of(lambda u, v, s: 1.0 if (u, v, s) == (0, 0, 0) else 1e-12, tip=tip, grid=40)
+    aside = np.hypot(x, y) > 0.05  # over the atom itself a p wave sees nothing at all
+    error_nm = single.log_current(x, y, z)[aside] - np.log(p_waves(x, y, z, share))[aside]
+    assert np.abs(error_nm).max() / (2 * KAPPA) < 5e-4
+    layer = field_of(lambda u, v, s: float(s == 0), tip=tip, grid=crystal.PIT_GRID)
+    cells = np.array(list(itertools.product(range(-9, 10), repeat=2))) @ WSE2.lattice_nm
+    exact = sum(p_waves(x - cx, y - cy, z, share) for cx, cy in cells)
+    error_nm = (layer.log_current(x, y, z) - np.log(exact)) / (2 * KAPPA)
+    assert np.abs(error_nm).max() < 1e-4  # 0.1 pm
 
 
 def test_window_weights():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import _scan_kernels, field, instrument, path, scan
+from stmfab.physics import _scan_kernels, field, instrument, path, scan, targets
 from stmfab.physics import noise as noises
 from stmfab.physics import piezo as piezos
 from tests import twins
@@ -517,6 +517,57 @@ def test_current_is_not_computed_unless_asked():
     assert without.current_nA is None
     assert asked.current_nA.shape == asked.topography_nm.shape
     np.testing.assert_array_equal(without.topography_nm, asked.topography_nm)
+
+
+@pytest.mark.parametrize("loop", [None, "pixel", "continuous"])
+def test_another_tip_takes_over_at_a_change(loop):
+    # three tips: over a flat sample the second and third stand 20 and 35 pm higher
+    frame = raster(pixels=32)
+    tips = field.FieldsInTurn([surface(lambda x, y, h=h: h + 0.0 * (x + y)) for h in (0.0, 0.02, 0.035)])
+    parts = {"tip_jumps": instrument.TipJumps(per_frame=6.0)}
+    if loop is not None:
+        gain = {"loop_gain": 1.0} if loop == "pixel" else {"crossover_Hz": 2000.0}
+        parts["feedback"] = instrument.Feedback(update=loop, **gain)
+    result = run(tips, frame, channels=["current"], **parts)
+    numbers = path.images(tip_path(frame, instrument.Instrument(**parts)).tip_numbers[1:], frame)
+    assert numbers.max() >= 3
+    expected = GAP_nm + np.array([0.0, 0.02, 0.035])[np.minimum(numbers, 2)]
+    off = np.abs(result.topography_nm - expected) > 1e-4
+    assert off.sum() <= (0 if loop is None else 4 * numbers.max())  # the loop follows within a few pixels
+    assert np.unique(np.round(result.topography_nm, 3)).size >= 3
+    jumps = (result.events & 8 > 0).sum()
+    assert 1 <= jumps <= numbers.max()  # none at all where a later one falls into the same pixel
+
+
+def test_what_a_tip_picks_up_lifts_it_until_it_drops():
+    frame = raster(pixels=48)
+    picked = {"a": instrument.PickUp(per_frame=60.0, height_pm=30.0, dwell_s=0.02)}
+    picked["b"] = instrument.PickUp(per_frame=40.0, height_pm=-7.0, dwell_s=1e-5)  # a hundredth of a pixel
+    machine = instrument.Instrument(pick_ups=picked)
+    still, result = run(FLAT, frame), run(FLAT, frame, pick_ups=picked)
+    where = tip_path(frame, machine)
+    lift = where.floors()
+    np.testing.assert_allclose(result.topography_nm, still.topography_nm + lift, atol=1e-7)
+    held = path.images(where.held[1:], frame)
+    np.testing.assert_array_equal(result.events & 16 > 0, held)
+    np.testing.assert_array_equal(lift != 0, held)
+    frame_s = 2 * 48**2 * frame.dwell_s
+    # 60 stays of 20 ms and 40 of no length: half a pixel more on each side, and both sides of an end are marked
+    expected_s = 60 * (0.02 + frame.dwell_s) + 40 * 2 * frame.dwell_s
+    assert held.sum() * frame.dwell_s == pytest.approx(expected_s * (1 - expected_s / frame_s / 2), rel=0.35)
+    assert (np.abs(lift + 0.0035) < 1e-9).sum() >= 20  # no streak is too short to be seen: half of it in each pixel
+
+
+def test_telegraph_noise_is_raised_where_the_image_is():
+    frame = raster(pixels=48)
+    noise = {"t": noises.Telegraph(pm=40.0, up_per_s=8.0, down_per_s=30.0)}
+    result, still = run(FLAT, frame, noise=noise), run(FLAT, frame)
+    machine = instrument.Instrument(noise=noise)
+    streams = {"streams": lambda name: np.random.default_rng([0, *name.encode()])}
+    raised = targets.tip_raised(tip_path(frame, machine), machine, **streams)
+    moved = np.abs(result.topography_nm[0] - still.topography_nm[0])
+    np.testing.assert_array_equal(raised, moved > 0.02)
+    assert 0.1 < raised.mean() < 0.4  # 8 / 38
 
 
 def test_a_longer_tip_is_a_step_in_height_and_marked():

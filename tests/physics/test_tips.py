@@ -59,9 +59,10 @@ def test_each_atom_holds_one_state():
     np.testing.assert_allclose(np.trapezoid(rho, everywhere, axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize(("orientation", "count"), [("111", 1 + 3 + 1 + 19), ("001", 1 + 5)])
+@pytest.mark.parametrize(("orientation", "count"), [("111", 1 + 3 + 1 + 19 + 2), ("001", 1 + 5 + 2)])
 def test_every_partly_emptied_layer_once(orientation, count):
-    # Burnside: of 64 subsets of six atoms under C3v 20 differ, of 16 of four under C4v 6; the empty one is no tip
+    # Burnside: of 64 subsets of six atoms under C3v 20 differ, of 16 of four under C4v 6; the empty one is no tip; then
+    # two blunt states, whose next layers are whole
     cluster = tungsten.CLUSTERS[orientation]()
     apexes = list(tungsten.apexes(orientation, cluster))
     assert len(apexes) == count
@@ -101,6 +102,48 @@ def test_one_atom_apexes_are_those_with_one_front_atom():
         heights = np.sort(tips._table()[name][1].positions_nm[:, 2])
         assert heights[0] == 0
         assert heights[1] > 0.09  # the next atom stands a plane higher
+
+
+def test_blunt_tips_end_in_whole_layers():
+    front = {name: tips._table()[name][0] for name in ("w111-d4", "w111-d5", "w001-d2", "w001-d3")}
+    assert front == {"w111-d4": 3, "w111-d5": 10, "w001-d2": 9, "w001-d3": 16}
+    for name, n_front in front.items():
+        assert (np.abs(tips.Tungsten(apex=name, model="spd").tip().positions_nm[:, 2]) < 1e-9).sum() == n_front
+
+
+def test_the_spd_model_changes_densities_only():
+    for name in tips.APEXES:
+        one, other = tips.Tungsten(apex=name).tip(), tips.Tungsten(apex=name, model="spd").tip()
+        np.testing.assert_array_equal(one.positions_nm, other.positions_nm)
+        np.testing.assert_array_equal(one.at_eV, other.at_eV)
+        assert other.ldos_per_eV.min() > 0
+        assert np.ptp(other.ldos_per_eV[0]) > 0.05
+
+
+@pytest.mark.parametrize("front", [1, 3, 6, 10])
+def test_platinum_iridium_is_close_packed(front):
+    tip = tips.PlatinumIridium(front_atoms=front, rotation_deg=17.0).tip()
+    side = (1, 3, 6, 10).index(front) + 1
+    assert len(tip.positions_nm) == sum(n * (n + 1) // 2 for n in (side, side + 1, side + 2))
+    np.testing.assert_allclose(tip.positions_nm[:front].mean(axis=0), 0, atol=1e-12)
+    assert (tip.positions_nm[front:, 2] > 0.2).all()
+    distances = np.linalg.norm(tip.positions_nm[:, None] - tip.positions_nm, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest_nm = (0.8 * 0.3924 + 0.2 * 0.3839) / 2**0.5  # fcc: a / sqrt(2); Vegard's law
+    np.testing.assert_allclose(distances.min(axis=1), nearest_nm, rtol=1e-3)
+    touching = np.isclose(distances, distances.min(), rtol=1e-6).sum(axis=1)
+    assert touching[:front].max() <= 9  # six in the layer, three behind
+    corner = np.linalg.norm(tip.positions_nm[:front, :2], axis=1).argmax()
+    assert touching[corner] == (3 if front == 1 else 5)
+
+
+def test_apexes_of_unlike_kinds_are_joined():
+    co = tips.ExtraCarbonMonoxide(p_share=0.7, x_nm=0.4, y_nm=0.1, shorter_pm=20.0)
+    both = tips.joined([tips.Tungsten(apex="w001").tip(), co.tip()])
+    n = len(both.positions_nm) - 1
+    np.testing.assert_allclose(both.positions_nm[n], [0.4, 0.1, 0.02])
+    np.testing.assert_array_equal(both.p_shares, [0.0] * n + [0.7])
+    assert tips.joined([tips.Tungsten().tip(), tips.Tungsten().tip()]).p_shares is None
 
 
 def test_mean_ldos():
