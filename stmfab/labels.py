@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scenes
+from .parts import defect_kinds
 from .physics import structure, targets
 from .physics.crystal import Imaged, Scene
-from .physics.defects import DEFECTS
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.targets import LAYERS, Labels
@@ -18,7 +18,6 @@ from .plan import Parameters, Plan, arrays
 from .specs import DEFECT_MARGIN_nm
 
 Arrays = dict[str, NDArray[Any]]
-KINDS = list(DEFECTS.values())
 
 
 def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
@@ -91,17 +90,18 @@ def defect_table(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) ->
     listed = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
     if listed.sum() > n_rows:
         raise OverflowError(f"sample {drawn.index}: {listed.sum()} defects do not fit the table's {n_rows} rows")
-    columns = {name: column[listed] for name, column in _columns(drawn, scene, labels, pixels).items()}
+    columns = {name: column[listed] for name, column in _columns(plan, drawn, scene, labels, pixels).items()}
     return {"defect_count": np.array(listed.sum())} | {
         f"defect_{name}": _padded(column, n_rows) for name, column in columns.items()
     }
 
 
-def _columns(drawn: Parameters, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
+def _columns(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
     """Return the columns of the table of defects, a row for every defect of the scene."""
     members = [(drawn.defects[name], placed) for name, (_, placed) in scene.members.items()]
     counts = [len(placed.cells) for _, placed in members]
-    kinds = [KINDS.index(draw.kind) for draw, _ in members]
+    known = list(defect_kinds(plan.sample_kind).values())
+    kinds = [known.index(draw.kind) for draw, _ in members]
     values = {key for draw, _ in members for key in scenes.value_keys(draw.kind)}
     return {
         "kind": np.repeat(kinds, counts),

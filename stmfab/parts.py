@@ -15,13 +15,19 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, noise, piezo, targets, tips
+from .physics import current, defects, instrument, materials, noise, piezo, targets, tips
 from .physics.keys import Legal
+from .physics.materials import Material
 
 Tree = Mapping[str, Any]
 PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
 KIND = "kind"
 PER = "per"
+SAMPLE = "sample"
+CRYSTAL = "tight-binding"
+MATERIALS: Mapping[str, Mapping[str, Material]] = {
+    CRYSTAL: materials.MATERIALS
+}  # by kind of sample; the first is meant
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Slot:
     required: bool = False
     named: bool = False
     fixed: bool = False  # nothing in it may be drawn
+    sample: str | None = None  # only for this kind of sample
 
     def kind_names(self) -> list[str]:
         """Return the legal values of ``kind:``; empty where the place takes none."""
@@ -46,7 +53,7 @@ class Slot:
 
 SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
-    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True),
+    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True, sample=CRYSTAL),
     Slot("tip", tips.TIPS, "the tip", required=True),
     Slot("extra_apexes", tips.EXTRA_APEXES, "further apexes of the tip, by names of your choice", named=True),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
@@ -63,6 +70,26 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
     Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
 )
+
+
+def slots(sample_kind: str) -> list[Slot]:
+    """Return the places of recipes with this kind of sample, in the order of ``SLOTS``."""
+    return [slot for slot in SLOTS if slot.sample in (None, sample_kind)]
+
+
+def sample_kind(tree: Tree) -> str:
+    """Return the kind of sample of a checked recipe tree."""
+    return str(tree[SAMPLE].get(KIND, CRYSTAL))
+
+
+def defect_kinds(sample_kind: str) -> Mapping[str, type[Any]]:
+    """Return the kinds of defects of a kind of sample by name; a store codes them by their position."""
+    return next(slot.kinds for slot in slots(sample_kind) if slot.path == f"{SAMPLE}.defects")
+
+
+def material_of(tree: Tree) -> Material | None:
+    """Return the lattice and the sites of a recipe tree's material; None where it names none that there is."""
+    return MATERIALS[sample_kind(tree)].get(tree[SAMPLE]["material"])
 
 
 @dataclass(frozen=True)
@@ -229,7 +256,7 @@ def get(tree: Tree, path: str) -> Any:
 
 def parts(tree: Tree) -> Iterator[tuple[Slot, Part]]:
     """Yield every part of a checked recipe tree with its place, in the order of ``SLOTS``."""
-    for slot in SLOTS:
+    for slot in slots(sample_kind(tree)):
         found = get(tree, slot.path)
         if found is None:
             continue

@@ -18,7 +18,7 @@ import numpy as np
 from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
-from .parts import Leaf, Part, Tree, parts
+from .parts import Leaf, Part, Tree, parts, sample_kind
 from .physics.current import Junction
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
@@ -72,8 +72,8 @@ class Plan:
         The dataset's name, its number of samples, the seed of all its draws.
     tree : mapping
         The resolved recipe as plain JSON values, defaults filled in; ``from_tree`` makes the plan again.
-    material : str
-        Name of the crystal.
+    sample_kind, material : str
+        The kind of sample, and the name of its material.
     parts : tuple of Part
         The kinds of every place but the targets.
     leaves : tuple of Leaf
@@ -88,6 +88,7 @@ class Plan:
     samples: int
     seed: int
     tree: Tree
+    sample_kind: str
     material: str
     parts: tuple[Part, ...]
     leaves: tuple[Leaf, ...]
@@ -188,6 +189,7 @@ def from_tree(tree: Tree) -> Plan:
         samples=tree["samples"],
         seed=tree["seed"],
         tree=tree,
+        sample_kind=sample_kind(tree),
         material=tree["sample"]["material"],
         parts=drawn_parts,
         leaves=tuple(leaves),

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import crystal, scan, tips
-from .physics.materials import MATERIALS
-from .physics.path import nominal_raster, tip_path
+from .physics import scan
+from .physics.path import tip_path
 from .plan import Parameters, Plan
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,15 +46,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
     """
     random = functools.partial(streams.stream, recipe.seed, drawn.index)
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
-    scene, imaged = crystal.image(
-        lambda window: scenes.scene(recipe.seed, drawn, window),
-        MATERIALS[drawn.material],
-        tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())]),
-        drawn.junction,
-        lines_nm=[path.lines_nm],
-        raster_nm=nominal_raster(drawn.raster),
-        largest_bias_V=recipe.largest_bias_V,
-    )
+    scene, imaged = scenes.IMAGES[recipe.sample_kind](recipe, drawn, path)
     recorded = scan.run(
         imaged.field,
         path,

@@ -1,20 +1,38 @@
-"""Which defects a sample has: drawn tile by tile, so that a longer path or another member never moves one."""
+"""What is under the tip: a kind of sample is one way from drawn parameters to current fields and labels.
+
+Defects are drawn tile by tile, so that a longer path or another member never moves one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from . import streams
-from .physics import crystal, defects, structure
-from .physics.crystal import Scene
+from . import parts, streams
+from .physics import crystal, defects, structure, tips
+from .physics.crystal import Imaged, Scene
 from .physics.defects import Defect, Placed
 from .physics.materials import MATERIALS
+from .physics.path import Path, nominal_raster
 from .physics.structure import TILE_CELLS, Window
 from .physics.units import Bools, Ints
-from .plan import DefectDraw, Parameters
+from .plan import DefectDraw, Parameters, Plan
+
+
+def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[Scene, Imaged]:
+    """Return a crystal with its defects, and its current field along a path."""
+    return crystal.image(
+        lambda window: scene(recipe.seed, drawn, window),
+        MATERIALS[drawn.material],
+        tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())]),
+        drawn.junction,
+        lines_nm=[path.lines_nm],
+        raster_nm=nominal_raster(drawn.raster),
+        largest_bias_V=recipe.largest_bias_V,
+    )
 
 
 def scene(seed: int, drawn: Parameters, view: Window) -> Scene:
@@ -56,3 +74,6 @@ def value_keys(kind: type[Defect]) -> tuple[str, ...]:
 def _value_keys(kind: type[Defect]) -> tuple[str, ...]:
     fields = dataclasses.fields(kind)
     return tuple(field.name for field in fields if getattr(field.metadata["legal"], "per_defect", False))
+
+
+IMAGES: Mapping[str, Callable[[Plan, Parameters, Path], tuple[Scene, Imaged]]] = {parts.CRYSTAL: crystal_image}

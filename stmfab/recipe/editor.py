@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..parts import KIND, PER, SLOTS, Key, Slot, keys_of
-from ..physics.materials import MATERIALS
+from ..parts import CRYSTAL, KIND, MATERIALS, PER, SAMPLE, SLOTS, Key, Slot, keys_of, slots
 from ..physics.targets import CHANNELS
 from .checking import MAX_SAMPLES, MAX_SEED, MEMBER, NAME
 from .values import expected
@@ -31,16 +30,29 @@ def schema() -> dict[str, Any]:
 @functools.cache
 def model(partial: str = "") -> type[BaseModel]:
     """Return the model of a whole recipe, or with a prefix for its parts' names that of one that extends another."""
-    groups: dict[str, dict[str, Any]] = {"": _head(partial), "sample": {}, "instrument": {}}
-    groups["sample"]["material"] = _key(_words(MATERIALS), "the crystal", required=not partial)
+    groups: dict[str, dict[str, Any]] = {"": _head(partial), "instrument": {}}
     for slot in SLOTS:
         group, _, name = slot.path.rpartition(".")
-        groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
-    for group in ("sample", "instrument"):
-        inner = _model(partial + group.title(), groups[group])
-        required = group == "sample" and not partial
-        groups[""][group] = _key(inner if required else inner | None, f"the {group}", required=required)
+        if group != SAMPLE:
+            groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
+    samples = [_sample(kind, partial) for kind in MATERIALS]
+    groups[""][SAMPLE] = _key(_either([*samples, *([None] if partial else [])]), "the sample", required=not partial)
+    inner = _model(partial + "Instrument", groups["instrument"])
+    groups[""]["instrument"] = _key(inner | None, "the instrument", required=False)
     return _model(f"{partial}Recipe", groups[""])
+
+
+def _sample(kind: str, partial: str) -> type[BaseModel]:
+    """Return the model of one kind of sample."""
+    fields = {
+        KIND: _key(_words([kind]), "the kind of sample", required=kind != CRYSTAL and not partial),
+        "material": _key(_words(MATERIALS[kind]), "the material", required=not partial),
+    }
+    for slot in slots(kind):
+        group, _, name = slot.path.rpartition(".")
+        if group == SAMPLE:
+            fields[name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
+    return _model(partial + kind.title().replace("-", "") + "Sample", fields)
 
 
 def _head(partial: str) -> dict[str, Any]:

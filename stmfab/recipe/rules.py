@@ -12,9 +12,9 @@ import numpy as np
 from .. import specs, streams
 from ..distributions import Expr, Words
 from ..errors import did_you_mean
-from ..parts import Leaf, Part, keys_of
+from ..parts import Leaf, Part, Tree, keys_of, material_of
 from ..physics.keys import KeyRangeError
-from ..physics.materials import MATERIALS, Material
+from ..physics.materials import Material
 from ..physics.targets import CHANNELS
 from ..plan import DERIVED, Joint, evaluate, formula, joint
 from ..streams import Floats
@@ -30,7 +30,7 @@ N_JOINT_PROBES = 4096
 Ends = dict[str, tuple[float, float]]
 
 
-def check_rules(report: Report, material: str) -> None:
+def check_rules(report: Report, tree: Tree) -> None:
     """Add the faults of the rules over several keys to a report."""
     all_parts = [part for slot, part in report.parts if not slot.fixed]
     ends = _ends(all_parts, report)
@@ -39,8 +39,9 @@ def check_rules(report: Report, material: str) -> None:
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
     _check_target_names(report)
-    if material in MATERIALS:
-        _check_sites(all_parts, MATERIALS[material], ends, report)
+    material = material_of(tree)
+    if material is not None:
+        _check_sites(all_parts, material, ends, report)
 
 
 def _check_target_names(report: Report) -> None:
