@@ -14,7 +14,9 @@ def categories(plan: Plan) -> dict[str, list[str]]:
     """Return the words that the integers of coded labels stand for, by their position."""
     return {
         "defect_kind": list(defect_kinds(plan.sample_kind)),
-        "defect_name": sorted(plan.tree["sample"].get("defects", {})),
+        "defect_name": [
+            name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))
+        ],
         "defect_site": [site.name for site in MATERIALS[plan.sample_kind][plan.material].sites],
         "defect_layer": list(LAYERS),
     }

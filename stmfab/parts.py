@@ -15,7 +15,20 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, materials, noise, piezo, targets, tips
+from .physics import (
+    current,
+    defects,
+    instrument,
+    materials,
+    metals,
+    noise,
+    piezo,
+    scatterers,
+    surface_state,
+    targets,
+    terraces,
+    tips,
+)
 from .physics.keys import Legal
 from .physics.materials import Material
 
@@ -24,10 +37,12 @@ PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
 KIND = "kind"
 PER = "per"
 SAMPLE = "sample"
-CRYSTAL = "tight-binding"
-MATERIALS: Mapping[str, Mapping[str, Material]] = {
-    CRYSTAL: materials.MATERIALS
-}  # by kind of sample; the first is meant
+LEARNT = "what a network learns, by names of your choice"
+CRYSTAL, SURFACE_STATE = "tight-binding", "surface-state"
+MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
+    CRYSTAL: materials.MATERIALS,
+    SURFACE_STATE: {name: metal.lattice for name, metal in metals.METALS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,23 @@ class Slot:
 SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
     Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True, sample=CRYSTAL),
+    Slot("sample.surface", {PLAIN: surface_state.SurfaceBand}, "how the surface shows", sample=SURFACE_STATE),
+    Slot(
+        "sample.defects",
+        scatterers.SCATTERERS,
+        "scatterers by density, by names of your choice",
+        named=True,
+        sample=SURFACE_STATE,
+    ),
+    Slot(
+        "sample.corrals",
+        scatterers.CORRALS,
+        "figures built of adatoms, by names of your choice",
+        named=True,
+        sample=SURFACE_STATE,
+    ),
+    Slot("sample.steps", {PLAIN: terraces.Steps}, "a flight of steps", sample=SURFACE_STATE),
+    Slot("sample.herringbone", {PLAIN: terraces.Herringbone}, "the reconstruction of Au(111)", sample=SURFACE_STATE),
     Slot("tip", tips.TIPS, "the tip", required=True),
     Slot("extra_apexes", tips.EXTRA_APEXES, "further apexes of the tip, by names of your choice", named=True),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
@@ -68,7 +100,8 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
-    Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
+    Slot("targets", targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
+    Slot("targets", targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
 )
 
 

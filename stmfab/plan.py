@@ -135,7 +135,7 @@ class Plan:
         pixels = self.raster.pixels
         images = [specs.channel(name, pixels) for name in self.channels]
         drawn = [spec for name, target in self.targets.items() for spec in target.arrays(name, pixels)]
-        members = [part for part in self.parts if part.path.startswith("sample.defects.")]
+        members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
         labels = specs.defect_table(members, self.largest, self.raster.size_nm)
         return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
 
@@ -173,6 +173,7 @@ class Parameters:
     raster: Raster
     material: str
     defects: Mapping[str, DefectDraw]
+    sample: Mapping[str, Any]  # what else is on the sample, by its place there
     tip: Tungsten
     extra_apexes: Mapping[str, ExtraTungsten]
     junction: Junction
@@ -317,6 +318,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
         raster=built["scan"],
         material=plan.material,
         defects=_members(built, "sample.defects"),
+        sample={name: made for name, made in _members(built, "sample").items() if not name.startswith("defects.")},
         tip=built["tip"],
         extra_apexes=_members(built, "extra_apexes"),
         junction=built["junction"],

@@ -15,6 +15,8 @@ from .keys import check_ranges, key
 from .materials import Material
 from .path import Path, distortion
 from .scan import perfect_height
+from .scatterers import SCATTERERS
+from .surface_field import Surface
 from .units import Bools, Floats, Ints
 
 LAYERS = ("top", "middle", "bottom")
@@ -51,6 +53,8 @@ class Labels:
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
+    surface : Surface or None
+        Of a metal: what its own targets are drawn from.
     """
 
     material: Material
@@ -63,6 +67,7 @@ class Labels:
     events: NDArray[np.uint8]
     defect_sites_nm: Floats
     defect_layers: Ints
+    surface: Surface | None = None
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
@@ -184,7 +189,59 @@ class Distortion:
         return list(distortion(labels.path))
 
 
-Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion
+@dataclass(frozen=True)
+class Terraces:
+    """Terraces: their number along the true forward path, 0 on the lowest of the sample."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        return [labels.surface.scene.terrace(labels.x_nm, labels.y_nm).astype(np.uint8)]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        words = ", ".join(f"{number} {kind}" for number, kind in enumerate(("terrace", *SCATTERERS, "step edge")))
+        return [_image(name, pixels, "1", f"class of the pixel: {words}; true path", "uint8")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        return [labels.surface.scene.class_map(labels.x_nm, labels.y_nm).astype(np.uint8)]
+
+
+@dataclass(frozen=True)
+class Conductance:
+    """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
+
+    bias_V: float = key("sample bias of the spectrum's point", above=-2, below=2, fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        held_nm = labels.field.heights(labels.x_nm, labels.y_nm, labels.log_setpoint)
+        field = labels.surface.maker.conductance(self.bias_V)
+        return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
+
+
+Target: TypeAlias = (
+    LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion | Terraces | Classes | Conductance
+)
 
 TARGETS: Mapping[str, type[Target]] = {
     "lattice": LatticeCone,
@@ -194,6 +251,12 @@ TARGETS: Mapping[str, type[Target]] = {
     "events": Events,
     "path": TruePath,
     "distortion": Distortion,
+}
+SURFACE_TARGETS: Mapping[str, type[Target]] = {
+    **TARGETS,
+    "terraces": Terraces,
+    "classes": Classes,
+    "conductance": Conductance,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Iterable
@@ -34,12 +35,18 @@ def model(partial: str = "") -> type[BaseModel]:
     for slot in SLOTS:
         group, _, name = slot.path.rpartition(".")
         if group != SAMPLE:
+            slot = dataclasses.replace(slot, kinds=_kinds_at(slot.path))
             groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
     samples = [_sample(kind, partial) for kind in MATERIALS]
     groups[""][SAMPLE] = _key(_either([*samples, *([None] if partial else [])]), "the sample", required=not partial)
     inner = _model(partial + "Instrument", groups["instrument"])
     groups[""]["instrument"] = _key(inner | None, "the instrument", required=False)
     return _model(f"{partial}Recipe", groups[""])
+
+
+def _kinds_at(path: str) -> dict[str, type[Any]]:
+    """Return the kinds that stand at a place with any kind of sample."""
+    return {name: cls for slot in SLOTS if slot.path == path for name, cls in slot.kinds.items()}
 
 
 def _sample(kind: str, partial: str) -> type[BaseModel]:
