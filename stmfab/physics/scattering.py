@@ -107,6 +107,7 @@ def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatter
         return change
     across_nm = float(np.hypot(*np.ptp(scatterers.points_nm, axis=0)))
     table = wave_table(waves, max(across_nm, reach_nm))
+    rounded = np.ascontiguousarray(table.T, dtype=np.complex64)
     matrix = (t_matrix(waves, scatterers, table) * waves.shares[:, None, None]).astype(np.complex64)
     for i in range(0, x_nm.shape[0], BLOCK):
         for j in range(0, x_nm.shape[1], BLOCK):
@@ -116,7 +117,7 @@ def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatter
             if near.any():
                 heard = np.empty((len(waves.shares), x.size, int(near.sum())), dtype=np.complex64)
                 at = _columns(scatterers.points_nm[near])
-                _scattering_kernels.waves(x, y, *at, table, STEP_nm, reach_nm, heard)
+                _scattering_kernels.waves(x, y, *at, rounded, STEP_nm, reach_nm, heard)
                 change[block] = _summed(heard, matrix[:, near][:, :, near]).reshape(x_nm[block].shape)
     return change
 

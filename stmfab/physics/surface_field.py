@@ -1,9 +1,10 @@
 """The sample world of noble metals: from a (111) face with what is on it to the current field at a setpoint.
 
 I(r) = G_0 |V| sum_j a_j [P(x + t_j) exp(-2 kappa z) + sum_s A_s exp(-2 kappa (|d_s| - D_s))] over the tip's atoms at
-t_j and the lobes s, z from point contact with the lowest terrace. P = exp(2 kappa h) (1 - f + f rho / rho_0) with the
-surface's height h and the share f of the surface state; rho is its mean over the bias window. A lobe stands its height
-over the terrace at the setpoint; D_s follows from its width there.
+t_j and the lobes s of what stands out; what is dark multiplies by 1 + A_s times its lobe. z is from point contact with
+the lowest terrace. P = exp(2 kappa h) (1 - f + f rho / rho_0) with the surface's height h and the share f of the
+surface state; rho is its mean over the bias window. A lobe stands its height over the terrace at the setpoint; D_s
+follows from its width there.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats
 NM_PER_PM = 1e-3
 HALF_nm, N_HEIGHTS = 0.4, 7  # heights around the expected one; test_surface_field.py::test_field_accuracy
 GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, and the distance of nodes
-ROW_STEPS, WAVE_nm = 6, 0.1  # nodes a row of atoms where these show; waves need nodes this far apart only
+ROW_STEPS = 6  # nodes a row of atoms, where these show
+WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
 MARGIN = 3  # nodes beyond the path
 LOBE_RADIUS_nm = 1.6
-HEARD_pm = 0.1  # a scatterer that changes the height by less is not heard
+HEARD_pm = 0.1  # a scatterer that changes the height by less is not heard,
+MARGIN_SHARE = 0.7  # and outside the grid one farther than this share of that: waves fade before they end
 FEWEST, MOST = 4, 12  # energies of the bias window,
 SPAN_nm = 8.0  # summed exactly as far from a scatterer
+ROUNDING = 1e-9
 UNFELT = 1e-3  # tip atoms with a smaller share of the current are left out
 MAX_TABLES, ROOM_nm = 4, 0.1  # the ideal image keeps this far from the ends of the table of heights
 
@@ -185,7 +189,8 @@ class Maker:
 
     def _density(self, waves: Waves, grid: Grid) -> Floats:
         """Return rho / rho_0 of the surface state at the nodes, from a grid as wide as the waves allow."""
-        every = max(1, int(WAVE_nm / self.step_nm))
+        shortest_nm = WAVE_PHASE / float(np.abs(waves.numbers_per_nm).max())
+        every = max(1, int(min(WAVE_nm, shortest_nm) / self.step_nm + ROUNDING))
         x_nm, y_nm = grid.thinned(every)
         reach_nm = heard_nm(self.scene.band, waves, self.kappa_per_nm)
         density = waves.undisturbed + disturbed(self.scene, waves, x_nm, y_nm, reach_nm=reach_nm)
@@ -206,14 +211,16 @@ class Maker:
         distance_nm = lobe_distance_nm(height_pm, scene.values("fwhm_nm"), kappa)
         x, y = scene.points_nm.T
         share, own = scene.band.share, scattering.self_change(waves, scene.scatterers)
-        far = 1 - share + share * waves.undisturbed
-        amplitude = far * np.expm1(2 * kappa * height_pm * NM_PER_PM) - share * own
-        lobes = np.column_stack([x, y, scene.heights(x, y), distance_nm - self.height_nm, amplitude])
+        far, dip = 1 - share + share * waves.undisturbed, height_pm < 0
+        wanted = far * np.exp(2 * kappa * height_pm * NM_PER_PM)
+        amplitude = np.where(dip, wanted / (far + share * own) - 1, wanted - far - share * own)
+        lobes = np.column_stack([x, y, scene.heights(x, y), distance_nm - self.height_nm, amplitude, dip])
         middles = (scene.points_nm - self.grid.origin_nm) @ np.linalg.inv(self.grid.steps_nm)
         half = math.ceil((LOBE_RADIUS_nm + float(np.abs(atoms[:, :2]).max())) / self.step_nm)
         near = (middles > -half - 1).all(axis=1) & (middles < np.array(out.shape[1::-1]) + half).all(axis=1)
         where = self.grid.x_nm, self.grid.y_nm, self.surface_nm, self.heights_nm
-        _surface_field_kernels.add_lobes(*where, lobes[near], middles[near], half, atoms, kappa, out)
+        order = np.flatnonzero(near)[np.argsort(dip[near], kind="stable")]
+        _surface_field_kernels.add_lobes(*where, lobes[order], middles[order], half, atoms, kappa, out)
 
     def _tabulated(self, monomials: Floats) -> CurrentField:
         """Return the field of polynomials in the height over the surface, as polynomials in z."""
@@ -282,12 +289,15 @@ def _upsampling(n: int, every: int) -> sparse.csr_array:
 
 def _shifted(monomials: Floats, start: Floats, scale: float) -> Floats:
     """Return polynomials p(start + scale s) in s of polynomials p (..., n) and starts (...)."""
-    out = np.zeros_like(monomials)
-    n = monomials.shape[-1]
-    for power in range(n - 1, -1, -1):  # Horner's scheme: out = out * (start + scale s) + c
-        out[..., 1:] = out[..., 1:] * start[..., None] + scale * out[..., :-1]
-        out[..., 0] = out[..., 0] * start + monomials[..., power]
-    return out
+    if scale == 1 and not start.any():
+        return monomials
+    given = np.ascontiguousarray(np.moveaxis(monomials, -1, 0))
+    out = np.zeros_like(given)
+    for power in range(len(given) - 1, -1, -1):  # Horner's scheme: out = out * (start + scale s) + c
+        for order in range(len(given) - 1 - power, 0, -1):
+            out[order] = out[order] * start + scale * out[order - 1]
+        out[0] = out[0] * start + given[power]
+    return np.moveaxis(out, 0, -1)
 
 
 @dataclass(frozen=True)
@@ -335,7 +345,7 @@ def image(
     grid = grid_over([*lines_nm, raster_nm], rotation_deg, grid_step_nm(metal, band, raster_nm))
     waves, _ = bias_window(metal, tip, bias_V)
     spread_nm = float(np.abs(tip.positions_nm[:, :2]).max())
-    scene = scene_of(grid, heard_nm(band, waves, kappa) + spread_nm)
+    scene = scene_of(grid, MARGIN_SHARE * heard_nm(band, waves, kappa) + spread_nm)
     surface_nm, expected_nm = scene.heights(*raster_nm), junction.expected_height_nm()
     for _ in range(MAX_TABLES):
         maker = Maker(scene, tip, kappa, expected_nm, 1 if bias_V > 0 else -1, grid)
@@ -358,5 +368,7 @@ def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Float
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
-    width_nm = float(max(np.ptp(raster_nm[0]), np.ptp(raster_nm[1])))
+    width_nm = max(
+        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)), math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm))
+    )
     return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)

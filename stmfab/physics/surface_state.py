@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import scattering, structure, terraces
+from . import _surface_state_kernels, scattering, structure, terraces
 from .defects import Placed
 from .keys import check_ranges, key
 from .materials import Material
@@ -99,11 +99,7 @@ class Scene:
         out = np.zeros(x_nm.shape, dtype=np.int64)
         out[terraces.at_edges(self.distances(x_nm, y_nm), within_nm=STEP_CLASS_nm)] = len(SCATTERERS) + 1
         reach_nm = seen_nm(self.values("height_pm"), self.values("fwhm_nm"))
-        nearest = np.full(x_nm.shape, np.inf)
-        for (x, y), reach, kind in zip(self.points_nm, reach_nm, self.classes, strict=True):
-            away = np.hypot(x_nm - x, y_nm - y)
-            own = (away < reach) & (away < nearest)
-            out[own], nearest[own] = kind + 1, away[own]
+        _surface_state_kernels.mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, self.classes + 1, out)
         return out
 
 
