@@ -12,7 +12,7 @@ import numpy as np
 from .. import specs, streams
 from ..distributions import Expr, Words
 from ..errors import did_you_mean
-from ..parts import Leaf, Part, Tree, keys_of, material_of
+from ..parts import Leaf, Part, Tree, get, keys_of, material_of
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
 from ..physics.targets import CHANNELS
@@ -25,6 +25,7 @@ DIMENSIONS = ("sample", "y", "x", "defect", "parameter")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
+HERRINGBONE, RECONSTRUCTED = "sample.herringbone", "au-111"
 N_JOINT_PROBES = 4096
 
 Ends = dict[str, tuple[float, float]]
@@ -42,6 +43,8 @@ def check_rules(report: Report, tree: Tree) -> None:
     material = material_of(tree)
     if material is not None:
         _check_sites(all_parts, material, ends, report)
+        if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
+            report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
 
 
 def _check_target_names(report: Report) -> None:
