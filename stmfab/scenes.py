@@ -65,8 +65,7 @@ def surface(
 ) -> surface_state.Scene:
     """Return a metal's face with the scatterers that are heard on a grid, its steps and its ridges."""
     lattice, random = metal.lattice, functools.partial(streams.stream, seed, drawn.index)
-    view = structure.window(lattice, [grid.outline()], n_grid=1)
-    members = placed_members(seed, drawn, lattice, view, margin_nm=margin_nm)
+    members = placed_members(seed, drawn, lattice, structure.around(lattice, grid.corners_nm), margin_nm=margin_nm)
     site = lattice.site_index(CORRAL_SITE)
     for name, corral in sorted(drawn.sample.items()):
         if isinstance(corral, Corral):

@@ -82,13 +82,11 @@ def reach_nm(waves: Waves, *, error: float) -> float:
 
 
 def t_matrix(waves: Waves, scatterers: Scatterers, table: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Return (s^-1 - H)^-1, shape (n_energies, n, n)."""
-    n = len(scatterers.strengths)
-    inverse = np.empty((len(waves.shares), n, n), dtype=np.complex128)
-    _scattering_kernels.between(*_columns(scatterers.points_nm), table, STEP_nm, inverse)
-    np.negative(inverse, out=inverse)
-    inverse[:, range(n), range(n)] += 1 / scatterers.strengths
-    return np.asarray(np.linalg.inv(inverse))
+    """Return (s^-1 - H)^-1 = (1 - s H)^-1 s, shape (n_energies, n, n)."""
+    n, s = len(scatterers.strengths), scatterers.strengths
+    bounces = np.empty((len(waves.shares), n, n), dtype=np.complex128)
+    _scattering_kernels.between(*_columns(scatterers.points_nm), table, STEP_nm, bounces)
+    return np.asarray(np.linalg.inv(np.eye(n) - s[:, None] * bounces) * s)
 
 
 def wave_table(waves: Waves, longest_nm: float) -> NDArray[np.complex128]:

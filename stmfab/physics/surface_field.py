@@ -29,9 +29,10 @@ from .tips import Tip
 from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats
 
 NM_PER_PM = 1e-3
-HALF_nm, N_HEIGHTS = 0.4, 7  # heights around the expected one; test_surface_field.py::test_field_accuracy
+HALF_nm, ROWS_HALF_nm = 0.4, 0.2  # tabulated around the expected height; rows of atoms fade too fast for more,
+N_HEIGHTS = 7  # on as many nodes; test_surface_field.py::test_field_accuracy
 GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, and the distance of nodes
-ROW_STEPS = 6  # nodes a row of atoms, where these show
+ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
 MARGIN = 3  # nodes beyond the path
 LOBE_RADIUS_nm = 1.6
@@ -40,8 +41,8 @@ MARGIN_SHARE = 0.7  # and outside the grid one farther than this share of that: 
 FEWEST, MOST = 4, 12  # energies of the bias window,
 SPAN_nm = 8.0  # summed exactly as far from a scatterer
 ROUNDING = 1e-9
-UNFELT = 1e-3  # tip atoms with a smaller share of the current are left out
-MAX_TABLES, ROOM_nm = 4, 0.1  # the ideal image keeps this far from the ends of the table of heights
+UNFELT = 1e-3  # tip atoms with a smaller share of the current add to the others
+MAX_TABLES, ROOM_nm = 4, 0.05  # the ideal image keeps this far from the ends of the table of heights
 
 
 def lobe_distance_nm(height_pm: Floats, fwhm_nm: Floats, kappa_per_nm: float) -> Floats:
@@ -89,11 +90,11 @@ class Grid:
         n_v, n_u = self.x_nm.shape
         return _grid(self.origin_nm - pad * self.steps_nm.sum(axis=0), self.steps_nm, n_v + 2 * pad, n_u + 2 * pad)
 
-    def outline(self) -> tuple[Floats, Floats]:
-        """Return the lines along its edges, x, y, each (2, 2)."""
-        return self.x_nm[:: len(self.x_nm) - 1, :: self.x_nm.shape[1] - 1], self.y_nm[
-            :: len(self.y_nm) - 1, :: self.y_nm.shape[1] - 1
-        ]
+    @property
+    def corners_nm(self) -> Floats:
+        """Its corners, shape (4, 2)."""
+        n_v, n_u = self.x_nm.shape
+        return np.asarray(self.origin_nm + np.array([(0, 0), (n_u, 0), (0, n_v), (n_u, n_v)]) @ self.steps_nm)
 
     def near(self, points_nm: Floats, margin_nm: float) -> Bools:
         """Return which points (n, 2) lie on the grid or within a margin around it, shape (n,)."""
@@ -153,7 +154,7 @@ class Maker:
     @property
     def heights_nm(self) -> Floats:
         """The tabulated heights over the surface, shape (N_HEIGHTS,)."""
-        return self.height_nm + HALF_nm * chebyshev_nodes(N_HEIGHTS)
+        return self.height_nm + half_nm(self.scene.band) * chebyshev_nodes(N_HEIGHTS)
 
     @functools.cached_property
     def surface_nm(self) -> Floats:
@@ -163,8 +164,9 @@ class Maker:
     def _field(self, waves: Waves, strengths: Floats, contact: float) -> CurrentField:
         shares = strengths * np.exp(-2 * self.kappa_per_nm * self.tip.positions_nm[:, 2])
         felt = shares > UNFELT * shares.max()
-        atoms = np.column_stack([self.tip.positions_nm[felt], strengths[felt]])
-        plane = self._plane(waves, atoms, shares[felt])
+        whole = shares.sum() / shares[felt].sum()
+        atoms = np.column_stack([self.tip.positions_nm[felt], whole * strengths[felt]])
+        plane = self._plane(waves, atoms, whole * shares[felt])
         out = np.repeat(plane[..., None], N_HEIGHTS, axis=2) if plane.ndim == 2 else plane
         out *= np.exp(-2 * self.kappa_per_nm * self.surface_nm)[..., None]
         self._add_lobes(waves, atoms, out)
@@ -225,10 +227,18 @@ class Maker:
     def _tabulated(self, monomials: Floats) -> CurrentField:
         """Return the field of polynomials in the height over the surface, as polynomials in z."""
         low, high = float(self.surface_nm.min()), float(self.surface_nm.max())
-        middle_nm, half_nm = (low + high) / 2 + self.height_nm, (high - low) / 2 + HALF_nm
-        start = (middle_nm - self.surface_nm - self.height_nm) / HALF_nm
-        shifted = _shifted(monomials, start, half_nm / HALF_nm)
-        return CurrentField(padded(shifted), self.grid.origin_nm, self.grid.steps_nm, middle_nm, half_nm, self.polarity)
+        own_nm = half_nm(self.scene.band)
+        middle_nm, reach_nm = (low + high) / 2 + self.height_nm, (high - low) / 2 + own_nm
+        start = (middle_nm - self.surface_nm - self.height_nm) / own_nm
+        shifted = _shifted(monomials, start, reach_nm / own_nm)
+        return CurrentField(
+            padded(shifted), self.grid.origin_nm, self.grid.steps_nm, middle_nm, reach_nm, self.polarity
+        )
+
+
+def half_nm(band: SurfaceBand) -> float:
+    """Return how far the tabulated heights reach from their middle."""
+    return HALF_nm if band.corrugation_pm == 0 else ROWS_HALF_nm
 
 
 def heard_nm(band: SurfaceBand, waves: Waves, kappa_per_nm: float) -> float:
@@ -358,7 +368,7 @@ def image(
             log_setpoint = float(np.median(over_raster.log_current(surface_nm + junction.height_nm)))
         ideal_nm = over_raster.heights(log_setpoint)
         gap_nm = ideal_nm - surface_nm
-        if np.abs(gap_nm - expected_nm).max() < HALF_nm - ROOM_nm:
+        if np.abs(gap_nm - expected_nm).max() < half_nm(band) - ROOM_nm:
             return scene, Surface(field, log_setpoint, ideal_nm, maker)
         expected_nm = float((gap_nm.min() + gap_nm.max()) / 2)
     raise ArithmeticError(f"the ideal image ({gap_nm.min():.3g} to {gap_nm.max():.3g} nm) does not settle in a table")

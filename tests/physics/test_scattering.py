@@ -90,8 +90,8 @@ def test_a_closed_ring_confines_the_states_of_a_round_box():
     # Crommie, Lutz and Eigler, Science 262, 218 (1993). A leaky wall pulls k by some per cent.
     radius_nm, angle = 7.13, 2 * np.pi * np.arange(48) / 48
     ring = at(radius_nm * np.column_stack([np.cos(angle), np.sin(angle)]))
-    k = np.linspace(0.2, 2.2, 400)
-    middle = np.array([change([(0.0, 0.0)], ring, one_wave(q + 0.0j))[0] for q in k])
+    k = np.linspace(0.2, 2.2, 150)
+    middle = np.array([change([(0.0, 0.0)], ring, one_wave(q + 0.0j), 25.0)[0] for q in k])
     peaks = k[1:-1][(middle[1:-1] > middle[:-2]) & (middle[1:-1] > middle[2:])]
     zeros = special.jn_zeros(0, len(peaks)) / radius_nm
     assert len(peaks) >= 4
