@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as plans
-from .physics.defects import DEFECTS
-from .physics.materials import MATERIALS
+from .parts import MATERIALS, defect_kinds
 from .physics.targets import LAYERS
 from .plan import Plan
 
@@ -14,9 +13,11 @@ from .plan import Plan
 def categories(plan: Plan) -> dict[str, list[str]]:
     """Return the words that the integers of coded labels stand for, by their position."""
     return {
-        "defect_kind": list(DEFECTS),
-        "defect_name": sorted(plan.tree["sample"].get("defects", {})),
-        "defect_site": [site.name for site in MATERIALS[plan.material].sites],
+        "defect_kind": list(defect_kinds(plan.sample_kind)),
+        "defect_name": [
+            name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))
+        ],
+        "defect_site": [site.name for site in MATERIALS[plan.sample_kind][plan.material].sites],
         "defect_layer": list(LAYERS),
     }
 

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scenes
+from .parts import defect_kinds
 from .physics import structure, targets
-from .physics.crystal import Imaged, Scene
-from .physics.defects import DEFECTS
+from .physics.crystal import Imaged
 from .physics.path import Path
 from .physics.scan import Scan
+from .physics.surface_field import Surface
 from .physics.targets import LAYERS, Labels
 from .plan import Parameters, Plan, arrays
+from .scenes import Scene
 from .specs import DEFECT_MARGIN_nm
 
 Arrays = dict[str, NDArray[Any]]
-KINDS = list(DEFECTS.values())
 
 
 def known(
@@ -45,6 +46,7 @@ def known(
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
         tip_raised=tip_raised,
+        surface=imaged if isinstance(imaged, Surface) else None,
     )
 
 
@@ -95,18 +97,19 @@ def defect_table(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) ->
     listed = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
     if listed.sum() > n_rows:
         raise OverflowError(f"sample {drawn.index}: {listed.sum()} defects do not fit the table's {n_rows} rows")
-    columns = {name: column[listed] for name, column in _columns(drawn, scene, labels, pixels).items()}
+    columns = {name: column[listed] for name, column in _columns(plan, scene, labels, pixels).items()}
     return {"defect_count": np.array(listed.sum())} | {
         f"defect_{name}": _padded(column, n_rows) for name, column in columns.items()
     }
 
 
-def _columns(drawn: Parameters, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
+def _columns(plan: Plan, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
     """Return the columns of the table of defects, a row for every defect of the scene."""
-    members = [(drawn.defects[name], placed) for name, (_, placed) in scene.members.items()]
+    members = list(scene.members.values())
     counts = [len(placed.cells) for _, placed in members]
-    kinds = [KINDS.index(draw.kind) for draw, _ in members]
-    values = {key for draw, _ in members for key in scenes.value_keys(draw.kind)}
+    known = list(defect_kinds(plan.sample_kind).values())
+    kinds = [known.index(kind) for kind, _ in members]
+    values = {key for kind, _ in members for key in scenes.value_keys(kind)}
     return {
         "kind": np.repeat(kinds, counts),
         "name": np.repeat(np.arange(len(members)), counts),

@@ -15,13 +15,34 @@ from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
-from .physics import current, defects, instrument, noise, piezo, targets, tips
+from .physics import (
+    current,
+    defects,
+    instrument,
+    materials,
+    metals,
+    noise,
+    piezo,
+    scatterers,
+    surface_state,
+    targets,
+    terraces,
+    tips,
+)
 from .physics.keys import Legal
+from .physics.materials import Material
 
 Tree = Mapping[str, Any]
 PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
 KIND = "kind"
 PER = "per"
+SAMPLE = "sample"
+LEARNT = "what a network learns, by names of your choice"
+CRYSTAL, SURFACE_STATE = "tight-binding", "surface-state"
+MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
+    CRYSTAL: materials.MATERIALS,
+    SURFACE_STATE: {name: metal.lattice for name, metal in metals.METALS.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +56,7 @@ class Slot:
     named: bool = False
     fixed: bool = False  # nothing in it may be drawn
     usual: str | None = None  # the kind that is meant where none is given
+    sample: str | None = None  # only for this kind of sample
 
     def kind_names(self) -> list[str]:
         """Return the legal values of ``kind:``; empty where the place takes none."""
@@ -47,7 +69,24 @@ class Slot:
 
 SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
-    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True),
+    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True, sample=CRYSTAL),
+    Slot("sample.surface", {PLAIN: surface_state.SurfaceBand}, "how the surface shows", sample=SURFACE_STATE),
+    Slot(
+        "sample.defects",
+        scatterers.SCATTERERS,
+        "scatterers by density, by names of your choice",
+        named=True,
+        sample=SURFACE_STATE,
+    ),
+    Slot(
+        "sample.corrals",
+        scatterers.CORRALS,
+        "figures built of adatoms, by names of your choice",
+        named=True,
+        sample=SURFACE_STATE,
+    ),
+    Slot("sample.steps", {PLAIN: terraces.Steps}, "a flight of steps", sample=SURFACE_STATE),
+    Slot("sample.herringbone", {PLAIN: terraces.Herringbone}, "the reconstruction of Au(111)", sample=SURFACE_STATE),
     Slot("tip", tips.TIPS, "the tip", required=True, usual="tungsten"),
     Slot(
         "extra_apexes",
@@ -62,6 +101,7 @@ SLOTS: tuple[Slot, ...] = (
         "what the tip becomes when it changes: one after the other, by names in their order",
         named=True,
         usual="tungsten",
+        sample=CRYSTAL,
     ),
     Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
@@ -81,8 +121,29 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
-    Slot("targets", targets.TARGETS, "what a network learns, by names of your choice", named=True, fixed=True),
+    Slot("targets", targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
+    Slot("targets", targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
 )
+
+
+def slots(sample_kind: str) -> list[Slot]:
+    """Return the places of recipes with this kind of sample, in the order of ``SLOTS``."""
+    return [slot for slot in SLOTS if slot.sample in (None, sample_kind)]
+
+
+def sample_kind(tree: Tree) -> str:
+    """Return the kind of sample of a checked recipe tree."""
+    return str(tree[SAMPLE].get(KIND, CRYSTAL))
+
+
+def defect_kinds(sample_kind: str) -> Mapping[str, type[Any]]:
+    """Return the kinds of defects of a kind of sample by name; a store codes them by their position."""
+    return next(slot.kinds for slot in slots(sample_kind) if slot.path == f"{SAMPLE}.defects")
+
+
+def material_of(tree: Tree) -> Material | None:
+    """Return the lattice and the sites of a recipe tree's material; None where it names none that there is."""
+    return MATERIALS[sample_kind(tree)].get(tree[SAMPLE]["material"])
 
 
 @dataclass(frozen=True)
@@ -249,7 +310,7 @@ def get(tree: Tree, path: str) -> Any:
 
 def parts(tree: Tree) -> Iterator[tuple[Slot, Part]]:
     """Yield every part of a checked recipe tree with its place, in the order of ``SLOTS``."""
-    for slot in SLOTS:
+    for slot in slots(sample_kind(tree)):
         found = get(tree, slot.path)
         if found is None:
             continue

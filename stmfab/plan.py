@@ -18,7 +18,7 @@ import numpy as np
 from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
-from .parts import Leaf, Part, Tree, parts
+from .parts import Leaf, Part, Tree, parts, sample_kind
 from .physics.arrays import ArraySpec
 from .physics.current import Junction
 from .physics.defects import Defect
@@ -73,8 +73,8 @@ class Plan:
         The dataset's name, its number of samples, the seed of all its draws.
     tree : mapping
         The resolved recipe as plain JSON values, defaults filled in; ``from_tree`` makes the plan again.
-    material : str
-        Name of the crystal.
+    sample_kind, material : str
+        The kind of sample, and the name of its material.
     parts : tuple of Part
         The kinds of every place but the targets.
     leaves : tuple of Leaf
@@ -89,6 +89,7 @@ class Plan:
     samples: int
     seed: int
     tree: Tree
+    sample_kind: str
     material: str
     parts: tuple[Part, ...]
     leaves: tuple[Leaf, ...]
@@ -135,7 +136,7 @@ class Plan:
         pixels = self.raster.pixels
         images = [specs.channel(name, pixels) for name in self.channels]
         drawn = [spec for name, target in self.targets.items() for spec in target.arrays(name, pixels)]
-        members = [part for part in self.parts if part.path.startswith("sample.defects.")]
+        members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
         labels = specs.defect_table(members, self.largest, self.raster.size_nm)
         return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
 
@@ -173,6 +174,7 @@ class Parameters:
     raster: Raster
     material: str
     defects: Mapping[str, DefectDraw]
+    sample: Mapping[str, Any]  # what else is on the sample, by its place there
     tip: Apex
     extra_apexes: Mapping[str, Apex]
     later_tips: Mapping[str, Apex]
@@ -190,6 +192,7 @@ def from_tree(tree: Tree) -> Plan:
         samples=tree["samples"],
         seed=tree["seed"],
         tree=tree,
+        sample_kind=sample_kind(tree),
         material=tree["sample"]["material"],
         parts=drawn_parts,
         leaves=tuple(leaves),
@@ -317,6 +320,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
         raster=built["scan"],
         material=plan.material,
         defects=_members(built, "sample.defects"),
+        sample={name: made for name, made in _members(built, "sample").items() if not name.startswith("defects.")},
         tip=built["tip"],
         extra_apexes=_members(built, "extra_apexes"),
         later_tips=_members(built, "later_tips"),

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import crystal, scan, targets, tips
-from .physics.materials import MATERIALS
-from .physics.path import forward, nominal_raster, tip_path
+from .physics import scan, targets
+from .physics.path import tip_path
 from .plan import Parameters, Plan
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,18 +46,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
     """
     random = functools.partial(streams.stream, recipe.seed, drawn.index)
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
-    later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.tip_numbers.max()]]
-    scene, imaged = crystal.image(
-        lambda window: scenes.scene(recipe.seed, drawn, window),
-        MATERIALS[drawn.material],
-        tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())]),
-        drawn.junction,
-        lines_nm=[path.lines_nm],
-        raster_nm=nominal_raster(drawn.raster),
-        largest_bias_V=recipe.largest_bias_V,
-        later_tips=later,
-        tip_numbers=forward(path.tip_numbers, drawn.raster),
-    )
+    scene, imaged = scenes.IMAGES[recipe.sample_kind](recipe, drawn, path)
     recorded = scan.run(
         imaged.fields,
         path,

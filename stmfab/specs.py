@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +58,7 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
     Parameters
     ----------
     members : list of Part
-        The recipe's defects.
+        The recipe's defects and corrals.
     largest : mapping
         Upper end of every drawn key by path.
     size_nm : float
@@ -65,10 +67,15 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
     slots = _slots(members, largest, size_nm)
     if not slots:
         return []
-    keys = (key for member in members for key in keys_of(member.cls).values() if key.legal.per_defect)
+    keys = (key for member in members for key in keys_of(_listed(member.cls)).values() if key.legal.per_defect)
     values = {key.name: (key.name, "float32", unit_of(key.name), key.meaning) for key in keys}
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
     return [count, *_columns((*DEFECT_COLUMNS, *values.values()), slots)]
+
+
+def _listed(kind: type[Any]) -> type[Any]:
+    """Return the kind of the defects that a member of a recipe places."""
+    return getattr(kind, "atom", kind)
 
 
 def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[ArraySpec]:
@@ -81,11 +88,13 @@ def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[A
 def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) -> int:
     """Return the rows of the table of defects: from the recipe alone, more than a sample will need.
 
-    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin.
+    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin, and
+    the most atoms of every corral.
     """
     densities = [
         float(largest.get(f"{member.path}.density_per_nm2", member.constants.get("density_per_nm2", 0.0)))
         for member in members
     ]
     mean = STRETCH * sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
-    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0])
+    atoms = [float(largest.get(f"{member.path}.n_atoms", member.constants.get("n_atoms", 0))) for member in members]
+    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0]) + math.ceil(sum(atoms))

@@ -27,3 +27,17 @@ def contour_weights(z, at_eV, sigma_eV):
     """W_n(E) of rho(E) = Im sum_n W_n G(z_n): the trapezoidal rule along the shifted contour; exp(-pi^2) = 5e-5 off."""
     gauss = np.exp(-((at_eV - z[:, None]) ** 2) / (2 * sigma_eV**2)) / (math.sqrt(2 * math.pi) * sigma_eV)
     return -(sigma_eV / math.pi) * gauss
+
+
+# (111) faces: neighbours nm, bottom of the band eV, mass, width at the bottom eV (Reinert et al. 2001; Echenique et al.
+# 2004), half the Fermi wavelength and the height of a step in nm
+METALS_111 = {
+    "cu-111": (0.2556, -0.435, 0.412, 0.024, 1.45, 0.209),
+    "ag-111": (0.2889, -0.063, 0.397, 0.006, 3.88, 0.236),
+    "au-111": (0.2884, -0.487, 0.255, 0.018, 1.74, 0.2355),
+}
+
+
+def wave_number(mass, bottom_eV, at_eV, width_eV):
+    """k = sqrt(2 m (E - E_0 + i Gamma / 2)) / hbar in 1/nm; hbar^2 / 2 m_e = 0.0380998 eV nm^2."""
+    return np.sqrt(mass * (at_eV - bottom_eV + 0.5j * np.asarray(width_eV)) / 0.0380998)

@@ -54,6 +54,14 @@ def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_g
     return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))
 
 
+def around(material: Material, points_nm: Floats) -> Window:
+    """Return the least parallelogram of cells that holds some points (n_points, 2)."""
+    cells = np.floor(points_nm @ material.to_cells).astype(np.int64)
+    u0, v0 = cells.min(axis=0).tolist()
+    n_u, n_v = (np.ptp(cells, axis=0) + 1).tolist()
+    return Window(u0, v0, np.ones((n_v, n_u), dtype=np.bool_))
+
+
 def reach(view: Window, offsets: Ints, used: Bools) -> tuple[tuple[int, int], Bools]:
     """Return a corner (u, v), and which cells from there on the window's cells reach, (n_sites, n_v, n_u).
 

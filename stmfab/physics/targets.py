@@ -18,6 +18,8 @@ from .materials import Material
 from .noise import Clock, Streams, Telegraph
 from .path import Path, distortion, forward
 from .scan import perfect_height
+from .scatterers import SCATTERERS
+from .surface_field import Surface
 from .units import Bools, Floats, Ints
 
 LAYERS = ("top", "middle", "bottom")
@@ -40,6 +42,8 @@ class Labels:
         Positions in ``LAYERS``.
     tip_raised : callable
         Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
+    surface : Surface or None
+        Of a metal: what its own targets are drawn from.
     """
 
     material: Material
@@ -53,6 +57,7 @@ class Labels:
     defect_sites_nm: Floats
     defect_layers: Ints
     tip_raised: Callable[[], Bools]
+    surface: Surface | None = None
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
@@ -201,7 +206,69 @@ class Distortion:
         return list(distortion(labels.path))
 
 
-Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TipState | TruePath | Distortion
+@dataclass(frozen=True)
+class Terraces:
+    """Terraces: their number along the true forward path, 0 on the lowest of the sample."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        return [labels.surface.scene.terrace(labels.x_nm, labels.y_nm).astype(np.uint8)]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        words = ", ".join(f"{number} {kind}" for number, kind in enumerate(("terrace", *SCATTERERS, "step edge")))
+        return [_image(name, pixels, "1", f"class of the pixel: {words}; true path", "uint8")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        return [labels.surface.scene.class_map(labels.x_nm, labels.y_nm).astype(np.uint8)]
+
+
+@dataclass(frozen=True)
+class Conductance:
+    """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
+
+    bias_V: float = key("sample bias of the spectrum's point", above=-2, below=2, fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [_image(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert labels.surface is not None
+        held_nm = labels.surface.field.heights(labels.x_nm, labels.y_nm, labels.log_setpoint)
+        field = labels.surface.maker.conductance(self.bias_V)
+        return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
+
+
+Target: TypeAlias = (
+    LatticeCone
+    | DefectCone
+    | Ideal
+    | Clean
+    | Events
+    | TipState
+    | TruePath
+    | Distortion
+    | Terraces
+    | Classes
+    | Conductance
+)
 
 TARGETS: Mapping[str, type[Target]] = {
     "lattice": LatticeCone,
@@ -212,6 +279,12 @@ TARGETS: Mapping[str, type[Target]] = {
     "tip_state": TipState,
     "path": TruePath,
     "distortion": Distortion,
+}
+SURFACE_TARGETS: Mapping[str, type[Target]] = {
+    **TARGETS,
+    "terraces": Terraces,
+    "classes": Classes,
+    "conductance": Conductance,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 

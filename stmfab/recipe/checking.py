@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import forms, parts
 from ..errors import did_you_mean, nearest
-from ..parts import KIND, SLOTS, Key, Part, Slot, keys_of
-from ..physics.materials import MATERIALS
+from ..parts import CRYSTAL, KIND, MATERIALS, SAMPLE, SLOTS, Key, Part, Slot, keys_of
 from ..physics.targets import CHANNELS
 from .reading import Node, Place
 from .values import constant, drawn, expected, stand_in
@@ -20,9 +19,21 @@ MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
 MAX_SAMPLES = 10**12
 MAX_SEED = 2**63 - 1
 TOP_KEYS = ("name", "description", "extends", "samples", "seed", "channels", "sample")
-SAMPLE_KEYS = ("material",)
+SAMPLE_KEYS = (KIND, "material")
 SLOT_KEYS = [slot.path.split(".")[0] for slot in SLOTS]
-TREE_KEYS = tuple(dict.fromkeys(["name", "description", "samples", "seed", *SLOT_KEYS[:-1], "channels", "targets"]))
+TREE_KEYS = tuple(
+    dict.fromkeys(
+        [
+            "name",
+            "description",
+            "samples",
+            "seed",
+            *(key for key in SLOT_KEYS if key != "targets"),
+            "channels",
+            "targets",
+        ]
+    )
+)
 
 
 @dataclass
@@ -64,8 +75,6 @@ class Report:
 def check(root: Node) -> tuple[dict[str, Any], Report]:
     """Return the resolved tree of a recipe and the report; with faults in the report the tree is incomplete."""
     report = Report(places={"": root.place})
-    slots = {slot.path: slot for slot in SLOTS}
-    _unknown(root, "", [*TOP_KEYS, *SLOT_KEYS], report)
     tree: dict[str, Any] = {
         "name": _text(root, "name", NAME, "letters, digits, '-', '_' and '.'", report),
         "samples": _count(root, "samples", 1, MAX_SAMPLES, report),
@@ -73,17 +82,24 @@ def check(root: Node) -> tuple[dict[str, Any], Report]:
     }
     if root.members.get("description") is not None:
         tree["description"] = _text(root, "description", re.compile(r"(?s).{0,2000}"), "text", report)
-    groups = {group: _group(root, group, slots, report) for group in ("sample", "instrument")}
-    tree["sample"] = {"material": _material(groups["sample"], report)}
-    for slot in SLOTS:
+    groups = {group: _group(root, group, report) for group in (SAMPLE, "instrument")}
+    kind = _sample_kind(groups[SAMPLE], report)
+    slots = parts.slots(kind)
+    _unknown(root, "", [*TOP_KEYS, *(slot.path.split(".")[0] for slot in slots)], report)
+    for group, node in groups.items():
+        inside = [slot.path[len(group) + 1 :] for slot in slots if slot.path.startswith(group + ".")]
+        _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == SAMPLE else ())], report)
+    tree[SAMPLE] = {} if kind == CRYSTAL else {KIND: kind}
+    tree[SAMPLE]["material"] = _material(groups[SAMPLE], MATERIALS[kind], report)
+    for slot in slots:
         head, _, tail = slot.path.rpartition(".")
         _slot((groups[head] if head else root).members.get(tail), slot, tree, report)
     tree["channels"] = _channels(root, report)
     return {key: tree[key] for key in TREE_KEYS if key in tree}, report
 
 
-def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) -> Node:
-    """Return the node that holds several places, its keys checked."""
+def _group(root: Node, group: str, report: Report) -> Node:
+    """Return the node that holds several places."""
     node = root.members.get(group)
     if node is None or node.value is None:
         return Node({}, root.place, root.key_place)
@@ -91,9 +107,19 @@ def _group(root: Node, group: str, slots: Mapping[str, Slot], report: Report) ->
     if not _holds_keys(node):
         report.fault(node.place, group, f"found {_found(node)}; legal: a mapping of keys")
         return Node({}, node.place, node.key_place)
-    inside = [path[len(group) + 1 :] for path in slots if path.startswith(group + ".")]
-    _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == "sample" else ())], report)
     return node
+
+
+def _sample_kind(sample: Node, report: Report) -> str:
+    """Return the kind of sample; a crystal where none is given, or none that there is."""
+    node = sample.members.get(KIND)
+    value = CRYSTAL if node is None else node.plain()
+    if isinstance(value, str) and value in MATERIALS:
+        return value
+    assert node is not None
+    hint = did_you_mean(value, MATERIALS) if isinstance(value, str) else f"; legal: one of {', '.join(MATERIALS)}"
+    report.fault(node.place, f"{SAMPLE}.{KIND}", f"unknown kind: found {forms.described(value)}{hint}")
+    return CRYSTAL
 
 
 def _holds_keys(node: Node) -> bool:
@@ -115,6 +141,8 @@ def _unknown(node: Node, path: str, legal: Iterable[str], report: Report) -> Non
         text = f"unknown key{did_you_mean(name, words)}"
         if near is not None:
             report.meant.add(f"{path}.{near}".lstrip("."))
+        elif others := [slot.sample for slot in SLOTS if slot.sample and slot.path == f"{path}.{name}".lstrip(".")]:
+            text = f"unknown key; it belongs to {SAMPLE}.{KIND} {' or '.join(others)}"
         elif elsewhere:
             text = f"unknown key; it belongs to {' or '.join(dict.fromkeys(elsewhere))}"
         report.fault(inner.key_place, f"{path}.{name}".lstrip("."), text)
@@ -152,16 +180,16 @@ def _count(root: Node, key: str, low: int, high: int, report: Report) -> int:
     return value
 
 
-def _material(sample: Node, report: Report) -> str:
+def _material(sample: Node, known: Iterable[str], report: Report) -> str:
     """Return the name of the material."""
     node = sample.members.get("material")
     path = "sample.material"
     if node is None:
-        report.missing(sample.key_place, path, f"one of {', '.join(MATERIALS)}")
+        report.missing(sample.key_place, path, f"one of {', '.join(known)}")
     elif not isinstance(node.value, str):
-        report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: one of {', '.join(MATERIALS)}")
-    elif node.value not in MATERIALS:
-        report.fault(node.place, path, f"unknown material {node.value!r}{did_you_mean(node.value, MATERIALS)}")
+        report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: one of {', '.join(known)}")
+    elif node.value not in known:
+        report.fault(node.place, path, f"unknown material {node.value!r}{did_you_mean(node.value, known)}")
     else:
         return node.value
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Iterable
@@ -10,8 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..parts import KIND, PER, SLOTS, Key, Slot, keys_of
-from ..physics.materials import MATERIALS
+from ..parts import CRYSTAL, KIND, MATERIALS, PER, SAMPLE, SLOTS, Key, Slot, keys_of, slots
 from ..physics.targets import CHANNELS
 from .checking import MAX_SAMPLES, MAX_SEED, MEMBER, NAME
 from .values import expected
@@ -31,16 +31,35 @@ def schema() -> dict[str, Any]:
 @functools.cache
 def model(partial: str = "") -> type[BaseModel]:
     """Return the model of a whole recipe, or with a prefix for its parts' names that of one that extends another."""
-    groups: dict[str, dict[str, Any]] = {"": _head(partial), "sample": {}, "instrument": {}}
-    groups["sample"]["material"] = _key(_words(MATERIALS), "the crystal", required=not partial)
+    groups: dict[str, dict[str, Any]] = {"": _head(partial), "instrument": {}}
     for slot in SLOTS:
         group, _, name = slot.path.rpartition(".")
-        groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
-    for group in ("sample", "instrument"):
-        inner = _model(partial + group.title(), groups[group])
-        required = group == "sample" and not partial
-        groups[""][group] = _key(inner if required else inner | None, f"the {group}", required=required)
+        if group != SAMPLE:
+            slot = dataclasses.replace(slot, kinds=_kinds_at(slot.path))
+            groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
+    samples = [_sample(kind, partial) for kind in MATERIALS]
+    groups[""][SAMPLE] = _key(_either([*samples, *([None] if partial else [])]), "the sample", required=not partial)
+    inner = _model(partial + "Instrument", groups["instrument"])
+    groups[""]["instrument"] = _key(inner | None, "the instrument", required=False)
     return _model(f"{partial}Recipe", groups[""])
+
+
+def _kinds_at(path: str) -> dict[str, type[Any]]:
+    """Return the kinds that stand at a place with any kind of sample."""
+    return {name: cls for slot in SLOTS if slot.path == path for name, cls in slot.kinds.items()}
+
+
+def _sample(kind: str, partial: str) -> type[BaseModel]:
+    """Return the model of one kind of sample."""
+    fields = {
+        KIND: _key(_words([kind]), "the kind of sample", required=kind != CRYSTAL and not partial),
+        "material": _key(_words(MATERIALS[kind]), "the material", required=not partial),
+    }
+    for slot in slots(kind):
+        group, _, name = slot.path.rpartition(".")
+        if group == SAMPLE:
+            fields[name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
+    return _model(partial + kind.title().replace("-", "") + "Sample", fields)
 
 
 def _head(partial: str) -> dict[str, Any]:

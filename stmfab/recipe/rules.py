@@ -12,9 +12,9 @@ import numpy as np
 from .. import specs, streams
 from ..distributions import Expr, Words
 from ..errors import did_you_mean
-from ..parts import Leaf, Part, keys_of
+from ..parts import Leaf, Part, Tree, get, keys_of, material_of
 from ..physics.keys import KeyRangeError
-from ..physics.materials import MATERIALS, Material
+from ..physics.materials import Material
 from ..physics.targets import CHANNELS
 from ..plan import DERIVED, Joint, evaluate, formula, joint
 from ..streams import Floats
@@ -25,12 +25,13 @@ DIMENSIONS = ("sample", "y", "x", "defect", "parameter")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
+HERRINGBONE, RECONSTRUCTED = "sample.herringbone", "au-111"
 N_JOINT_PROBES = 4096
 
 Ends = dict[str, tuple[float, float]]
 
 
-def check_rules(report: Report, material: str) -> None:
+def check_rules(report: Report, tree: Tree) -> None:
     """Add the faults of the rules over several keys to a report."""
     all_parts = [part for slot, part in report.parts if not slot.fixed]
     ends = _ends(all_parts, report)
@@ -40,8 +41,11 @@ def check_rules(report: Report, material: str) -> None:
             _check_joint(part, report)
     _check_target_names(report)
     _check_later_tips(all_parts, report)
-    if material in MATERIALS:
-        _check_sites(all_parts, MATERIALS[material], ends, report)
+    material = material_of(tree)
+    if material is not None:
+        _check_sites(all_parts, material, ends, report)
+        if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
+            report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
 
 
 def _check_target_names(report: Report) -> None:

@@ -1,0 +1,130 @@
+"""A noble metal's (111) face: scatterers of the surface state, steps and ridges, and the labels that follow."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _surface_state_kernels, scattering, structure, terraces
+from .defects import Placed
+from .keys import check_ranges, key
+from .materials import Material
+from .metals import Metal
+from .scatterers import SCATTERERS, Adatom
+from .scattering import Scatterers, Waves
+from .terraces import Flight, Pattern
+from .units import Floats, Ints
+
+NM_PER_PM = 1e-3
+SEEN = 0.1  # a defect reaches as far as this share of its height
+STEP_CLASS_nm = 2 * terraces.EDGE_nm
+
+
+@dataclass(frozen=True)
+class SurfaceBand:
+    """How the surface state and the lattice of atoms show."""
+
+    share: float = key("share of the surface state in the current at low bias", default=0.5, at_least=0, at_most=1)
+    corrugation_pm: float = key(
+        "peak to peak of the atomic lattice at the setpoint", default=0.0, at_least=0, at_most=50
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A (111) face with what is on it: everything about the sample that does not depend on the tip.
+
+    ``members`` maps the recipe's names to kinds and placed scatterers.
+    """
+
+    metal: Metal
+    band: SurfaceBand
+    members: Mapping[str, tuple[type[Adatom], Placed]]
+    flight: Flight | None = None
+    pattern: Pattern | None = None
+
+    @functools.cached_property
+    def material(self) -> Material:
+        """The lattice."""
+        return self.metal.lattice
+
+    @functools.cached_property
+    def points_nm(self) -> Floats:
+        """Positions of the scatterers, member after member, shape (n, 2)."""
+        every = [
+            structure.positions(self.material, placed.cells, np.full(len(placed.cells), placed.site))[:, :2]
+            for _, placed in self.members.values()
+        ]
+        return np.concatenate([np.zeros((0, 2)), *every])
+
+    def values(self, name: str) -> Floats:
+        """Return a value of the scatterers, member after member, shape (n,)."""
+        return np.concatenate([np.zeros(0), *(placed.values[name] for _, placed in self.members.values())])
+
+    @functools.cached_property
+    def scatterers(self) -> Scatterers:
+        """The scatterers of the surface state."""
+        return Scatterers(self.points_nm, scattering.strengths(self.values("albedo"), self.values("phase_deg")))
+
+    @functools.cached_property
+    def classes(self) -> Ints:
+        """The kind of each scatterer, its position among ``SCATTERERS``, shape (n,)."""
+        kinds, known = list(self.members.values()), list(SCATTERERS.values())
+        counts = [len(placed.cells) for _, placed in kinds]
+        return np.asarray(np.repeat(np.array([known.index(kind) for kind, _ in kinds], dtype=np.int64), counts))
+
+    def distances(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the distances of points from the edges, (n_steps, *x.shape)."""
+        return np.zeros((0, *x_nm.shape)) if self.flight is None else self.flight.distances(x_nm, y_nm)
+
+    def heights(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the height of the surface over the lowest terrace in nm, in the shape of x."""
+        above = 1 - terraces.passed(self.distances(x_nm, y_nm))
+        steps: Floats = self.metal.step_nm * above.sum(axis=0)
+        return steps if self.pattern is None else steps + self.pattern.heights(x_nm, y_nm)
+
+    def terrace(self, x_nm: Floats, y_nm: Floats) -> Ints:
+        """Return the number of the terrace at points, 0 on the lowest."""
+        return terraces.terrace(self.distances(x_nm, y_nm))
+
+    def class_map(self, x_nm: Floats, y_nm: Floats) -> Ints:
+        """Return the class at points: 0 terrace, 1 + kind within a defect's reach, then step edges."""
+        out = np.zeros(x_nm.shape, dtype=np.int64)
+        out[terraces.at_edges(self.distances(x_nm, y_nm), within_nm=STEP_CLASS_nm)] = len(SCATTERERS) + 1
+        reach_nm = seen_nm(self.values("height_pm"), self.values("fwhm_nm"))
+        _surface_state_kernels.mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, self.classes + 1, out)
+        return out
+
+
+def seen_nm(height_pm: Floats, fwhm_nm: Floats) -> Floats:
+    """Return how far from its middle a defect's height is above ``SEEN`` of itself, taking it for a Gaussian."""
+    return np.asarray(np.where(height_pm == 0, 0.0, fwhm_nm / 2 * math.sqrt(math.log(1 / SEEN) / math.log(2))))
+
+
+def disturbed(scene: Scene, waves: Waves, x_nm: Floats, y_nm: Floats, *, reach_nm: float) -> Floats:
+    """Return the mean of d rho / rho_0 over the energies at points (n_y, n_x): scatterers and edges.
+
+    Electrons stay on their terrace: a scatterer or an edge is heard on its own terraces only. What one terrace's edges
+    and scatterers do to the other's waves is left out.
+    """
+    if scene.flight is None or not len(scene.flight.places_nm):
+        return scattering.density_change(x_nm, y_nm, waves, scene.scatterers, reach_nm=reach_nm)
+    away_nm = scene.distances(x_nm, y_nm)
+    shares = terraces.shares(away_nm)
+    own = len(away_nm) - scene.terrace(*scene.points_nm.T)
+    steps, change = scene.flight.steps, np.zeros(x_nm.shape)
+    for number, share in enumerate(shares):
+        kept = scene.scatterers.kept(own == number)
+        change += share * scattering.density_change(x_nm, y_nm, waves, kept, reach_nm=reach_nm)
+    for number, distance_nm in enumerate(away_nm):
+        wave = scattering.edge_change(np.abs(distance_nm), waves)
+        upper, lower = steps.upper_reflectivity * shares[number], steps.lower_reflectivity * shares[number + 1]
+        change += (upper + lower) * wave
+    return change

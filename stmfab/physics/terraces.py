@@ -1,0 +1,180 @@
+"""The shape of a metal's surface: flights of steps one atom high, and the herringbone of Au(111).
+
+Heights are relative to the lowest terrace. A flight goes down along ``direction_deg``; its edges wander by smooth
+random curves. The herringbone is the 22 x sqrt(3) reconstruction: pairs of ridges between fcc and hcp regions, in
+zigzag.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from .keys import check_ranges, key
+from .units import Bools, Floats, Ints
+
+NM_PER_PM = 1e-3
+EDGE_nm = 0.22  # a step's height is smoothed by a Gaussian of this standard deviation
+N_MODES = 24  # of a wandering edge
+LEAST_TERRACE = 0.2  # of the mean width: the next edge is at least this far
+ROUND = 0.03  # how round the herringbone's elbows are
+RIDGE_nm = 0.55  # half width of a ridge; J. V. Barth et al., Phys. Rev. B 42, 9307 (1990), doi:10.1103/PhysRevB.42.9307
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A smooth random curve: sum_k a_k sin(q_k t + phase_k); arrays (n_modes,)."""
+
+    amplitudes_nm: Floats
+    numbers_per_nm: Floats
+    phases: Floats
+
+    def at(self, along_nm: Floats) -> tuple[Floats, Floats]:
+        """Return the curve and its slope, each in the shape of ``along_nm``."""
+        value, slope = np.zeros_like(along_nm), np.zeros_like(along_nm)
+        for amplitude, number, phase in zip(self.amplitudes_nm, self.numbers_per_nm, self.phases, strict=True):
+            value += amplitude * np.sin(number * along_nm + phase)
+            slope += amplitude * number * np.cos(number * along_nm + phase)
+        return value, slope
+
+
+def curve(rms_nm: float, length_nm: float, rng: np.random.Generator) -> Curve:
+    """Return a random curve of a given root mean square, whose modes weigh 1 / (1 + (q length)^2)."""
+    numbers = np.geomspace(0.1, 8.0, N_MODES) / length_nm
+    weights = np.sqrt(numbers / (1 + (numbers * length_nm) ** 2) ** 2) * np.abs(rng.standard_normal(N_MODES))
+    weights *= rms_nm * math.sqrt(2) / np.linalg.norm(weights)
+    return Curve(weights, numbers, 2 * math.pi * rng.random(N_MODES))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A flight of steps, each one atom high, going down along a direction."""
+
+    count: int = key("number of steps", at_least=0, at_most=20)
+    terrace_nm: float = key("mean width of the terraces between them", above=0)
+    spread: float = key("how much the widths differ: standard deviation over mean", default=0.3, at_least=0, at_most=1)
+    direction_deg: float = key("direction in which they go down, counter-clockwise from the sample's x", default=0.0)
+    offset_nm: float = key("place of the flight's middle along that direction", default=0.0)
+    wander_nm: float = key("root mean square of the edges' wandering", default=0.5, at_least=0)
+    wander_length_nm: float = key("length over which an edge wanders", default=10.0, above=0)
+    upper_reflectivity: float = key(
+        "reflectivity for electrons of the upper terrace", default=0.7, at_least=0, at_most=1
+    )
+    lower_reflectivity: float = key(
+        "reflectivity for electrons of the lower terrace", default=0.45, at_least=0, at_most=1
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def flight(self, rng: np.random.Generator) -> Flight:
+        """Return the drawn edges."""
+        widths = 1 + self.spread * rng.standard_normal(self.count)
+        places = np.cumsum(self.terrace_nm * np.maximum(widths, LEAST_TERRACE))
+        places += self.offset_nm - (places.mean() if self.count else 0.0)
+        curves = [curve(self.wander_nm, self.wander_length_nm, rng) for _ in range(self.count)]
+        return Flight(self, places, tuple(curves))
+
+
+@dataclass(frozen=True)
+class Flight:
+    """Edges, from the highest terrace down: where they cross the direction of descent, (n_steps,), and their curves."""
+
+    steps: Steps
+    places_nm: Floats
+    curves: tuple[Curve, ...]
+
+    def distances(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the distance of points from every edge, positive below it, shape (n_steps, *x.shape)."""
+        angle = math.radians(self.steps.direction_deg)
+        down, along = x_nm * math.cos(angle) + y_nm * math.sin(angle), y_nm * math.cos(angle) - x_nm * math.sin(angle)
+        out = np.empty((len(self.places_nm), *x_nm.shape))
+        for i, (place, edge) in enumerate(zip(self.places_nm, self.curves, strict=True)):
+            wander, slope = edge.at(along)
+            out[i] = (down - place - wander) / np.sqrt(1 + slope**2)
+        return out
+
+
+def passed(distances_nm: Floats) -> Floats:
+    """Return how far each edge was passed, 0 above and 1 below it, from distances (n_steps, ...): a smooth step."""
+    return np.asarray(special.ndtr(distances_nm / EDGE_nm))
+
+
+def terrace(distances_nm: Floats) -> Ints:
+    """Return the number of the terrace at points, 0 on the lowest, from distances (n_steps, ...)."""
+    return np.asarray(np.sum(distances_nm < 0, axis=0), dtype=np.int64)
+
+
+def shares(distances_nm: Floats) -> Floats:
+    """Return each terrace's share of points, highest terrace first, (n_steps + 1, ...): they add up to 1."""
+    below = passed(distances_nm)
+    ones, zeros = np.ones((1, *below.shape[1:])), np.zeros((1, *below.shape[1:]))
+    return np.asarray(np.concatenate([ones, below]) - np.concatenate([below, zeros]))
+
+
+@dataclass(frozen=True)
+class Herringbone:
+    """The reconstruction of Au(111): pairs of ridges, an fcc region between pairs, an hcp region within one."""
+
+    period_nm: float = key("distance of one pair of ridges from the next", default=6.3, above=2)
+    height_pm: float = key("height of the ridges", default=20.0, at_least=0)
+    fcc_share: float = key("share of the fcc regions", default=0.62, above=0.4, below=0.8)
+    direction_deg: float = key("mean direction of the ridges, counter-clockwise from the sample's x", default=90.0)
+    domain_nm: float = key("length from one elbow of the zigzag to the next", default=14.0, above=2)
+    offset_x_nm: float = key("place of the pattern along the sample's x", default=0.0)
+    offset_y_nm: float = key("place of the pattern along the sample's y", default=0.0)
+    wander_nm: float = key("root mean square of the ridges' wandering", default=0.4, at_least=0)
+    wander_length_nm: float = key("length over which the ridges wander", default=12.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def pattern(self, rng: np.random.Generator) -> Pattern:
+        """Return the drawn pattern."""
+        along, across = (curve(self.wander_nm / math.sqrt(2), self.wander_length_nm, rng) for _ in range(2))
+        return Pattern(self, along, across)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A herringbone and how its ridges wander."""
+
+    herringbone: Herringbone
+    along: Curve
+    across: Curve
+
+    def heights(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the height of the surface in nm, in the shape of x.
+
+        In zigzag the ridges run at +-30 degrees to their mean direction, so that along a line across the period is
+        longer by 1 / cos(30 degrees); a ridge is sech^2(distance / width).
+        """
+        h = self.herringbone
+        angle = math.radians(h.direction_deg)
+        x, y = x_nm - h.offset_x_nm, y_nm - h.offset_y_nm
+        along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+        across = across - self.along.at(along)[0]
+        turn, slope = _zigzag(along + self.across.at(across)[0], h.domain_nm)
+        period_nm = h.period_nm / math.cos(math.pi / 6)
+        place = np.mod(across - turn + period_nm / 2, period_nm) - period_nm / 2
+        place /= np.sqrt(1 + slope**2)
+        half_nm = (1 - h.fcc_share) * h.period_nm / 2
+        ridge = 1 / np.cosh((np.abs(place) - half_nm) / RIDGE_nm) ** 2
+        return np.asarray(h.height_pm * NM_PER_PM * ridge)
+
+
+def _zigzag(along_nm: Floats, domain_nm: float) -> tuple[Floats, Floats]:
+    """Return a rounded zigzag of slopes +-tan(30 degrees) and its slope."""
+    phase = np.pi * along_nm / domain_nm
+    slope = math.tan(math.pi / 6)
+    inner = (1 - ROUND) * np.sin(phase)
+    value = slope * domain_nm / np.pi * np.arcsin(inner)
+    return value, slope * (1 - ROUND) * np.cos(phase) / np.sqrt(1 - inner**2)
+
+
+def at_edges(distances_nm: Floats, *, within_nm: float) -> Bools:
+    """Return which points lie on an edge, from distances (n_steps, ...)."""
+    return np.asarray((np.abs(distances_nm) < within_nm).any(axis=0))
