@@ -112,7 +112,7 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
         raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g}")
-    return max(FIRST_N_K, 1 << math.ceil(math.log2(needed)))
+    return max(FIRST_N_K, 1 << math.ceil(math.log2(max(needed, 2 * reach + 1))))
 
 
 def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
@@ -258,6 +258,11 @@ def _add_orbitals(
 
 
 Split: TypeAlias = Callable[[Ints], tuple[Ints, Bools]]
+
+
+def changed_orbitals(perturbation: Perturbation) -> Ints:
+    """Return the orbitals (u, v, orbital) that a ``Split`` is asked about, shape (n_changed, 3)."""
+    return _columns(perturbation).orbitals
 
 
 def local_green(
