@@ -39,6 +39,7 @@ def known(scene: Scene, imaged: Imaged, path: Path, recorded: Scan) -> Labels:
         y_nm=y_nm,
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
+        topography_nm=recorded.topography_nm,
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
     )

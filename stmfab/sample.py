@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import crystal, scan, tips
+from .physics import constant_height, crystal, scan, tips
 from .physics.materials import MATERIALS
 from .physics.path import nominal_raster, tip_path
 from .plan import Parameters, Plan
@@ -56,7 +56,9 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         raster_nm=nominal_raster(drawn.raster),
         largest_bias_V=recipe.largest_bias_V,
     )
-    recorded = scan.run(
+    held = drawn.instrument.constant_height
+    run = scan.run if held is None else functools.partial(constant_height.run, held=held, height_nm=imaged.height_nm)
+    recorded = run(
         imaged.field,
         path,
         drawn.instrument,

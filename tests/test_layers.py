@@ -32,7 +32,7 @@ LAYERS = (
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
     units keys materials structure greens defects tungsten tips field current crystal
-    noise piezo instrument path scan targets
+    noise piezo instrument path loop scan constant_height levelling targets
 """.split()
 
 HOME = {

@@ -108,6 +108,12 @@ class AmplifierNoise:
         johnson: float = 4 * constants.k * self.temperature_K / (self.resistor_GOhm * OHM_PER_GOHM)
         return shot + johnson + (self.extra_fA_per_sqrt_Hz * A_PER_fA) ** 2
 
+    def sigma_nA(self, current_nA: Floats, *, pixel_s: float) -> Floats:
+        """Return the rms of a pixel at currents of any size, shaped as they are."""
+        still_A2 = self.density_A2_per_Hz(0.0)
+        shot_A2 = (self.density_A2_per_Hz(1.0) - still_A2) * np.abs(current_nA)
+        return np.asarray(NA_PER_A * np.sqrt((still_A2 + shot_A2) / (2 * pixel_s)))
+
     def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
         """Return the rms of a pixel's ln|I|: a mean over T passes 1 / (2 T) of a white spectrum."""
         current_A = tone.setpoint_nA / NA_PER_A

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .instrument import Feedback, Instrument, Jitter, Raster, Tilt
+from .instrument import Feedback, Instrument, Jitter, LinearDrift, Raster, RelaxingDrift, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
 from .units import Bools, Floats
@@ -160,12 +160,30 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     floor_nm = slope[0] * x_nm + slope[1] * y_nm
     if lift_nm is not None:
         floor_nm += lift_nm
-    jumped = None
+    jumped, jumps = None, (np.zeros(0), np.zeros((0, 3)))
     if instrument.tip_jumps is not None:
-        moves_nm, jumped = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
+        jumps = instrument.tip_jumps.draw(frame_s, streams("tip_jumps"))
+        moves_nm, jumped = _jumps(*jumps, t_s)
         for moved, move_nm in zip((x_nm, y_nm, floor_nm), moves_nm, strict=True):
             moved += move_nm
+    for rise_nm in _rises(instrument, t_s, *jumps):
+        floor_nm += rise_nm
     return Path(raster, n_sub, raster.center_x_nm + x_nm, raster.center_y_nm + y_nm, floor_nm, cos_tilt, jumped)
+
+
+def _rises(instrument: Instrument, t_s: Floats, jump_s: Floats, jumps_nm: Floats) -> Iterator[Floats]:
+    """Yield by how much the sample has come nearer to where z is told to be, shaped as ``t_s``: drift and creep of z.
+
+    A loop answers jumps of the tip, (n,) and (n, 3), by steps of z, after which the piezo creeps.
+    """
+    if isinstance(instrument.drift, LinearDrift) and instrument.drift.z_pm_per_min != 0:
+        yield instrument.drift.rise_nm(t_s)
+    if instrument.z_creep is not None:
+        followed = instrument.constant_height is None
+        steps = (
+            {"jump_s": jump_s, "jump_nm": jumps_nm[:, 2]} if followed else {"jump_s": jump_s[:0], "jump_nm": jump_s[:0]}
+        )
+        yield -instrument.z_creep.displacement(t_s, **steps)
 
 
 def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Bools]:
@@ -249,6 +267,8 @@ def _bends(
     """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``: creep and walk."""
     if instrument.creep is not None:
         yield instrument.creep.displacement(t_s, frame_s=2 * raster.pixels**2 * raster.dwell_s)
+    if isinstance(instrument.drift, RelaxingDrift):
+        yield instrument.drift.displacement(t_s)
     if instrument.drift is not None and instrument.drift.walk_nm_per_sqrt_s > 0:
         yield _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _targets_kernels
+from . import _targets_kernels, levelling
 from .field import CurrentField
 from .keys import check_ranges, key
 from .materials import Material
@@ -48,6 +48,8 @@ class Labels:
     ideal_nm : array of shape (n_rows, n_cols)
         Constant-current topography on the nominal raster.
     events : uint8 array of shape (n_rows, n_cols)
+    topography_nm : array of shape (2, n_rows, n_cols)
+        As recorded, forward and backward.
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
@@ -61,6 +63,7 @@ class Labels:
     y_nm: Floats
     ideal_nm: Floats
     events: NDArray[np.uint8]
+    topography_nm: Floats
     defect_sites_nm: Floats
     defect_layers: Ints
 
@@ -141,11 +144,12 @@ class Clean:
 
 @dataclass(frozen=True)
 class Events:
-    """Events at a forward pixel, as bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump."""
+    """Events at a forward pixel, as bits; 32, ringing, is defined by ``loop.Ringing``."""
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        meaning = "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump of the tip"
+        bits = "1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 jump of the tip, 32 ringing"
+        meaning = f"events, bits: {bits}, 64 amplifier at the end of its range"
         return [_image(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
@@ -184,7 +188,35 @@ class Distortion:
         return list(distortion(labels.path))
 
 
-Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion
+@dataclass(frozen=True)
+class Levelled:
+    """Levelled: the recorded topography as a reader would prepare it: less its plane, its lines' medians, or both."""
+
+    by: str = key(
+        "what is taken off: the best plane; the median of each line; the plane, then the medians; or a parabola a line",
+        default="plane",
+        one_of=("plane", "lines", "plane_and_lines", "parabolas"),
+        fixed=True,
+    )
+    way: str = key("the pass", default="forward", one_of=("forward", "backward"), fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        meaning = f"recorded topography, {self.way}, less {self.by.replace('_', ' ')}"
+        return [ArraySpec(name, ("y", "x"), (pixels, pixels), "float32", "nm", meaning, "image")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        image = labels.topography_nm[("forward", "backward").index(self.way)]
+        along_x = labels.path.raster.fast_axis == "x"
+        lines = levelling.LEVELLINGS[self.by](image if along_x else image.T)
+        return [lines if along_x else lines.T]
+
+
+Target: TypeAlias = LatticeCone | DefectCone | Ideal | Clean | Events | TruePath | Distortion | Levelled
 
 TARGETS: Mapping[str, type[Target]] = {
     "lattice": LatticeCone,
@@ -194,6 +226,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "events": Events,
     "path": TruePath,
     "distortion": Distortion,
+    "levelled": Levelled,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
