@@ -17,7 +17,7 @@ from . import _scan_kernels
 from .field import CurrentField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
+from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .units import Floats, Floats32
@@ -198,7 +198,7 @@ class _Disturbance:
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         signal = coloured(sources, clock, tone, streams)
-        self._coloured = None if signal is None else signal.astype(np.float32).reshape(-1, *self._shape)
+        self._coloured = None if signal is None else signal.reshape(-1, *self._shape)
 
     def sigma(self, timing: Timing) -> float:
         """Return the rms of the white noise in what the controller hears, an update."""
@@ -210,7 +210,9 @@ class _Disturbance:
         """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
         shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
         noise = np.zeros(shape, np.float32)
-        if self._sigma > 0:
+        if self._sigma > 0 and self._shape[1] > 1:
+            add_white(noise, self._sigma, self._white)
+        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
             self._white.standard_normal(dtype=np.float32, out=noise)
             noise *= np.float32(self._sigma)
         if self._coloured is not None:

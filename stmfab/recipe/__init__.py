@@ -57,7 +57,7 @@ def stored(tree: Mapping[str, Any], source: str) -> Plan:
 
 def _checked(root: Node, text_faults: list[str]) -> Plan:
     tree, report = check(root)
-    check_rules(report, tree["sample"]["material"])
+    check_rules(report, tree["sample"]["material"], tree["channels"])
     faults = [*text_faults, *report.lines()]
     if faults:
         raise RecipeError(faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphlib
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..physics.materials import MATERIALS, Material
 from ..physics.targets import CHANNELS
 from ..plan import DERIVED, Joint, evaluate, formula, joint
 from ..streams import Floats
+from .across import check_across
 from .checking import Report
 from .values import expected, stand_in
 
@@ -30,7 +31,7 @@ N_JOINT_PROBES = 4096
 Ends = dict[str, tuple[float, float]]
 
 
-def check_rules(report: Report, material: str) -> None:
+def check_rules(report: Report, material: str, channels: Collection[str]) -> None:
     """Add the faults of the rules over several keys to a report."""
     all_parts = [part for slot, part in report.parts if not slot.fixed]
     ends = _ends(all_parts, report)
@@ -39,6 +40,7 @@ def check_rules(report: Report, material: str) -> None:
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
     _check_target_names(report)
+    check_across(report, all_parts, ends, material=material, channels=channels)
     if material in MATERIALS:
         _check_sites(all_parts, MATERIALS[material], ends, report)
 
