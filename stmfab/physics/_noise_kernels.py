@@ -6,20 +6,21 @@ from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
-U8 = NDArray[np.uint64]
+U4 = NDArray[np.uint32]
 
-WORD_MEAN, WORD_SIGMA = 2 * 65535.0, np.sqrt((65536.0**2 - 1) / 3)  # of the sum of four numbers of 16 bits
+BYTES_MEAN, BYTES_SIGMA = 510, np.sqrt((256.0**2 - 1) / 3)  # of the sum of four numbers of 8 bits
+
+fast = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 
-@numba.njit(cache=True, error_model="numpy")
-def add_white(words: U8, sigma: float, out: F4) -> None:
-    """Add to each sample, (n,), sigma times the standardised sum of a word's four numbers of 16 bits."""
-    low, scale = np.uint64(0xFFFF), np.float32(sigma / WORD_SIGMA)
+@fast
+def add_white(words: U4, sigma: float, out: F4) -> None:
+    """Add to each sample, (n,), sigma times the standardised sum of the four bytes of a word."""
+    scale = np.float32(sigma / BYTES_SIGMA)
     for i in range(out.shape[0]):
-        word = words[i]
-        first = np.int64(word & low) + np.int64((word >> np.uint64(16)) & low)
-        second = np.int64((word >> np.uint64(32)) & low) + np.int64(word >> np.uint64(48))
-        out[i] += scale * np.float32(first + second - np.int64(WORD_MEAN))
+        w = words[i]
+        total = np.int32(w & 0xFF) + np.int32((w >> 8) & 0xFF) + np.int32((w >> 16) & 0xFF) + np.int32(w >> 24)
+        out[i] += scale * np.float32(total - np.int32(BYTES_MEAN))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -31,33 +32,39 @@ def wander(innovations: F8, kept: float) -> None:
             innovations[axis, i] = kept * innovations[axis, i - 1] + new * innovations[axis, i]
 
 
-@numba.njit(cache=True, error_model="numpy")
-def add_carried(envelope: F8, points_a_sample: float, turn: F8, line_turn: F8, out: F4) -> None:
+@fast
+def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, out: F4) -> None:
     """Add Re(envelope exp(i w t)) to (n_lines, n_samples): the envelope, (2, n), by straight lines.
 
-    exp(i w t) as cosine and sine: ``turn`` of the samples within a line, ``line_turn`` of the lines' starts.
+    exp(i w t) as cosine and sine: ``turn``, (2, n_samples), within a line, ``line_turn``, (n_lines, 2), at its start.
     """
-    n = out.shape[1]
+    step, cos, sin = np.float32(points_a_sample), turn[0], turn[1]
     for line in range(out.shape[0]):
-        c, s = line_turn[line, 0], line_turn[line, 1]
-        for i in range(n):
-            at = (line * n + i + 0.5) * points_a_sample
-            k = int(at)
-            share = at - k
-            real = envelope[0, k] + share * (envelope[0, k + 1] - envelope[0, k])
-            imaginary = envelope[1, k] + share * (envelope[1, k + 1] - envelope[1, k])
-            x, y = c * turn[i, 0] - s * turn[i, 1], c * turn[i, 1] + s * turn[i, 0]
-            out[line, i] += real * x - imaginary * y
+        c, s, row = line_turn[line, 0], line_turn[line, 1], out[line]
+        begin = (line * out.shape[1] + 0.5) * points_a_sample
+        first = int(begin)
+        rest, real, imaginary = np.float32(begin - first), envelope[0, first:], envelope[1, first:]
+        for i in range(out.shape[1]):
+            at = rest + np.float32(np.int32(i)) * step
+            k = np.int32(at)
+            share = at - np.float32(k)
+            x = real[k] + share * (real[k + 1] - real[k])
+            y = imaginary[k] + share * (imaginary[k + 1] - imaginary[k])
+            row[i] += x * (c * cos[i] - s * sin[i]) - y * (c * sin[i] + s * cos[i])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@fast
 def add_joined(points: F4, points_a_sample: float, scale: float, out: F4) -> None:
-    """Add scale times the points, joined by straight lines, to the samples (n,)."""
-    for i in range(out.shape[0]):
-        at = (i + 0.5) * points_a_sample
-        k = int(at)
-        share = at - k
-        out[i] += scale * (points[k] + share * (points[k + 1] - points[k]))
+    """Add scale times the points, joined by straight lines, to the samples, (n_lines, n_samples)."""
+    step, size = np.float32(points_a_sample), np.float32(scale)
+    for line in range(out.shape[0]):
+        begin = (line * out.shape[1] + 0.5) * points_a_sample
+        first = int(begin)
+        rest, near, row = np.float32(begin - first), points[first:], out[line]
+        for i in range(out.shape[1]):
+            at = rest + np.float32(np.int32(i)) * step
+            k = np.int32(at)
+            row[i] += size * (near[k] + (at - np.float32(k)) * (near[k + 1] - near[k]))
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -183,14 +183,15 @@ class Vibration:
         _noise_kernels.wander(envelope, kept)
         heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - (1 - kept) / 3)  # lines between points: less
         envelope *= tone.log_per_pm * self.rms_pm * heard
-        turn, line_turn = (
-            np.stack([np.cos(omega * t_s), np.sin(omega * t_s)], axis=1)
-            for t_s in (
-                (np.arange(clock.n_samples) + 0.5) * clock.step_s,
-                np.arange(clock.n_lines) * (clock.n_samples * clock.step_s),
-            )
+        turn = omega * (np.arange(clock.n_samples) + 0.5) * clock.step_s
+        line_turn = omega * np.arange(clock.n_lines) * (clock.n_samples * clock.step_s)
+        _noise_kernels.add_carried(
+            envelope.astype(np.float32),
+            clock.step_s / point_s,
+            np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32),
+            np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32),
+            out,
         )
-        _noise_kernels.add_carried(envelope, clock.step_s / point_s, turn, line_turn, out)
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: St
     ``streams`` gives the random stream of a name: that of a signal or a narrow line is its source's, the other spectral
     sources share one.
     """
-    alone = {name: s for name, s in sorted(sources.items()) if isinstance(s, Signal) or _is_narrow(s)}
+    alone = {name: s for name, s in sorted(sources.items()) if isinstance(s, Signal) or _is_carrier(s, clock)}
     spectral = [s for name, s in sources.items() if isinstance(s, Spectral) and name not in alone]
     if not alone and not spectral:
         return None
@@ -304,9 +305,11 @@ def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: St
     return total
 
 
-def _is_narrow(source: Noise) -> TypeGuard[Vibration]:
-    """Return whether a source is a line so narrow that its oscillation is far faster than what becomes of it."""
-    return isinstance(source, Vibration) and source.Q >= NARROW_Q
+def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
+    """Return whether a source is a line so narrow and so fast that its wandering amplitude is less work than itself."""
+    if not isinstance(source, Vibration):
+        return False
+    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= 1
 
 
 def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator, out: Floats32) -> None:
@@ -327,15 +330,15 @@ def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.ran
         power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
     drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** (-4 if smooth else 2) / (2 * step_s), n, rng)
     if smooth:
-        _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, out.ravel())
+        _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, out)
     else:
         _noise_kernels.add_means(drawn, n_points, tone.log_per_pm, out.ravel())
 
 
 def add_white(out: Floats32, sigma: float, rng: np.random.Generator) -> None:
     """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each."""
-    words = rng.bit_generator.random_raw(out.size)
-    _noise_kernels.add_white(np.asarray(words), sigma, out.ravel())
+    words = np.asarray(rng.bit_generator.random_raw(-(-out.size // 2)))
+    _noise_kernels.add_white(words.view(np.uint32), sigma, out.ravel())
 
 
 def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:
