@@ -53,6 +53,7 @@ soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (
 
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage
 	$(BIN)/python tests/bench/stages.py
+	$(BIN)/python tests/bench/microscope.py
 
 array resume: $(VENV)/.program
 	@$(SLURM) array '$(RECIPE)' '$(STORE)' $(if $(SAMPLES),-n $(SAMPLES))

@@ -13,7 +13,7 @@ from ..physics.path import SUB_STEPS_PER_RADIAN, SUB_STEPS_PER_SWING
 from ..physics.scan import CURRENT_CHANNELS
 from .checking import Report
 
-MAX_CELLS = 300_000  # of a frame: 3 GB of current field; test_large.py
+MAX_CELLS = 300_000  # of a frame: 3 GB with its field
 MAX_SUB_STEPS = 5_000  # a pixel
 MAX_STEPS = 400_000_000  # of a frame, forward and backward: 3 GB of noise a source
 CROSSOVER = "instrument.feedback.crossover_Hz"
