@@ -54,6 +54,7 @@ soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage, and the memory of a run
 	$(BIN)/python tests/bench/stages.py
 	$(BIN)/python -m tests.bench.memory
+	$(BIN)/python tests/bench/microscope.py
 
 array resume: $(VENV)/.program
 	@$(SLURM) array '$(RECIPE)' '$(STORE)' $(if $(SAMPLES),-n $(SAMPLES))

@@ -43,6 +43,7 @@ def known(
         y_nm=y_nm,
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
+        topography_nm=recorded.topography_nm,
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
         tip_raised=tip_raised,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
-from .physics import scan, targets
+from .physics import constant_height, scan, targets
 from .physics.path import tip_path
 from .plan import Parameters, Plan
 
@@ -47,7 +47,9 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
     random = functools.partial(streams.stream, recipe.seed, drawn.index)
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
     scene, imaged = scenes.IMAGES[recipe.sample_kind](recipe, drawn, path)
-    recorded = scan.run(
+    held = drawn.instrument.constant_height
+    run = scan.run if held is None else functools.partial(constant_height.run, held=held, height_nm=imaged.height_nm)
+    recorded = run(
         imaged.fields,
         path,
         drawn.instrument,

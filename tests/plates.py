@@ -29,6 +29,7 @@ STILL = [
 ]
 LOOP = "instrument.feedback={update: continuous, crossover_Hz: %g, preamplifier_Hz: 3000}"
 FAST = LOOP % 300
+HELD = ["instrument.constant_height={}", "channels=[current]", "junction.height_nm=null"]
 PLATES = {
     "perfect": [],
     "loop of 300 Hz": [FAST],
@@ -44,8 +45,13 @@ PLATES = {
         "instrument.z_piezo={kind: loop, opening_percent: 15, stroke_nm: 0.05}",
     ],
     "lateral hysteresis": ["instrument.lateral_hysteresis={kind: loop, opening_percent: 15, stroke_nm: 4}"],
+    "z creep": [FAST, "instrument.z_creep={move_nm: -20, wait_s: 1}"],
+    "z drift": [FAST, "instrument.drift={kind: linear, z_pm_per_min: 60}"],
     "creep": ["instrument.creep={kind: log, x_move_nm: 60, y_move_nm: 40, wait_s: 1}"],
     "drift, 4 nm/min": ["instrument.drift={kind: linear, x_nm_per_min: 4, y_nm_per_min: 1}"],
+    "drift that relaxes": [
+        "instrument.drift={kind: relaxing, x_nm_per_min: 12, y_nm_per_min: 3, time_constant_min: 0.1}"
+    ],
     "random walk": ["instrument.drift={kind: linear, walk_nm_per_sqrt_min: 0.4}"],
     "jitter": ["instrument.jitter={fast_nm: 0.03, slow_nm: 0.01}"],
     "gain and skew": ["instrument.scanner={x_gain_percent: 15, skew_deg: 12}"],
@@ -81,14 +87,42 @@ PLATES = {
     ],
     "pick-ups": [FAST, "instrument.pick_ups.atom={per_frame: 3, height_pm: 15, dwell_s: 2}"],
     "short pick-ups": [FAST, "instrument.pick_ups.atom={per_frame: 60, height_pm: 25, dwell_s: 0.02}"],
+    "line offsets, levelled": [
+        FAST,
+        "instrument.noise.l={kind: line_offset, rms_pm: 4}",
+        "targets.shown={kind: levelled, by: lines}",
+    ],
+    "constant height": [*HELD, "junction.current_nA=0.1"],
+    "constant height, z drift": [
+        *HELD,
+        "junction.current_nA=0.1",
+        "instrument.drift={kind: linear, z_pm_per_min: 100}",
+    ],
+    "constant height, 5 pA": [
+        *HELD,
+        "junction.current_nA=0.005",
+        "instrument.noise.amplifier={kind: amplifier, extra_fA_per_sqrt_Hz: 5}",
+    ],
+    "amplifier full": [*HELD, "junction.current_nA=0.1", "instrument.constant_height.range_nA=0.1"],
+    "marks of ringing": [
+        "instrument.feedback={loop_gain: 1.95}",
+        "instrument.tip_jumps={per_frame: 40, height_pm: 100}",
+        "targets.shown={kind: events}",
+    ],
 }
+PM_PER_NM, RINGING = 1e3, 32
 N_COLUMNS = 7
 
 
 def panel(overrides):
-    """The forward topography of sample 0, in pm."""
+    """What a plate shows of sample 0, and its unit: the target ``shown``, or the forward current, or topography."""
     plan = recipe.load("wse2-defects", overrides=(*STILL, *overrides))
-    return 1e3 * sample.simulate(plan, 0, 1)["topography"][0]
+    made = sample.simulate(plan, 0, 1)
+    if "shown" in made and made["shown"].dtype == np.uint8:
+        return np.bitwise_and(made["shown"][0], RINGING), "bit"
+    if "current" in made:
+        return np.abs(made["current"][0]), "nA"
+    return PM_PER_NM * made["shown" if "shown" in made else "topography"][0], "pm"
 
 
 def main(path="plates.png"):
@@ -98,10 +132,10 @@ def main(path="plates.png"):
     for place in axes.ravel():
         place.set_axis_off()
     for place, (name, overrides) in zip(axes.ravel(), PLATES.items(), strict=False):
-        image = panel(overrides)
-        low, high = np.percentile(image, (0.5, 99.5))
+        image, unit = panel(overrides)
+        low, high = np.percentile(image, (0.5, 99.5) if unit != "bit" else (0, 100))
         place.imshow(image, origin="lower", cmap="afmhot", vmin=low, vmax=high)
-        place.set_title(f"{name}\n{high - low:.3g} pm", fontsize=8)
+        place.set_title(f"{name}\n{high - low:.3g} {unit}", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=65)
 

@@ -33,7 +33,7 @@ LAYERS = (
 PHYSICS = """
     units keys arrays materials structure greens defects tungsten tungsten_spd tips field current crystal
     metals scattering terraces scatterers surface_state surface_field
-    noise piezo instrument path scan targets
+    noise piezo instrument path loop scan constant_height levelling targets
 """.split()
 
 HOME = {

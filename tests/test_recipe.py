@@ -636,3 +636,64 @@ def test_the_schema_refuses_what_the_loader_refuses():
     with pytest.raises(ValueError, match="seed"):
         model().model_validate_json(json.dumps(tree))
     model("Partial").model_validate_json(json.dumps({"name": "x", "extends": "wse2-demo", "scan": {"pixels": 8}}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["instrument.feedback={loop_gain: null, crossover_Hz: {uniform: [10, 600]}}"],
+            "instrument.feedback.crossover_Hz: reaches 600 with one update in 0.001 s; "
+            "legal: at most 500, the updates' Nyquist frequency (or update: continuous)",
+        ),
+        (
+            [
+                "instrument.feedback={loop_gain: null, update: continuous, crossover_Hz: 1.0e+6}",
+                "scan.dwell_s={uniform: [0.001, 0.1]}",
+            ],
+            "instrument.feedback.crossover_Hz: reaches 1e+06, which takes 6.28e+06 sub-steps a pixel of 0.1 s; "
+            "legal: at most 5000, 796 Hz",
+        ),
+        (
+            ["instrument.z_resonance={frequency_Hz: {uniform: [1000, 3.0e+6]}}"],
+            "instrument.z_resonance.frequency_Hz: reaches 3e+06, which takes 1.2e+04 sub-steps a pixel of 0.001 s; "
+            "legal: at most 5000, 1.25e+06 Hz",
+        ),
+        (
+            ["scan.size_nm={uniform: [2, 9]}", "extra_apexes.b={x_nm: {uniform: [-2.5, 1]}, y_nm: 2, shorter_pm: 9}"],
+            "extra_apexes.b.x_nm: reaches 2.5, outside a frame of 2 nm; legal: at most scan.size_nm",
+        ),
+        (
+            ["scan.size_nm={uniform: [2, 400]}"],
+            "scan.size_nm: a frame of 400 nm has 1.7e+06 cells; legal: at most 300000, 169 nm",
+        ),
+        (
+            ["scan.pixels=8192"],
+            "scan.pixels: a frame of 8192 pixels with 10 sub-steps each takes 1.3e+09 steps; legal: at most 4e+08",
+        ),
+        (
+            ["instrument.constant_height={}", "channels=[current]"],
+            "instrument.constant_height: found beside instrument.feedback; "
+            "legal: one of the two (null removes an inherited one)",
+        ),
+        (
+            ["instrument.feedback=null", "instrument.constant_height={}"],
+            "instrument.constant_height: found without a channel of the current; "
+            "legal: current, current_backward among the channels",
+        ),
+        (
+            ["instrument.z_resonance={frequency_Hz: 1000, Q: -3}"],
+            "instrument.z_resonance.Q: found -3; legal: at least 0.5",
+        ),
+    ],
+)
+def test_parts_that_make_one_another_impossible(load, overrides, line):
+    (found,) = faults(load, SOUND, *overrides)
+    assert found.endswith(line)
+    assert ": " in found.removesuffix(line)  # its place first
+
+
+def test_parts_that_just_go_together(load):
+    load(SOUND, "instrument.feedback={loop_gain: null, crossover_Hz: {uniform: [10, 500]}}")
+    load(SOUND, "extra_apexes.b={x_nm: -2, y_nm: 2, shorter_pm: 9}", "scan.size_nm={uniform: [2, 169]}")
+    load(SOUND, "instrument.feedback=null", "instrument.constant_height={}", "channels=[topography, current]")

@@ -3,7 +3,8 @@
 A pass is one way along a line. ``plane`` is the height of the sample plane at the pixels' ends in nm, (n_passes,
 n_pixels + 1). ``heights`` is (scale, offset): the polynomials' variable is s = scale * (z - plane) - offset. ``state``
 goes from call to call: command and H in nm, the sum of errors, the last error, the amplifier's signal, the sum and the
-number of its values since the last update, the limits in force, the largest |H|, the tip's place and its speed.
+number of its values since the last update, the limits in force, the largest |H|, the tip's place and its speed; then
+of the last swing of the error the side, the updates since, and how many have followed one another.
 """
 
 import numba
@@ -17,10 +18,14 @@ Pair = tuple[float, float]
 Loop = tuple[float, float, float, float, float, float]  # Kp, Ki, Kd, largest move, lowest gap, highest gap
 Piezo = tuple[float, float, float, float]  # A, B and C per nm, gain; V and H are in nm
 Swing = tuple[float, float, float, float]  # of the tip about its place, and of its speed, over a sub-step
+Hearing = tuple[float, bool, float]  # ln of the setpoint, whether the amplifier is linear, ln of the largest current
+Ring = tuple[float, int]  # the error that counts as a swing, the most updates between two; 0: no ringing
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
+RINGING, SATURATED = 32, 64  # the error swings to and fro; the amplifier shows its largest current
 SMALL = 1e-2  # |x| below which five terms of (1 - exp(-x)) / x err by less than 1e-12
-N_STATE = 11
+N_STATE = 14
+N_SWINGS = 4  # in a row are ringing
 
 inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
 
@@ -143,6 +148,18 @@ def scan_pixels(
 
 
 @inlined
+def _rings(error: float, ring: Ring, state: F8) -> int:
+    """Return RINGING where the error swings to and fro: see ``loop.Ringing``."""
+    state[12] += 1.0
+    if state[12] > ring[1]:
+        state[13] = 0.0
+    side = 1.0 if error > 0.0 else -1.0
+    if abs(error) > ring[0] and side != state[11]:
+        state[11], state[12], state[13] = side, 0.0, state[13] + 1.0
+    return RINGING if state[13] >= N_SWINGS else 0
+
+
+@inlined
 def _dwell(
     polynomials: F4,
     noise: F4,
@@ -152,8 +169,8 @@ def _dwell(
     loop: Loop,
     piezo: Piezo,
     swing: Swing,
-    setpoint: float,
-    linear: bool,
+    hearing: Hearing,
+    ring: Ring,
     state: F8,
     currents: F8,
 ) -> tuple[float, int]:
@@ -162,7 +179,7 @@ def _dwell(
     ``ground`` is the sample plane at the pixel's start and its rise a sub-step.
     """
     scale, offset = heights
-    per_update, memory = timing
+    (per_update, memory), (setpoint, linear, ceiling) = timing, hearing
     a, b, c, gain = piezo
     move, h, total, last, signal, heard = state[0], state[1], state[2], state[3], state[4], state[5]
     count, limits, reach, tip, speed = int(state[6]), int(state[7]), state[8], state[9], state[10]
@@ -173,14 +190,18 @@ def _dwell(
         away = tip - place
         tip, speed = place + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
         s = scale * (tip - floor) - offset
-        now = _heard(_value(polynomials[n], s) + noise[n], setpoint, linear)
-        signal = (1.0 - memory) * now + memory * signal
+        log_current = _value(polynomials[n], s) + noise[n]
+        if log_current > ceiling:
+            log_current, reached = ceiling, reached | SATURATED
+        signal = (1.0 - memory) * _heard(log_current, setpoint, linear) + memory * signal
         commanded, heard, count = commanded + move, heard + signal, count + 1
         reached |= limits | (OUTSIDE if abs(s) > 1.0 else 0)
         if currents.size > 0:
             currents[n] = _current(signal, setpoint, linear)
         if count == per_update:
             error = heard * (1.0 / per_update) - setpoint
+            if ring[1] > 0:
+                reached |= _rings(error, ring, state)
             target, total, limits = _update(move, total, error, last, floor, loop)
             if a > 0.0:
                 h = hysteresis(h, target - move, a, b, c)
@@ -199,8 +220,8 @@ def scan_steps(
     loop: Loop,
     piezo: Piezo,
     swing: Swing,
-    setpoint: float,
-    linear: bool,
+    hearing: Hearing,
+    ring: Ring,
     start: float,
     noise: F4,
     state: F8,
@@ -222,7 +243,7 @@ def scan_steps(
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
             move, reached = _dwell(
                 *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(setpoint, linear, state, currents),
+                *(hearing, ring, state, currents),
             )
             if np.isnan(state[4]):
                 return False
@@ -245,24 +266,3 @@ def pixel_currents(polynomials: F4, plane: F8, heights: Pair, tips: F8, noise: F
                 s = scale * (tips[row, i] - plane[row, i] - rise * (n + 0.5)) - offset
                 total += np.exp(_value(polynomials[row, i, n], s) + noise[row, i])
             current[row, i] = total / n_sub
-
-
-@numba.njit(cache=True, error_model="numpy")
-def loop_radius(gains: tuple[float, float, float], timing: tuple[int, float], swing: Swing, slope: float) -> float:
-    """Return the largest |eigenvalue| of the linearised loop from update to update; see ``scan.loop_radius``."""
-    kp, ki, kd = gains
-    per_update, memory = timing
-    unity, heard = np.eye(6), np.zeros(6)
-    move, total, last, signal, tip, speed = unity[0], unity[1], unity[2], unity[3], unity[4], unity[5]
-    n_steps = 1 if memory == 0.0 and swing == (0.0, 0.0, 0.0, 0.0) else per_update  # else every one is the first
-    for _ in range(n_steps):
-        away = tip - move
-        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
-        signal = memory * signal - (1 - memory) * slope * tip
-        heard = heard + signal
-    error = heard / n_steps
-    target = ki * total - kd * last + (kp + ki + kd) * error
-    now = np.empty((6, 6), dtype=np.complex128)
-    for row, quantity in enumerate((target, total + error, error, signal, tip, speed)):
-        now[row] = quantity
-    return float(np.abs(np.linalg.eigvals(now)).max())

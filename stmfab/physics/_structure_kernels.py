@@ -96,25 +96,34 @@ def near(points: F8, centres: F8, distance: float) -> B1:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def blocks(cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float) -> tuple[I8, B1]:
+def _halve(points: F8, axis: int, middle: float, of_point: I8, block: int, other: int) -> None:
+    """Move the points of a block that lie beyond the middle to another block."""
+    for p in range(points.shape[0]):
+        if of_point[p] == block and points[p, axis] > middle:
+            of_point[p] = other
+
+
+@numba.njit(cache=True, error_model="numpy")
+def blocks(
+    cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float, largest: float
+) -> tuple[I8, B1]:
     """Return the block of each place, and which changes each block feels: see ``structure.blocks``."""
     of_cell, of_place = np.zeros(cells.shape[0], dtype=np.int64), np.zeros(places.shape[0], dtype=np.int64)
-    felt = np.zeros((cells.shape[0], changed.shape[0]), dtype=np.bool_)
+    felt = np.zeros((1, changed.shape[0]), dtype=np.bool_)
     block, n_blocks = 0, 1
     while block < n_blocks:
         own = cells[of_cell == block]
-        felt[block] = near(changed, own, reach)
         low_x, high_x, low_y, high_y = own[:, 0].min(), own[:, 0].max(), own[:, 1].min(), own[:, 1].max()
-        axis = 0 if high_x - low_x >= high_y - low_y else 1
-        if felt[block].sum() <= few or max(high_x - low_x, high_y - low_y) < smallest:
-            block += 1
-            continue
+        axis, side = (0 if high_x - low_x >= high_y - low_y else 1), max(high_x - low_x, high_y - low_y)
+        if side <= largest:
+            if block >= felt.shape[0]:
+                felt = np.concatenate((felt, np.zeros_like(felt)))
+            felt[block] = near(changed, own, reach)
+            if felt[block].sum() <= few or side < smallest:
+                block += 1
+                continue
         middle = np.median(own[:, axis])
-        for cell in range(cells.shape[0]):
-            if of_cell[cell] == block and cells[cell, axis] > middle:
-                of_cell[cell] = n_blocks
-        for place in range(places.shape[0]):
-            if of_place[place] == block and places[place, axis] > middle:
-                of_place[place] = n_blocks
+        _halve(cells, axis, middle, of_cell, block, n_blocks)
+        _halve(places, axis, middle, of_place, block, n_blocks)
         n_blocks += 1
     return of_place, felt[:n_blocks]

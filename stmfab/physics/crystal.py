@@ -17,7 +17,7 @@ from .greens import GreenTable, Perturbation
 from .materials import MATERIALS, Material
 from .structure import Window
 from .tips import Tip
-from .units import Bools, Complexes, Floats, Ints
+from .units import Bools, Floats, Ints
 
 REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
@@ -27,6 +27,7 @@ MAX_TABLES = 6
 FIRST_TIP: Ints = np.zeros((), dtype=np.int64)
 PIT_LOW_nm, PIT_DEPTH_nm, PIT_GRID = 0.34, 0.065, 12  # a tip this low in a pit this deep needs a finer grid
 FEW_DEFECTS, SMALLEST_BLOCK_nm = 30, 1.0  # blocks of the T-matrix: measured, make bench
+LARGEST_BLOCK_nm, LARGEST_REACH = 12.0, 96  # beyond this reach, in cells, a Green table serves block by block
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,10 @@ def _tabulated(
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
     n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
-    green = green_table(material.name, n_broadenings, _reach(whole, scene.change))
-    local = _local_green(green.at(energies_eV), scene, under, sites)
+    orbitals, changed = current.site_orbitals(material, sites), greens.changed_orbitals(scene.change)
+    blocks = _blocks(material, under, orbitals, changed)
+    green = green_table(material.name, n_broadenings, _reach(whole, orbitals, changed, blocks))
+    local = greens.local_green(green.at(energies_eV), scene.change, orbitals, split=lambda _: blocks)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
         strengths,
@@ -225,33 +228,39 @@ def _shifted(lines_nm: Lines, tip: Tip) -> Lines:
     return [(x + right, y + up) for x, y in lines_nm for right, up in tip.apexes_nm]
 
 
-def _local_green(table: GreenTable, scene: Scene, view: Window, sites: Ints) -> Complexes:
-    """Return G on the orbitals of sites (u, v, site), shape (n_energies, n_orbitals): block by block.
+def _blocks(material: Material, view: Window, orbitals: Ints, changed: Ints) -> tuple[Ints, Bools]:
+    """Return the block of each orbital (u, v, orbital), and which changed orbitals each block feels.
 
     A block of the window feels the defects within ``DEFECT_REACH_nm`` of it: with many defects the cost grows with the
     area, not with its cube.
     """
-    material = scene.material
-    orbitals = current.site_orbitals(material, sites)
-    cells_nm, places_nm = view.indices @ material.lattice_nm, orbitals[:, :2] @ material.lattice_nm
+    cells_nm, places_nm, changed_nm = (
+        cells[:, :2] @ material.lattice_nm for cells in (view.indices, orbitals, changed)
+    )
+    return structure.blocks(
+        cells_nm,
+        places_nm,
+        changed_nm,
+        reach_nm=DEFECT_REACH_nm,
+        few=FEW_DEFECTS,
+        smallest_nm=SMALLEST_BLOCK_nm,
+        largest_nm=LARGEST_BLOCK_nm,
+    )
 
-    def split(changed: Ints) -> tuple[Ints, Bools]:
-        changed_nm = changed[:, :2] @ material.lattice_nm
-        few, smallest_nm = FEW_DEFECTS, SMALLEST_BLOCK_nm
-        return structure.blocks(
-            cells_nm, places_nm, changed_nm, reach_nm=DEFECT_REACH_nm, few=few, smallest_nm=smallest_nm
-        )
 
-    return greens.local_green(table, scene.change, orbitals, split=split)
+def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Bools]) -> int:
+    """Return the cells a Green table must reach from any changed orbital to any other, or to any of ``orbitals``.
 
-
-def _reach(whole: Window, change: Perturbation) -> int:
-    """Return the cells a Green table must reach from any changed orbital to any site or other changed orbital."""
+    Where that is far, only from the changes that a block feels to one another and to its own orbitals.
+    """
     n_v, n_u = whole.cells.shape
     corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
-    changed = [change.removed, change.shifted, *(cluster.orbitals for cluster in change.clusters)]
-    needed = int(np.ptp(np.concatenate([corners, *(part[:, :2] for part in changed)]), axis=0).max())
-    return REACH_STEP * math.ceil(needed / REACH_STEP)
+    needed = int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
+    if needed > LARGEST_REACH:
+        block, felt = blocks
+        own = [(changed[near, :2], orbitals[block == number, :2]) for number, near in enumerate(felt) if near.any()]
+        needed = max((int(np.ptp(np.concatenate(pair), axis=0).max()) for pair in own), default=0)
+    return REACH_STEP * max(1, math.ceil(needed / REACH_STEP))
 
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[defects.Defect], Placed]], view: Window) -> Scene:

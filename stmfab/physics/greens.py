@@ -260,6 +260,11 @@ def _add_orbitals(
 Split: TypeAlias = Callable[[Ints], tuple[Ints, Bools]]
 
 
+def changed_orbitals(perturbation: Perturbation) -> Ints:
+    """Return the orbitals (u, v, orbital) that a ``Split`` is asked about, shape (n_changed, 3)."""
+    return _columns(perturbation).orbitals
+
+
 def local_green(
     table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, split: Split | None = None
 ) -> Complexes:

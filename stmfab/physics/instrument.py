@@ -41,7 +41,8 @@ class Raster:
 class Feedback:
     """PID on the log current: u = Kp e + Ki sum(e) + Kd (e_k - e_{k-1}); z = u, + = retract.
 
-    e = ln(|I|/I_set), or on a linear amplifier |I|/I_set - 1, which goes in slower than it comes out.
+    e = ln(|I|/I_set), or on a linear amplifier |I|/I_set - 1: never below -1 however far out the tip is, exponential
+    when it is too near. Such a loop approaches slowly, by Ki an update at most, and retracts fast.
     ``loop_gain`` r = 2 kappa Ki is the share of the error removed by one update; ``crossover_Hz`` f = r / (2 pi dt)
     is the same in time. Kp and Kd are ratios to Ki.
     """
@@ -61,6 +62,7 @@ class Feedback:
         one_of=("log", "linear"),
     )
     preamplifier_Hz: float | None = key("corner of the current amplifier's pole; none: infinite", default=None, above=0)
+    range_nA: float | None = key("largest current that the amplifier shows; none: any", default=None, above=0)
     step_limit: float | None = key(
         "largest move of one update, in units of the ideal image's peak-to-peak", default=None, above=0
     )
@@ -73,6 +75,29 @@ class Feedback:
         exactly_one(self, "loop_gain", "crossover_Hz")
         if self.z_max_nm <= self.z_min_nm:
             raise KeyRangeError("z_max_nm", self.z_max_nm, f"above z_min_nm = {self.z_min_nm:g}")
+
+
+@dataclass(frozen=True)
+class ConstantHeight:
+    """No loop: z rests and the current is the picture; what tilt, drift and creep make of the gap is left in it."""
+
+    lift_pm: float = key("height above the median of the constant-current image", default=0.0)
+    preamplifier_Hz: float | None = key("corner of the current amplifier's pole; none: infinite", default=None, above=0)
+    range_nA: float = key("largest current that the amplifier shows: 10 V over 1 GOhm", default=10.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def feedback(self) -> Feedback:
+        """Return a loop without gain, or stops."""
+        return Feedback(
+            update="continuous",
+            loop_gain=0.0,
+            preamplifier_Hz=self.preamplifier_Hz,
+            range_nA=self.range_nA,
+            z_min_nm=-math.inf,
+            z_max_nm=math.inf,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,6 +149,34 @@ class LogCreep:
 
 
 @dataclass(frozen=True)
+class ZCreep:
+    """Creep of the z piezo: after a step of its command it goes on by step * percent/100 * log10(1 + t / onset).
+
+    Its steps are the move to this surface, and those by which the loop answers jumps of the tip.
+    """
+
+    move_nm: float = key("last move of z before the frame, + away from the sample", default=-100.0)
+    percent_per_decade: float = key("creep rate, % of a step a decade of time", default=1.5, at_least=0)
+    onset_s: float = key("time scale of the onset", default=0.1, above=0)
+    wait_s: float = key("time between the move and the first recorded pixel", default=10.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def displacement(self, t_s: Floats, *, jump_s: Floats, jump_nm: Floats) -> Floats:
+        """Return how much higher (nm) the tip is than commanded, shaped as ``t_s``: zero at the first recorded pixel.
+
+        ``jump_s`` and ``jump_nm``, (n,), are later steps of the command.
+        """
+        at_s, steps_nm = (-self.wait_s, *jump_s), (self.move_nm, *jump_nm)
+        crept = np.zeros(np.shape(t_s))
+        for start_s, step_nm in zip(at_s, steps_nm, strict=True):
+            crept += step_nm * np.log10(1 + np.maximum(t_s - start_s, 0) / self.onset_s)
+        before = self.move_nm * math.log10(1 + self.wait_s / self.onset_s)
+        return np.asarray(self.percent_per_decade / 100 * (crept - before))
+
+
+@dataclass(frozen=True)
 class FrameDrift:
     """Linear drift given by its total over the frame."""
 
@@ -149,6 +202,7 @@ class LinearDrift:
 
     x_nm_per_min: float = key("speed along x", default=0.0)
     y_nm_per_min: float = key("speed along y", default=0.0)
+    z_pm_per_min: float = key("speed at which the sample comes nearer", default=0.0)
     walk_nm_per_sqrt_min: float = key("random walk on each axis: rms after one minute", default=0.0, at_least=0)
 
     def __post_init__(self) -> None:
@@ -158,10 +212,44 @@ class LinearDrift:
         """Return the speed along the frame's x and y."""
         return self.x_nm_per_min / S_PER_MIN, self.y_nm_per_min / S_PER_MIN
 
+    def rise_nm(self, t_s: Floats) -> Floats:
+        """Return how much nearer the sample has come at times since the first recorded pixel."""
+        return np.asarray(self.z_pm_per_min * NM_PER_PM / S_PER_MIN * t_s)
+
     @property
     def walk_nm_per_sqrt_s(self) -> float:
         """Return the rms of the random walk on each axis after one second."""
         return self.walk_nm_per_sqrt_min / math.sqrt(S_PER_MIN)
+
+
+@dataclass(frozen=True)
+class RelaxingDrift(LinearDrift):
+    """Drift that slows down, as after a change of temperature: v(t) = v [s + (1 - s) exp(-t / tau)], and a random walk.
+
+    The speeds v are those at the first recorded pixel, t = 0.
+    """
+
+    time_constant_min: float = key("tau", default=10.0, above=0)
+    final_share: float = key("s: what is left of the speeds in the end", default=0.0)
+
+    def velocity_nm_per_s(self, *, frame_s: float) -> tuple[float, float]:
+        """Return the steady part of the speed along the frame's x and y."""
+        x, y = super().velocity_nm_per_s(frame_s=frame_s)
+        return self.final_share * x, self.final_share * y
+
+    def relaxation_s(self, t_s: Floats) -> Floats:
+        """Return the time in which the first speed would have gone as far as the part that dies out: seconds."""
+        tau_s = S_PER_MIN * self.time_constant_min
+        return np.asarray(-(1 - self.final_share) * tau_s * np.expm1(-t_s / tau_s))
+
+    def displacement(self, t_s: Floats) -> tuple[Floats, Floats]:
+        """Return the displacement along the frame's x and y (nm) by what dies out."""
+        x, y = super().velocity_nm_per_s(frame_s=1.0)
+        return x * self.relaxation_s(t_s), y * self.relaxation_s(t_s)
+
+    def rise_nm(self, t_s: Floats) -> Floats:
+        """Return how much nearer the sample has come."""
+        return super().rise_nm(self.final_share * t_s + self.relaxation_s(t_s))
 
 
 @dataclass(frozen=True)
@@ -262,7 +350,7 @@ Creep: TypeAlias = FrameCreep | LogCreep
 Drift: TypeAlias = FrameDrift | LinearDrift
 
 CREEPS: Mapping[str, type[Creep]] = {"frame": FrameCreep, "log": LogCreep}
-DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift}
+DRIFTS: Mapping[str, type[Drift]] = {"frame": FrameDrift, "linear": LinearDrift, "relaxing": RelaxingDrift}
 
 
 @dataclass(frozen=True)
@@ -270,8 +358,10 @@ class Instrument:
     """Everything between the commanded raster and the recorded image. An absent part is an ideal one."""
 
     feedback: Feedback | None = None
+    constant_height: ConstantHeight | None = None
     noise: Mapping[str, Noise] = field(default_factory=dict)
     creep: Creep | None = None
+    z_creep: ZCreep | None = None
     drift: Drift | None = None
     jitter: Jitter | None = None
     scanner: Scanner | None = None

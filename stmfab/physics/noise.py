@@ -9,18 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import constants, fft
 
+from . import _noise_kernels
 from .keys import check_ranges, key
-from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats
+from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats, Floats32
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
-POINTS_NEEDED, POINTS_JOINED = 2.5, 16.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+POINTS_NEEDED, POINTS_JOINED = 2.5, 4.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,12 @@ class AmplifierNoise:
         johnson: float = 4 * constants.k * self.temperature_K / (self.resistor_GOhm * OHM_PER_GOHM)
         return shot + johnson + (self.extra_fA_per_sqrt_Hz * A_PER_fA) ** 2
 
+    def sigma_nA(self, current_nA: Floats, *, pixel_s: float) -> Floats:
+        """Return the rms of a pixel at currents of any size, shaped as they are."""
+        still_A2 = self.density_A2_per_Hz(0.0)
+        shot_A2 = (self.density_A2_per_Hz(1.0) - still_A2) * np.abs(current_nA)
+        return np.asarray(NA_PER_A * np.sqrt((still_A2 + shot_A2) / (2 * pixel_s)))
+
     def log_sigma(self, tone: Tone, *, pixel_s: float) -> float:
         """Return the rms of a pixel's ln|I|: a mean over T passes 1 / (2 T) of a white spectrum."""
         current_A = tone.setpoint_nA / NA_PER_A
@@ -159,6 +170,29 @@ class Vibration:
         """Frequency above which nothing of it is seen."""
         return self.frequency_Hz * (1 + 4 / self.Q)
 
+    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
+        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples), of a line with a large Q.
+
+        Re(a exp(i w t)): a wanders with the line's width, by exact steps of a tenth of its memory, and straight between
+        them; means over samples weaken the oscillation alone.
+        """
+        omega = 2 * math.pi * self.frequency_Hz
+        kept = math.exp(-STEP_OF_MEMORY)
+        point_s = STEP_OF_MEMORY * 2 * self.Q / omega
+        envelope = rng.standard_normal((2, math.ceil(clock.end_s / point_s) + 2))
+        _noise_kernels.wander(envelope, kept)
+        heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - (1 - kept) / 3)  # lines between points: less
+        envelope *= tone.log_per_pm * self.rms_pm * heard
+        turn = omega * (np.arange(clock.n_samples) + 0.5) * clock.step_s
+        line_turn = omega * np.arange(clock.n_lines) * (clock.n_samples * clock.step_s)
+        _noise_kernels.add_carried(
+            envelope.astype(np.float32),
+            clock.step_s / point_s,
+            np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32),
+            np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32),
+            out,
+        )
+
 
 @dataclass(frozen=True)
 class Hum:
@@ -172,17 +206,18 @@ class Hum:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
-        """Return the disturbance of ln|I|, shape (n_lines, n_samples): means over the samples."""
+    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
+        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): means over them."""
         phases = rng.uniform(0, 2 * math.pi, self.harmonics)
-        starts_s = np.arange(clock.n_lines)[:, None] * (clock.n_samples * clock.step_s)
-        middles_s = (np.arange(clock.n_samples) + 0.5) * clock.step_s
-        out = np.zeros((clock.n_lines, clock.n_samples))
-        for n, phase in enumerate(phases, start=1):
-            omega = 2 * math.pi * n * self.frequency_Hz
-            amplitude = tone.log_per_pm * self.pm / n**self.falloff * np.sinc(omega * clock.step_s / (2 * math.pi))
-            out += amplitude * np.imag(np.exp(1j * (omega * starts_s + phase)) * np.exp(1j * omega * middles_s))
-        return out
+        orders = np.arange(1, self.harmonics + 1)
+        omega = 2 * math.pi * self.frequency_Hz * orders
+        heard = np.sinc(omega * clock.step_s / (2 * math.pi))
+        amplitudes = tone.log_per_pm * self.pm * orders**-self.falloff * heard
+        at_line = np.multiply.outer(np.arange(clock.n_lines) * clock.n_samples * clock.step_s, omega) + phases
+        in_line = np.multiply.outer(omega, (np.arange(clock.n_samples) + 0.5) * clock.step_s)
+        first = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1)
+        second = np.concatenate([np.cos(in_line), np.sin(in_line)])
+        out += first.astype(np.float32) @ second.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -195,15 +230,15 @@ class LineOffsets:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
-        """Return the disturbance of ln|I|, shape (n_lines, 1): constant on a line, forward and backward."""
+    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
+        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): constant on a line, both ways."""
         n = 2 * clock.n_lines  # twice as long: the first line knows nothing of the last
         cycles = fft.rfftfreq(n)
         power = np.zeros(len(cycles))
         power[1:] = cycles[1:] ** -self.exponent
         half_step2 = (power * (1 - np.cos(2 * math.pi * cycles))).mean()  # half the mean square of a step
         drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines]
-        return np.asarray(tone.log_per_pm * self.rms_pm * drawn)[:, None]
+        out += (tone.log_per_pm * self.rms_pm * drawn).astype(np.float32)[:, None]
 
 
 @dataclass(frozen=True)
@@ -217,26 +252,26 @@ class Telegraph:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def log_current(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Floats:
-        """Return the disturbance of ln|I|, shape (n_lines, n_samples): means over the samples."""
-        return np.asarray(-tone.log_per_pm * self.pm / clock.step_s * self.raised_s(clock, rng))
+    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
+        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): means over them."""
+        self._add_raised(out, clock, rng, height=-tone.log_per_pm * self.pm)
 
-    def raised_s(self, clock: Clock, rng: np.random.Generator) -> Floats:
-        """Return the time of each sample that the tip spends in the upper state, shape (n_lines, n_samples)."""
-        ends_s: Floats = np.arange(clock.size + 1, dtype=np.float64) * clock.step_s
-        return np.diff(self._raised_s(ends_s, rng)).reshape(clock.n_lines, clock.n_samples)
+    def raised(self, clock: Clock, rng: np.random.Generator) -> Floats32:
+        """Return the share of each sample that the tip spends in the upper state, (n_lines, n_samples)."""
+        out = np.zeros((clock.n_lines, clock.n_samples), dtype=np.float32)
+        self._add_raised(out, clock, rng, height=1.0)
+        return out
 
-    def _raised_s(self, times_s: Floats, rng: np.random.Generator) -> Floats:
-        """Return the time spent in the upper state up to ascending times from 0 on."""
+    def _add_raised(self, out: Floats32, clock: Clock, rng: np.random.Generator, *, height: float) -> None:
+        """Add a height times the share of each sample spent in the upper state."""
         rates = self.up_per_s, self.down_per_s
-        raised = rng.random() < self.up_per_s / (self.up_per_s + self.down_per_s)
-        at_s, spent_s, state = [0.0], [0.0], int(raised)
-        while at_s[-1] < times_s[-1]:
-            stay_s = rng.exponential(1 / rates[state])
-            at_s.append(at_s[-1] + stay_s)
-            spent_s.append(spent_s[-1] + stay_s * state)
-            state = 1 - state
-        return np.interp(times_s, at_s, spent_s)
+        raised = bool(rng.random() < self.up_per_s / (self.up_per_s + self.down_per_s))
+        at_s = [0.0]
+        while at_s[-1] < clock.end_s:
+            at_s.append(at_s[-1] + rng.exponential(1 / rates[raised ^ (len(at_s) % 2 == 0)]))
+        stays = np.array(at_s) / clock.step_s
+        begins, ends = stays[:-1][not raised :: 2], stays[1:][not raised :: 2]
+        _noise_kernels.add_stays(begins, ends, height, out.ravel())
 
 
 White: TypeAlias = WhiteLogNoise | WhiteHeightNoise | AmplifierNoise
@@ -262,51 +297,65 @@ def white_log_sigma(sources: Mapping[str, Noise], tone: Tone, *, pixel_s: float)
     return math.hypot(*(s.log_sigma(tone, pixel_s=pixel_s) for s in sources.values() if isinstance(s, White)))
 
 
-def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: Streams) -> Floats | None:
+def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: Streams) -> Floats32 | None:
     """Return ln|I| of all that is not white, shape (n_lines, n_samples), or None where there is nothing.
 
-    ``streams`` gives the random stream of a name: that of a signal is its source's, the spectral sources share one.
+    ``streams`` gives the random stream of a name: that of a signal or a narrow line is its source's, the other spectral
+    sources share one.
     """
-    signals = [
-        s.log_current(clock, tone, streams(f"noise.{name}"))
-        for name, s in sorted(sources.items())
-        if isinstance(s, Signal)
-    ]
-    spectral = [s for s in sources.values() if isinstance(s, Spectral)]
-    if spectral:
-        signals.append(tone.log_per_pm * _spectral_pm(spectral, clock, streams("noise.spectrum")))
-    if not signals:
+    alone = {name: s for name, s in sorted(sources.items()) if isinstance(s, Signal) or _is_carrier(s, clock)}
+    spectral = [s for name, s in sources.items() if isinstance(s, Spectral) and name not in alone]
+    if not alone and not spectral:
         return None
-    total = np.zeros((clock.n_lines, clock.n_samples))
-    for signal in signals:
-        total += signal
+    total = np.zeros((clock.n_lines, clock.n_samples), dtype=np.float32)
+    for name, source in alone.items():
+        source.add(total, clock, tone, streams(f"noise.{name}"))
+    if spectral:
+        _add_spectral(spectral, clock, tone, streams("noise.spectrum"), total)
     return total
 
 
-def _spectral_pm(sources: list[Spectral], clock: Clock, rng: np.random.Generator) -> Floats:
-    """Return one Gaussian signal with the sum of the sources' power densities, in pm, (n_lines, n_samples).
+def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
+    """Return whether a source is a line so narrow and so fast that its wandering amplitude is less work than itself."""
+    if not isinstance(source, Vibration):
+        return False
+    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= 1
 
-    It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept; a sample
-    is the mean of its points: what is faster comes back weaker and slower, as from a real converter.
+
+def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator, out: Floats32) -> None:
+    """Add one Gaussian signal with the sum of the sources' power densities to ln|I|, (n_lines, n_samples).
+
+    It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept. Where
+    these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
+    mean of its points: what is faster comes back weaker and slower, as from a real converter.
     """
     highest_Hz = max(source.highest_Hz for source in sources)
     smooth = POINTS_JOINED * highest_Hz * clock.step_s < 1
     n_points = 1 if smooth else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
     step_s = 1 / (POINTS_JOINED * highest_Hz) if smooth else clock.step_s / n_points
     n = fft.next_fast_len(2 * math.ceil(clock.end_s / step_s) + 2, real=True)
-    f_Hz = fft.rfftfreq(n, step_s)
-    power = np.zeros(len(f_Hz))
+    f_Hz = fft.rfftfreq(n, step_s).astype(np.float32)
+    power = np.zeros(len(f_Hz), dtype=np.float32)
     for source in sources:
         power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** 2 / (2 * step_s), n, rng)
+    drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** (-4 if smooth else 2) / (2 * step_s), n, rng)
     if smooth:
-        at = (np.arange(clock.size) + 0.5) * (clock.step_s / step_s)
-        return np.asarray(np.interp(at, np.arange(n), drawn)).reshape(clock.n_lines, clock.n_samples)
-    kept = drawn[: clock.size * n_points].reshape(clock.n_lines, clock.n_samples, n_points)
-    return np.asarray(kept.mean(axis=-1))
+        _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, out)
+    else:
+        _noise_kernels.add_means(drawn, n_points, tone.log_per_pm, out.ravel())
 
 
-def _gaussian(power: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Return a periodic Gaussian signal, (n,), whose variance is the mean of ``power``, (n // 2 + 1,), over all."""
-    real, imaginary = rng.standard_normal((2, len(power)))
-    return np.asarray(fft.irfft(np.sqrt(power * n / 2) * (real + 1j * imaginary), n))
+def add_white(out: Floats32, sigma: float, rng: np.random.Generator) -> None:
+    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each."""
+    words = np.asarray(rng.bit_generator.random_raw(-(-out.size // 2)))
+    _noise_kernels.add_white(words.view(np.uint32), sigma, out.ravel())
+
+
+def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:
+    """Return a periodic Gaussian signal, (n,), whose variance is the mean of ``power``, (n // 2 + 1,), over all.
+
+    In single precision where the power is.
+    """
+    real, imaginary = rng.standard_normal((2, len(power)), dtype=power.dtype)
+    waves = np.sqrt(power * (n / 2)) * (real + 1j * imaginary)
+    return np.asarray(fft.irfft(waves.astype(np.result_type(power.dtype, np.complex64)), n))

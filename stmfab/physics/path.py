@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .instrument import NM_PER_PM, Feedback, Instrument, Jitter, PickUp, Raster, Tilt
+from .instrument import NM_PER_PM, Feedback, Instrument, Jitter, LinearDrift, PickUp, Raster, RelaxingDrift, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
 from .units import Bools, Floats, Ints
@@ -184,16 +184,43 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     floor_nm = slope[0] * x_nm + slope[1] * y_nm
     if lift_nm is not None:
         floor_nm += lift_nm
+    changes, holding = _add_changes((x_nm, y_nm, floor_nm), instrument, frame_s, t_s, streams)
+    centre_x_nm, centre_y_nm = raster.center_x_nm + x_nm, raster.center_y_nm + y_nm
+    return Path(raster, n_sub, centre_x_nm, centre_y_nm, floor_nm, cos_tilt, changes, holding)
+
+
+def _add_changes(
+    places_nm: tuple[Floats, Floats, Floats], instrument: Instrument, frame_s: float, t_s: Floats, streams: Streams
+) -> tuple[Ints | None, Ints | None]:
+    """Add what happens to the tip, and the sample's rise, to x, y and floor; return changes of the tip, things held."""
+    floor_nm, jumps = places_nm[2], (np.zeros(0), np.zeros((0, 3)))
     changes = holding = None
     if instrument.tip_jumps is not None:
-        moves_nm, changes = _jumps(*instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), t_s)
-        for moved, move_nm in zip((x_nm, y_nm, floor_nm), moves_nm, strict=True):
+        jumps = instrument.tip_jumps.draw(frame_s, streams("tip_jumps"))
+        moves_nm, changes = _jumps(*jumps, t_s)
+        for moved, move_nm in zip(places_nm, moves_nm, strict=True):
             moved += move_nm
     if instrument.pick_ups:
         rise_nm, holding = _held(instrument.pick_ups, frame_s, t_s, streams)
         floor_nm += rise_nm
-    centre_x_nm, centre_y_nm = raster.center_x_nm + x_nm, raster.center_y_nm + y_nm
-    return Path(raster, n_sub, centre_x_nm, centre_y_nm, floor_nm, cos_tilt, changes, holding)
+    for rise_nm in _rises(instrument, t_s, *jumps):
+        floor_nm += rise_nm
+    return changes, holding
+
+
+def _rises(instrument: Instrument, t_s: Floats, jump_s: Floats, jumps_nm: Floats) -> Iterator[Floats]:
+    """Yield by how much the sample has come nearer to where z is told to be, shaped as ``t_s``: drift and creep of z.
+
+    A loop answers jumps of the tip, (n,) and (n, 3), by steps of z, after which the piezo creeps.
+    """
+    if isinstance(instrument.drift, LinearDrift) and instrument.drift.z_pm_per_min != 0:
+        yield instrument.drift.rise_nm(t_s)
+    if instrument.z_creep is not None:
+        followed = instrument.constant_height is None
+        steps = (
+            {"jump_s": jump_s, "jump_nm": jumps_nm[:, 2]} if followed else {"jump_s": jump_s[:0], "jump_nm": jump_s[:0]}
+        )
+        yield -instrument.z_creep.displacement(t_s, **steps)
 
 
 def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Ints]:
@@ -294,6 +321,8 @@ def _bends(
     """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``: creep and walk."""
     if instrument.creep is not None:
         yield instrument.creep.displacement(t_s, frame_s=2 * raster.pixels**2 * raster.dwell_s)
+    if isinstance(instrument.drift, RelaxingDrift):
+        yield instrument.drift.displacement(t_s)
     if instrument.drift is not None and instrument.drift.walk_nm_per_sqrt_s > 0:
         yield _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
 

@@ -9,7 +9,6 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from . import _scan_kernels
 from .field import CurrentField, FieldsInTurn, SwitchedField
 from .instrument import Feedback, Instrument, Raster
-from .noise import Clock, Noise, Streams, Tone, coloured, white_log_sigma
+from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
+from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .units import Floats, Floats32, Ints
 
-Swing = tuple[float, float, float, float]
-NO_SWING: Swing = (0.0, 0.0, 0.0, 0.0)
+STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
 JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
 CURRENT_CHANNELS = frozenset({"current", "current_backward"})
 PART_NUMBERS = 1 << 18  # of height polynomials at a time: 1 MiB
@@ -40,7 +39,7 @@ class Scan:
         Commanded z in the laboratory frame, as gap from point contact over the frame's centre.
     events : array of uint8
         Bits: 1 z stop, 2 slew or step limit, 4 tip outside the tabulated heights, 8 change of the tip, 16 streak: the
-        tip holds something that it picked up.
+        tip holds something that it picked up, 32 ringing, 64 amplifier at the end of its range.
     current_nA : array or None
         Mean current with its sign; None where no current channel was asked for.
     loop_radius : float
@@ -51,21 +50,6 @@ class Scan:
     events: NDArray[np.uint8]
     current_nA: Floats | None
     loop_radius: float
-
-
-class Gains(NamedTuple):
-    """The controller per update: z moves by Kp e + Ki sum(e) + Kd (e - last e), in nm a unit of ln|I|."""
-
-    proportional_nm: float
-    integral_nm: float
-    derivative_nm: float
-
-
-class Timing(NamedTuple):
-    """Sub-steps an update, and the share of its last ln|I| that the amplifier keeps from sub-step to sub-step."""
-
-    per_update: int
-    memory: float
 
 
 @dataclass(frozen=True)
@@ -84,8 +68,7 @@ class _Circuit:
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
     swing: tuple[float, float, float, float]
-    setpoint: float
-    linear: bool
+    hearing: tuple[float, bool, float]
     start_nm: float
 
 
@@ -158,23 +141,29 @@ def run(
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
         swing=NO_SWING if instrument.z_resonance is None else instrument.z_resonance.swing(path.sub_step_s),
-        setpoint=float(log_setpoint),
-        linear=feedback.amplifier == "linear",
+        hearing=(float(log_setpoint), feedback.amplifier == "linear", _ceiling(feedback)),
         start_nm=_start_height(field, path, log_setpoint) if start_nm is None else float(start_nm),
     )
-    plain = feedback.preamplifier_Hz is None and instrument.z_resonance is None and not circuit.linear
-    resting = plain and feedback.update == "pixel"  # then the mean of ln|I| over a pixel is all that matters
+    plain = feedback.preamplifier_Hz is None and instrument.z_resonance is None and feedback.range_nA is None
+    resting = plain and feedback.update == "pixel" and feedback.amplifier == "log"  # the mean of ln|I| is all
     noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1 if resting else path.n_sub)
+    slope_per_nm, sigma = 2 * kappa_per_nm * path.cos_tilt, noise.sigma(timing)
     if resting:
         lines = _scan_pixels(field, circuit, path, noise, current=current)
     else:
-        lines = _scan_steps(field, circuit, path, timing, noise, current=current)
-    log_slope_per_nm = 2 * kappa_per_nm * path.cos_tilt * _steepest_answer(circuit.piezo, lines.reach_nm)
+        small = poles(gains, timing, circuit.swing, log_slope_per_nm=slope_per_nm * _steepest_answer(circuit.piezo, 0))
+        lines = _scan_steps(field, circuit, path, timing, ringing(small, sigma), noise, current=current)
+    steepest = slope_per_nm * _steepest_answer(circuit.piezo, lines.reach_nm)
+    last = poles(gains, timing, circuit.swing, log_slope_per_nm=steepest)
+    if resting:
+        ring = ringing(last, sigma)
+        heights_nm, events, cut = lines.topography_nm.ravel(), lines.events.ravel(), STOP | LIMIT
+        mark_swings(heights_nm, events, ring, gains, cut=cut, bit=RINGING)
     return Scan(
         topography_nm=_recorded(lines.topography_nm, path.raster),
         events=_recorded(lines.events, path.raster) | _jumps(path),
         current_nA=None if lines.current_nA is None else field.polarity * _recorded(lines.current_nA, path.raster),
-        loop_radius=loop_radius(gains, timing, circuit.swing, log_slope_per_nm=log_slope_per_nm),
+        loop_radius=float(np.abs(last).max()),
     )
 
 
@@ -208,33 +197,6 @@ def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) 
     return float(np.std(field.log_current(*first_line(raster), height_nm)))
 
 
-def loop_timing(feedback: Feedback, path: Path) -> Timing:
-    """Return how often the controller updates and how fast the amplifier forgets."""
-    per_update = path.n_sub if feedback.update == "pixel" else 1
-    if feedback.preamplifier_Hz is None:
-        return Timing(per_update, 0.0)
-    return Timing(per_update, math.exp(-2 * math.pi * feedback.preamplifier_Hz * path.sub_step_s))
-
-
-def loop_gains(feedback: Feedback, *, kappa_per_nm: float, update_s: float) -> Gains:
-    """Return the gains of one update: Ki = r / (2 kappa), r = 2 pi f dt where the crossover frequency f is given."""
-    if feedback.loop_gain is not None:
-        share = feedback.loop_gain
-    else:
-        share = 2 * math.pi * (feedback.crossover_Hz or 0.0) * update_s
-    integral_nm = share / (2 * kappa_per_nm)
-    return Gains(feedback.proportional * integral_nm, integral_nm, feedback.derivative * integral_nm)
-
-
-def loop_radius(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_slope_per_nm: float) -> float:
-    """Return the spectral radius of the linearised discrete loop; its errors grow where it is above 1.
-
-    State: move of z, sum of errors, last error, amplifier, tip, its speed. A row says how a quantity depends on the
-    state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
-    """
-    return float(_scan_kernels.loop_radius(gains, timing, swing, float(log_slope_per_nm)))
-
-
 class _Disturbance:
     """The noise on ln|I|, pass after pass: white, drawn as it is asked for, and coloured, drawn at once."""
 
@@ -245,13 +207,21 @@ class _Disturbance:
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         signal = coloured(sources, clock, tone, streams)
-        self._coloured = None if signal is None else signal.astype(np.float32).reshape(-1, *self._shape)
+        self._coloured = None if signal is None else signal.reshape(-1, *self._shape)
+
+    def sigma(self, timing: Timing) -> float:
+        """Return the rms of the white noise in what the controller hears, an update."""
+        n_updates = max(1, self._shape[1] // timing.per_update)
+        kept = (1 - timing.memory) / (1 + timing.memory)
+        return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
         """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
         shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
         noise = np.zeros(shape, np.float32)
-        if self._sigma > 0:
+        if self._sigma > 0 and self._shape[1] > 1:
+            add_white(noise, self._sigma, self._white)
+        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
             self._white.standard_normal(dtype=np.float32, out=noise)
             noise *= np.float32(self._sigma)
         if self._coloured is not None:
@@ -281,7 +251,7 @@ def _scan_pixels(
         polynomials = field.during(c.tip_numbers[part]).pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
         topography_nm, events = lines.topography_nm[part], lines.events[part]
         inside = _scan_kernels.scan_pixels(
-            *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.setpoint, c.start_nm),
+            *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.hearing[0], c.start_nm),
             *(heard[part], state, topography_nm, tips_nm[part], events),
         )
         _check_window(inside)
@@ -299,6 +269,7 @@ def _scan_steps(
     circuit: _Circuit,
     path: Path,
     timing: Timing,
+    ring: Ringing,
     noise: _Disturbance,
     *,
     current: bool,
@@ -306,13 +277,13 @@ def _scan_steps(
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
-    state[4] = c.setpoint
+    state[4] = c.hearing[0]
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         seen = field.during(c.tip_numbers[part])
         polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
-            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.setpoint, c.linear),
+            *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.hearing, ring),
             *(c.start_nm, noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
@@ -366,6 +337,11 @@ def _largest_move(feedback: Feedback, path: Path, timing: Timing, ideal_range_nm
 def _loop(feedback: Feedback, gains: Gains, largest_move_nm: float) -> tuple[float, float, float, float, float, float]:
     """Return the gains, the largest move of an update and the stops as the kernels take them."""
     return *gains, float(largest_move_nm), float(feedback.z_min_nm), float(feedback.z_max_nm)
+
+
+def _ceiling(feedback: Feedback) -> float:
+    """Return ln of the largest current (nA) that the amplifier shows."""
+    return math.inf if feedback.range_nA is None else math.log(feedback.range_nA)
 
 
 def _piezo(instrument: Instrument, ideal_range_nm: float) -> tuple[float, float, float, float]:

@@ -97,14 +97,23 @@ def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float) -> Bools:
 
 
 def blocks(
-    cells_nm: Floats, places_nm: Floats, changed_nm: Floats, *, reach_nm: float, few: int, smallest_nm: float
+    cells_nm: Floats,
+    places_nm: Floats,
+    changed_nm: Floats,
+    *,
+    reach_nm: float,
+    few: int,
+    smallest_nm: float,
+    largest_nm: float,
 ) -> tuple[Ints, Bools]:
     """Return the block of each place, (n_places,), and which changes each block of cells feels, (n_blocks, n_changed).
 
-    All positions are (x, y). The cells are halved across their longer side until at most ``few`` changes are within
-    ``reach_nm`` of a block's cells, or its sides are below ``smallest_nm``; a place goes with the half on its side.
+    All positions are (x, y). The cells are halved across their longer side until its sides are at most ``largest_nm``
+    and at most ``few`` changes are within ``reach_nm`` of a block's cells, or its sides are below ``smallest_nm``; a
+    place goes with the half on its side.
     """
-    block, felt = _structure_kernels.blocks(cells_nm, places_nm, changed_nm, reach_nm, few, smallest_nm)
+    limits = reach_nm, few, smallest_nm, largest_nm
+    block, felt = _structure_kernels.blocks(cells_nm, places_nm, changed_nm, *limits)
     return block, felt
 
 

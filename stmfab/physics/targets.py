@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _targets_kernels
+from . import _targets_kernels, levelling
 from .arrays import ArraySpec
 from .field import CurrentField, FieldsInTurn
 from .instrument import Instrument
@@ -37,6 +37,8 @@ class Labels:
     ideal_nm : array of shape (n_rows, n_cols)
         Constant-current topography on the nominal raster.
     events : uint8 array of shape (n_rows, n_cols)
+    topography_nm : array of shape (2, n_rows, n_cols)
+        As recorded, forward and backward.
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
@@ -54,6 +56,7 @@ class Labels:
     y_nm: Floats
     ideal_nm: Floats
     events: NDArray[np.uint8]
+    topography_nm: Floats
     defect_sites_nm: Floats
     defect_layers: Ints
     tip_raised: Callable[[], Bools]
@@ -140,14 +143,13 @@ class Events:
     """Events at a forward pixel, as bits.
 
     1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 change of the tip, 16 streak: the tip holds
-    something that it picked up.
+    something that it picked up, 32 ringing, as ``loop.Ringing`` defines it, 64 amplifier at the end of its range.
     """
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        meaning = (
-            "events, bits: 1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak"
-        )
+        bits = "1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak, 32 ringing"
+        meaning = f"events, bits: {bits}, 64 amplifier at the end of its range"
         return [_image(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
@@ -256,6 +258,34 @@ class Conductance:
         return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
 
 
+@dataclass(frozen=True)
+class Levelled:
+    """Levelled: the recorded topography as a reader would prepare it: less its plane, its lines' medians, or both."""
+
+    by: str = key(
+        "what is taken off: the best plane; the median of each line; the plane, then the medians; or a parabola a line",
+        default="plane",
+        one_of=("plane", "lines", "plane_and_lines", "parabolas"),
+        fixed=True,
+    )
+    way: str = key("the pass", default="forward", one_of=("forward", "backward"), fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        meaning = f"recorded topography, {self.way}, less {self.by.replace('_', ' ')}"
+        return [ArraySpec(name, ("y", "x"), (pixels, pixels), "float32", "nm", meaning, "image")]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        image = labels.topography_nm[("forward", "backward").index(self.way)]
+        along_x = labels.path.raster.fast_axis == "x"
+        lines = levelling.LEVELLINGS[self.by](image if along_x else image.T)
+        return [lines if along_x else lines.T]
+
+
 Target: TypeAlias = (
     LatticeCone
     | DefectCone
@@ -265,6 +295,7 @@ Target: TypeAlias = (
     | TipState
     | TruePath
     | Distortion
+    | Levelled
     | Terraces
     | Classes
     | Conductance
@@ -279,6 +310,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "tip_state": TipState,
     "path": TruePath,
     "distortion": Distortion,
+    "levelled": Levelled,
 }
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **TARGETS,
@@ -298,7 +330,7 @@ def tip_raised(path: Path, instrument: Instrument, *, streams: Streams) -> Bools
         raised |= path.held
     for name, source in instrument.noise.items():
         if isinstance(source, Telegraph):
-            raised |= source.raised_s(clock, streams(f"noise.{name}")).reshape(raised.shape) > raster.dwell_s / 2
+            raised |= source.raised(clock, streams(f"noise.{name}")).reshape(raised.shape) > 0.5
     return forward(raised, raster)
 
 

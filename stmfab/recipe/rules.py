@@ -18,6 +18,7 @@ from ..physics.materials import Material
 from ..physics.targets import CHANNELS
 from ..plan import DERIVED, Joint, evaluate, formula, joint
 from ..streams import Floats
+from .across import check_across
 from .checking import Report
 from .values import expected, stand_in
 
@@ -42,6 +43,7 @@ def check_rules(report: Report, tree: Tree) -> None:
     _check_target_names(report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
+    check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
     if material is not None:
         _check_sites(all_parts, material, ends, report)
         if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:

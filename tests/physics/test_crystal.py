@@ -1,5 +1,6 @@
 """The crystal's current field against plain sums over atoms, and the images' symmetry and polarity."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -63,6 +64,33 @@ def test_field_accuracy(index, monkeypatch):
     exact = plain_log_current(larger, drawn, points)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * drawn.junction.decay_per_nm)
     assert error_nm.max() < 1e-4  # 0.1 pm
+
+
+@pytest.mark.parametrize("size_nm", [10, 30])
+def test_field_accuracy_of_large_frames(size_nm):
+    # block by block, a Green table smaller than the frame: against plain sums with the defects to 4 nm of each point
+    keys = [f"sample.defects.{name}.density_per_nm2=0.2" for name in ("top_vacancy", "bottom_vacancy", "top_dopant")]
+    large = recipe.load("wse2-realistic", overrides=[f"scan.size_nm={size_nm}", *keys, "extra_apexes=null"])
+    drawn = plan.parameters(large, plan.draw(large, 3, 4), 3)
+    x, y = nominal_raster(dataclasses.replace(drawn.raster, pixels=96))
+    scene, imaged = crystal.image(
+        lambda view: scenes.scene(large.seed, drawn, view),
+        WSE2,
+        drawn.tip.tip(),
+        drawn.junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    assert scene.change.size > 0.5 * size_nm**2
+    for i in np.random.default_rng(1).integers(0, x.size, 5):
+        point = np.array([[x.flat[i], y.flat[i], imaged.ideal_nm.flat[i]]])
+        near = {
+            name: (kind, placed.kept(np.hypot(*(placed.cells @ WSE2.lattice_nm - point[0, :2]).T) < 4.0))
+            for name, (kind, placed) in scene.members.items()
+        }
+        exact = plain_log_current(crystal.Scene(WSE2, near), drawn, point)
+        error_nm = np.abs(imaged.field.log_current(*point.T) - exact) / (2 * drawn.junction.decay_per_nm)
+        assert error_nm.max() < 1e-4  # 0.1 pm
 
 
 def line(n=97, half_nm=0.9):

@@ -1,5 +1,7 @@
 """Where the tip is, and what the parts of the microscope do to it."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,6 +115,55 @@ def test_linear_drift_is_a_speed():
     p = tip_path(frame, drift=instrument.LinearDrift(x_nm_per_min=2.0))
     still = tip_path(frame)
     np.testing.assert_allclose(p.x_nm - still.x_nm, 2.0 / 60 * times(frame), atol=1e-12)
+
+
+def test_drift_relaxes_exponentially_to_its_share():
+    # v(t) = v (s + (1 - s) exp(-t / tau)), integrated by the trapezoidal rule
+    frame = raster(pixels=64, dwell_s=0.01)
+    drift = instrument.RelaxingDrift(x_nm_per_min=3.0, y_nm_per_min=-1.0, time_constant_min=0.5, final_share=0.2)
+    p, still = tip_path(frame, drift=drift), tip_path(frame)
+    t_s = np.linspace(0, 90, 9001)
+    speed = 3.0 / 60 * (0.2 + 0.8 * np.exp(-t_s / 30.0))
+    moved = np.concatenate([[0.0], np.cumsum((speed[1:] + speed[:-1]) / 2 * 0.01)])
+    at = times(frame)[1:]
+    np.testing.assert_allclose((p.x_nm - still.x_nm)[1:], np.interp(at, t_s, moved), atol=1e-6)
+    np.testing.assert_allclose(p.y_nm - still.y_nm, (p.x_nm - still.x_nm) / -3, atol=1e-12)
+    steady = instrument.RelaxingDrift(x_nm_per_min=3.0, time_constant_min=0.5, final_share=1.0)
+    linear = tip_path(frame, drift=instrument.LinearDrift(x_nm_per_min=3.0))
+    np.testing.assert_allclose(tip_path(frame, drift=steady).x_nm, linear.x_nm, atol=1e-12)
+
+
+def test_drift_in_z_lifts_the_floor():
+    frame = raster(pixels=64)
+    p = tip_path(frame, drift=instrument.LinearDrift(z_pm_per_min=120.0))
+    np.testing.assert_allclose(p.floor_nm, 2e-3 * times(frame), atol=1e-12)
+    drift = instrument.RelaxingDrift(z_pm_per_min=120.0, time_constant_min=0.1, final_share=0.0)
+    late = tip_path(raster(pixels=64, dwell_s=0.1), drift=drift).floor_nm[-1, 1, -1]
+    assert late == pytest.approx(0.12 * 0.1, rel=1e-6)  # v tau
+
+
+def test_creep_of_z_is_straight_in_log_time():
+    # PHYSICS.md F7: 1.5 % of 100 nm a decade, within 1 % for t >= 100 t0; towards the sample, as the move was
+    frame = raster(pixels=100, dwell_s=0.05)
+    p = tip_path(frame, z_creep=instrument.ZCreep(move_nm=-100.0, percent_per_decade=1.5, onset_s=0.1, wait_s=0.0))
+    t_s, floor = times(frame).ravel(), p.floor_nm.ravel()
+    decades = np.interp([10.0, 100.0, 1000.0], t_s, floor)
+    np.testing.assert_allclose(np.diff(decades), 1.5, rtol=1e-2)
+    waited = tip_path(frame, z_creep=instrument.ZCreep(move_nm=-100.0, wait_s=1000.0)).floor_nm
+    assert waited[1, 0, 0] == 0
+    assert waited[-1, 1, -1] == pytest.approx(1.5 * math.log10(2001 / 1001), rel=1e-2)
+
+
+def test_z_creeps_after_the_jumps_that_a_loop_follows():
+    creep = instrument.ZCreep(move_nm=0.0, percent_per_decade=2.0, onset_s=0.1, wait_s=0.0)
+    t_s = np.array([-5.0, 0.0, 3.0, 13.0, 103.0])
+    crept = creep.displacement(t_s, jump_s=np.array([3.0]), jump_nm=np.array([0.2]))
+    np.testing.assert_allclose(crept, [0, 0, 0, 0.004 * math.log10(101), 0.004 * math.log10(1001)], atol=1e-12)
+    frame, jumps = raster(pixels=32), instrument.TipJumps(per_frame=3.0, height_pm=60.0)
+    jumped, both = tip_path(frame, tip_jumps=jumps), tip_path(frame, tip_jumps=jumps, z_creep=creep)
+    held = tip_path(frame, tip_jumps=jumps, z_creep=creep, constant_height=instrument.ConstantHeight())
+    assert np.abs(both.floor_nm - jumped.floor_nm).max() > 1e-4
+    np.testing.assert_array_equal(held.floor_nm, jumped.floor_nm)  # z rests
 
 
 def test_random_walk_has_the_set_rms_after_a_minute_and_starts_at_zero():

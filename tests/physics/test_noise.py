@@ -48,9 +48,20 @@ def test_a_pixel_of_white_current_noise():
     assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) is None
 
 
+def test_white_noise_of_sub_steps_is_white_and_nearly_gaussian():
+    # the sum of four uniform numbers: kurtosis -1.2 / 4; a mean over ten, which is what is seen, -0.03
+    out = np.zeros((400, 1000), np.float32)
+    noise.add_white(out, 0.3, np.random.default_rng(4))
+    assert out.std() == pytest.approx(0.3, rel=0.006)  # 5 / sqrt(2 * 400 000)
+    assert abs(out.mean()) < 5 * 0.3 / math.sqrt(out.size)
+    assert (out**4).mean() / 0.3**4 - 3 == pytest.approx(-0.3, abs=0.05)
+    flat = out.ravel()
+    assert all(abs(np.corrcoef(flat[lag:], flat[:-lag])[0, 1]) < 5 / math.sqrt(out.size) for lag in (1, 2, 1000))
+
+
 @pytest.mark.parametrize("step_s", [1e-4, 1e-3])
 def test_flicker_falls_as_one_over_f_to_its_corner(step_s):
-    clock = noise.Clock(1, 1 << 17, step_s)
+    clock = noise.Clock(1, 1 << 19, step_s)
     f, power = density(heard_pm({"f": noise.FlickerNoise(pm_per_sqrt_Hz=3.0, corner_Hz=200.0)}, clock), clock)
     band = (f > 1) & (f < 50)
     assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.1)
@@ -85,10 +96,10 @@ def test_hum_is_one_oscillation_through_all_lines():
     t = (np.arange(clock.size) + 0.5) * clock.step_s
     waves = [wave(2 * math.pi * 50 * n * t) for n in (1, 2, 3) for wave in (np.sin, np.cos)]
     found, rest, *_ = np.linalg.lstsq(np.array(waves).T, pm, rcond=None)
-    assert math.sqrt(rest[0] / clock.size) < 1e-9
+    assert math.sqrt(rest[0] / clock.size) < 1e-5  # float32 of numbers of 3 pm
     for n in (1, 2, 3):
         seen = 2.0 / n * np.sinc(50 * n * clock.step_s)  # the mean over a sample
-        assert math.hypot(*found[2 * n - 2 : 2 * n]) == pytest.approx(seen, rel=1e-9)
+        assert math.hypot(*found[2 * n - 2 : 2 * n]) == pytest.approx(seen, rel=1e-6)
 
 
 def test_line_offsets_hold_for_a_line_and_remember_the_last():
@@ -107,7 +118,7 @@ def test_telegraph_noise_has_two_states_left_at_their_rates():
     clock = noise.Clock(100, 1000, 1e-3)
     pm = heard_pm({"t": noise.Telegraph(pm=30.0, up_per_s=4.0, down_per_s=12.0)}, clock)
     assert pm.min() == pytest.approx(-30.0)  # a higher gap: less current
-    assert pm.max() == pytest.approx(0.0)
+    assert pm.max() == pytest.approx(0.0, abs=1e-5)
     between = (pm > -29.99) & (pm < -0.01)
     switches = 2 / (1 / 4 + 1 / 12) * clock.end_s  # two a cycle of 1/4 s + 1/12 s: 600
     assert between.sum() == pytest.approx(switches, abs=5 * math.sqrt(switches))
@@ -122,7 +133,7 @@ def test_a_source_moves_no_other():
     hum, offsets = {"h": noise.Hum(pm=2.0)}, {"o": noise.LineOffsets(rms_pm=1.0)}
     both = noise.coloured(hum | offsets, clock, TONE, streams)
     apart = [noise.coloured(one, clock, TONE, streams) for one in (hum, offsets)]
-    np.testing.assert_allclose(both, apart[0] + apart[1], atol=1e-12)
+    np.testing.assert_allclose(both, apart[0] + apart[1], atol=1e-7)  # float32
 
 
 def test_spectra_add_up():

@@ -13,6 +13,7 @@ from tests import twins
 KAPPA_per_nm = 11.0
 LOG_SETPOINT = math.log(0.1)
 GAP_nm = 0.5  # of the flat field at the setpoint
+RINGING = np.uint8(32)  # test_loop.py
 DIRECTIONS = [(a, f, s) for a in ("x", "y") for f in (1, -1) for s in (1, -1)]
 
 
@@ -121,7 +122,7 @@ def test_scan_is_its_plain_twin(keys, tilt):
     # means and cubics in time: a tenth of the lateral interpolation's 3e-4 nm on this coarse grid, more in ringing
     np.testing.assert_allclose(result.topography_nm, topography, atol=8e-5)
     np.testing.assert_allclose(result.current_nA, current, rtol=2e-3)  # 2 kappa 8e-5 nm
-    assert (result.events == events).mean() > 0.95  # a limit met within 1e-5 nm may be met in the twin only
+    assert (result.events & ~RINGING == events).mean() > 0.95  # a limit met within 1e-5 nm may be met in the twin only
     if tilt is None:
         np.testing.assert_array_equal(result.events & 4, events & 4)
 
@@ -184,7 +185,7 @@ def test_loop_is_stable_within_its_bounds(gains, stable):
     assert (result.loop_radius < 1) == stable
     error = np.abs(in_time(result.topography_nm, 64) - GAP_nm)
     assert (error[-100:].max() < 1e-3) == stable
-    assert bool(result.events.any()) == (not stable)
+    assert bool((result.events & ~RINGING).any()) == (not stable)
 
 
 def test_loop_radius_is_the_decay_of_the_error_with_all_poles():
@@ -249,8 +250,9 @@ def test_a_loop_rings_beyond_its_crossover_over_Q(crossover_Hz, Q, stable):
     assert (error[-64:].max() < 1e-6) == stable
 
 
-def test_a_linear_amplifier_goes_in_slower_than_it_comes_out():
-    # e = I/I_set - 1: above -1 however far the tip is out, exponential when it is too near
+def test_a_linear_amplifier_approaches_more_slowly_than_it_retracts():
+    # e = I/I_set - 1: above -1 however far the tip is out, exponential when it is too near; x = 2 kappa (z - z0):
+    # dx/dt = -w (1 - exp(-x)) for the log's -w x, so that from x0 > 0 the slope is w at most
     times = {}
     for start_nm in (GAP_nm + 0.1, GAP_nm - 0.1):
         for amplifier in ("log", "linear"):
@@ -466,6 +468,86 @@ def test_stops_hold_z_and_are_recorded_and_the_integrator_does_not_wind_up():
     np.testing.assert_array_equal(image.events & 1 > 0, image.topography_nm > 0.55 - 1e-12)
     free = run(hill, frame, feedback=instrument.Feedback(loop_gain=0.8))
     np.testing.assert_allclose(image.topography_nm[:, :, [0, -1]], free.topography_nm[:, :, [0, -1]], atol=1e-6)
+
+
+def hills(x, y):
+    """Bumps at places that no shift of the frame repeats."""
+    places = np.random.default_rng(2).uniform(-1.3, 1.3, (40, 2))
+    return sum(0.04 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 0.012) for a, b in places)
+
+
+def registered(first, second):
+    """The shift (x, y) in pixels of what two images show: the peak of their correlation, by a parabola."""
+    f, g = (np.fft.fft2((image - image.mean()) * np.outer(*[np.hanning(len(image))] * 2)) for image in (first, second))
+    c = np.fft.fftshift(np.fft.ifft2(np.conj(f) * g).real)
+    y, x = np.unravel_index(c.argmax(), c.shape)
+    return np.array([x, y]) + top(c[y - 1 : y + 2, x - 1 : x + 2]) - np.array(c.shape[::-1]) // 2
+
+
+def test_drift_is_recovered_by_registering_frames():
+    # a frame and the next one, which begins where the drift has led by then: what is seen moves against the drift
+    world, pixels = surface(hills), 80
+    frame_s = 2 * pixels**2 * 1e-3
+    speed = np.array([0.09, -0.05]) / frame_s  # nm/s: five pixels a frame
+    drift = instrument.LinearDrift(x_nm_per_min=60 * speed[0], y_nm_per_min=60 * speed[1])
+    before = run(world, raster(pixels=pixels, center_x_nm=0.1), drift=drift).topography_nm
+    later = raster(pixels=pixels, center_x_nm=0.1 + speed[0] * frame_s, center_y_nm=speed[1] * frame_s)
+    after = run(world, later, drift=drift).topography_nm
+    for way in range(2):
+        coarse = np.round(registered(before[way], after[way])).astype(int)
+        back = np.roll(after[way], -coarse[::-1], axis=(0, 1))  # so that the window weighs the same scene
+        moved_nm = (coarse + registered(before[way][5:-5, 5:-5], back[5:-5, 5:-5])) * 1.6 / pixels
+        np.testing.assert_allclose(-moved_nm / frame_s, speed, atol=0.1 * 1.6 / pixels / frame_s)  # a tenth of a pixel
+
+
+def test_the_distortion_field_leads_every_bump_back_to_its_place():
+    world, pixels = surface(hills), 128
+    frame = raster(pixels=pixels, dwell_s=2.5e-4)
+    parts = {
+        "creep": instrument.FrameCreep(0.1, -0.05, 8.0, 5.0),
+        "drift": instrument.RelaxingDrift(x_nm_per_min=0.6, y_nm_per_min=-0.4, time_constant_min=0.05),
+        "scanner": instrument.Scanner(x_gain_percent=6.0, skew_deg=4.0),
+        "lateral_hysteresis": piezos.LoopLag(15.0, 4.0),
+    }
+    image = run(world, frame, **parts).topography_nm
+    u = path.distortion(tip_path(frame, instrument.Instrument(**parts)))
+    ideal, pitch = run(world, frame).topography_nm[0], 1.6 / pixels
+    for way in range(2):
+        u_x, u_y = u[2 * way] / pitch, u[2 * way + 1] / pitch
+        assert np.hypot(u_x, u_y).max() > 5
+        peaks = bumps(image[way])
+        seen = np.array([(x + at(u_x, x, y), y + at(u_y, x, y)) for x, y in peaks])
+        true = np.array(bumps(ideal))
+        distance = np.hypot(*(seen[:, None] - true[None]).transpose(2, 0, 1)).min(axis=1)
+        inside = (np.abs(seen - (pixels - 1) / 2) < pixels / 2 - 12).all(axis=1)
+        assert inside.sum() > 5
+        assert distance[inside].max() < 0.1
+
+
+def bumps(image):
+    """The tops (x, y) of an image in pixels, by a parabola along each axis."""
+    inner = image[1:-1, 1:-1]
+    around = [
+        image[1 + j : image.shape[0] - 1 + j, 1 + i : image.shape[1] - 1 + i] for i in (-1, 0, 1) for j in (-1, 0, 1)
+    ]
+    tops = np.argwhere((inner >= np.max(around, axis=0)) & (inner > image.mean() + 0.02)) + 1
+    return [(x + dx, y + dy) for y, x in tops for dx, dy in [top(image[y - 1 : y + 2, x - 1 : x + 2])]]
+
+
+def top(nine):
+    """The top (x, y) of the paraboloid through 3 x 3 pixels, from the middle one."""
+    y, x = np.mgrid[-1:2, -1:2].reshape(2, -1)
+    terms = np.stack([x**2, x * y, y**2, x, y, np.ones(9)], axis=1)
+    a, b, c, d, e, _ = np.linalg.lstsq(terms, nine.ravel(), rcond=None)[0]
+    return np.linalg.solve([[2 * a, b], [b, 2 * c]], [-d, -e])
+
+
+def at(image, x, y):
+    """An image between its pixels: bilinear."""
+    i, j = int(y), int(x)
+    s, t = y - i, x - j
+    above = (1 - t) * image[i, j] + t * image[i, j + 1]
+    return (1 - s) * above + s * ((1 - t) * image[i + 1, j] + t * image[i + 1, j + 1])
 
 
 def test_leaving_the_tabulated_heights_is_recorded():

@@ -16,8 +16,20 @@ A = WSE2.lattice_constant_nm
 def labels(x, y, defects=(), layers=()):
     empty = np.zeros(x.shape)
     sites = np.array(defects, dtype=float).reshape(-1, 3)
-    layers = np.array(layers, dtype=np.int64)
-    return Labels(WSE2, None, 0.0, None, x, y, empty, empty.astype(np.uint8), sites, layers, lambda: empty > 0)
+    return Labels(
+        WSE2,
+        None,
+        0.0,
+        None,
+        x,
+        y,
+        empty,
+        empty.astype(np.uint8),
+        np.stack([empty, empty]),
+        sites,
+        np.array(layers, dtype=np.int64),
+        lambda: empty > 0,
+    )
 
 
 def frame(n=24, size_nm=2.0, angle=0.3):
@@ -104,6 +116,6 @@ def test_declared_arrays_are_what_is_drawn():
     x, y = frame()
     known = labels(x, y, [(0, 0, 0)], [0])
     for name, kind in targets.TARGETS.items():
-        if name not in ("clean", "distortion", "tip_state"):  # need a field, a path; drawn in test_sample.py
+        if name not in ("clean", "distortion", "tip_state", "levelled"):  # need a field, a path; see test_sample.py
             specs, images = kind().arrays(name, 24), kind().render(known)
             assert [spec.shape for spec in specs] == [image.shape for image in images]
