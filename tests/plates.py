@@ -74,7 +74,11 @@ PLATES = {
     "Pt/Ir tip, three atoms": ["tip={kind: platinum_iridium, front_atoms: 3, rotation_deg: 20}"],
     "CO tip, half p waves": ["tip={kind: co, p_share: 0.5}"],
     "CO tip, p waves": ["tip={kind: co, p_share: 1}"],
-    "another tip": [FAST, "instrument.tip_jumps={per_frame: 3, height_pm: 5}", "later_tips.blunt={apex: w111-d1-2of3, rotation_deg: 40}"],
+    "another tip": [
+        FAST,
+        "instrument.tip_jumps={per_frame: 3, height_pm: 5}",
+        "later_tips.blunt={apex: w111-d1-2of3, rotation_deg: 40}",
+    ],
     "pick-ups": [FAST, "instrument.pick_ups.atom={per_frame: 3, height_pm: 15, dwell_s: 2}"],
     "short pick-ups": [FAST, "instrument.pick_ups.atom={per_frame: 60, height_pm: 25, dwell_s: 0.02}"],
 }
