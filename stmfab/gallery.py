@@ -26,7 +26,7 @@ SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
 SHOWN_SPREAD = 6.0  # median absolute deviations from the median: a deep vacancy must not hide the lattice
 FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
-EVENTS_MAX = 31  # the events' bits, all set
+EVENTS_MAX = 127  # the events' bits, all set
 CAPTIONS = {
     "scan.size_nm": "{:.3g} nm",
     "height_nm": "gap {:.2f} nm",

@@ -171,7 +171,7 @@ class Pairs:
     close : bool array of shape (n_pairs,)
         Pairs whose share of the current is above ``FAINT``.
     p_shares : array of shape (n_tip,), or None
-        The share of p waves of each tip atom, see ``tips.Tip``; then all pairs are close.
+        The share of p waves of each tip atom, see ``tips.Tip``.
     """
 
     offsets: Ints
@@ -204,24 +204,16 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
     bounds, shares = np.zeros((len(offsets), len(material.sites), len(mixing))), np.empty(len(cells))
     at = ways_nm, nearest2_nm2, float(nodes_nm[0])
     _current_kernels.bound(cells, sites, tip_atoms, *at, kappa_per_nm, mixing, bounds, shares)
-    p_shares = None if tip.p_shares is None else tip.p_shares.astype(np.float32)
-    heard_from, loud_from = UNHEARD * bounds.max(), (FAINT if p_shares is None else UNHEARD) * bounds.max()
-    loud, heard = bounds > loud_from, bounds > heard_from
+    largest = bounds.max()
+    faint_share = FAINT if tip.p_shares is None else UNHEARD  # p waves are weak where s waves are strong
+    loud, heard = bounds > faint_share * largest, bounds > UNHEARD * largest
     n_loud, numbers = int(loud.sum()), np.full(bounds.shape, -1)
     numbers[loud] = np.arange(n_loud)
     faint = heard & ~loud
     numbers[faint] = np.arange(n_loud, n_loud + int(faint.sum()))
-    return Pairs(
-        offsets,
-        numbers,
-        n_loud,
-        cells,
-        sites,
-        tip_atoms,
-        ways_nm,
-        (shares > loud_from) | (p_shares is not None),
-        p_shares,
-    )
+    p_shares = None if tip.p_shares is None else tip.p_shares.astype(np.float32)
+    close = shares > faint_share * largest
+    return Pairs(offsets, numbers, n_loud, cells, sites, tip_atoms, ways_nm, close, p_shares)
 
 
 @functools.lru_cache(maxsize=64)
@@ -360,7 +352,8 @@ def _conductances(
     ``numbers``, (n_pairs, n_mixed), are the columns that a pair adds to: -1 is none.
     """
     out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
-    carry = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm, kappa_per_nm, numbers, carried.tip_atoms, shares
+    heights_nm = table.nodes_nm.astype(np.float32)
+    carry = *nodes, heights_nm, carried.ways_nm, kappa_per_nm, numbers, carried.tip_atoms, shares
     if carried.p_shares is None:
         _current_kernels.conductances(*carry, out)
     else:

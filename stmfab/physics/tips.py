@@ -145,11 +145,13 @@ class Tungsten(Apex):
     rotation_deg: float = key("rotation about the tip's axis, counter-clockwise from above", default=0.0)
     tilt_x_deg: float = key("tilt about x", default=0.0, above=-60, below=60)
     tilt_y_deg: float = key("tilt about y", default=0.0, above=-60, below=60)
-    model: str = key("orbitals of the tip: the published s model, or s, p and d", default="s", one_of=("s", "spd"))
+    model: str | None = key(
+        "orbitals of the tip: s, the published model, or s, p and d; none: s", default=None, one_of=("s", "spd")
+    )
 
     def tip(self) -> Tip:
         """Return the turned tip."""
-        _, upright = (_table() if self.model == "s" else _spd_table())[self.apex]
+        _, upright = (_spd_table() if self.model == "spd" else _table())[self.apex]
         return _turned(upright, self.rotation_deg, self.tilt_x_deg, self.tilt_y_deg)
 
 

@@ -75,6 +75,10 @@ class Report:
 def check(root: Node) -> tuple[dict[str, Any], Report]:
     """Return the resolved tree of a recipe and the report; with faults in the report the tree is incomplete."""
     report = Report(places={"": root.place})
+    groups = {group: _group(root, group, report) for group in (SAMPLE, "instrument")}
+    kind = _sample_kind(groups[SAMPLE], report)
+    slots = parts.slots(kind)
+    _unknown(root, "", [*TOP_KEYS, *(slot.path.split(".")[0] for slot in slots)], report)
     tree: dict[str, Any] = {
         "name": _text(root, "name", NAME, "letters, digits, '-', '_' and '.'", report),
         "samples": _count(root, "samples", 1, MAX_SAMPLES, report),
@@ -82,10 +86,6 @@ def check(root: Node) -> tuple[dict[str, Any], Report]:
     }
     if root.members.get("description") is not None:
         tree["description"] = _text(root, "description", re.compile(r"(?s).{0,2000}"), "text", report)
-    groups = {group: _group(root, group, report) for group in (SAMPLE, "instrument")}
-    kind = _sample_kind(groups[SAMPLE], report)
-    slots = parts.slots(kind)
-    _unknown(root, "", [*TOP_KEYS, *(slot.path.split(".")[0] for slot in slots)], report)
     for group, node in groups.items():
         inside = [slot.path[len(group) + 1 :] for slot in slots if slot.path.startswith(group + ".")]
         _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == SAMPLE else ())], report)
