@@ -130,7 +130,7 @@ def test_another_recipe_is_refused_and_the_differing_keys_are_named(dataset):
 def test_arrays_declared_by_another_version_are_refused(dataset, monkeypatch):
     chosen = recipe.load("wse2-defects", samples=SAMPLES)
     fewer = plan.arrays(chosen)[1:]
-    monkeypatch.setattr(store.plans, "arrays", lambda _: fewer)
+    monkeypatch.setattr(plan, "arrays", lambda _: fewer)
     with pytest.raises(StoreError, match=r"another version.*topography"):
         store.create(dataset.place, chosen)
 
