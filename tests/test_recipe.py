@@ -683,7 +683,7 @@ def test_the_schema_refuses_what_the_loader_refuses():
         ),
         (
             ["instrument.z_resonance={frequency_Hz: 1000, Q: -3}"],
-            "instrument.z_resonance.Q: found -3; legal: at least 0.5",
+            "instrument.z_resonance.Q: found -3; legal: a number at least 0.5",
         ),
     ],
 )
