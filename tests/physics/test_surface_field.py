@@ -35,7 +35,19 @@ def placed(kind, cells, **values):
     return kind, Placed(np.array(cells), CU.lattice.site_index(fields["site"]), column)
 
 
-def imaged(members=None, *, metal=CU, share=0.5, size_nm=10.0, n=81, bias_V=0.3, tip=POINT_TIP, setpoint=None, **shape):
+def imaged(
+    members=None,
+    *,
+    metal=CU,
+    share=0.5,
+    size_nm=10.0,
+    n=81,
+    bias_V=0.3,
+    tip=POINT_TIP,
+    setpoint=None,
+    turn_deg=0.0,
+    **shape,
+):
     band = SurfaceBand(share=share, corrugation_pm=shape.pop("corrugation_pm", 0.0))
     at = np.linspace(-size_nm / 2, size_nm / 2, n)
     raster = np.meshgrid(at, at)
@@ -46,7 +58,7 @@ def imaged(members=None, *, metal=CU, share=0.5, size_nm=10.0, n=81, bias_V=0.3,
         *(metal, band, tip, junction),
         lines_nm=[raster],
         raster_nm=tuple(raster),
-        rotation_deg=0.0,
+        rotation_deg=turn_deg,
     )
     return scene, made, raster
 
@@ -249,6 +261,21 @@ def test_a_double_tip_shows_everything_twice():
     one, ghost, far = made.field.heights(np.array([x, x - 1.5, x + 3]), np.full(3, y), made.log_setpoint)
     assert ghost - far == pytest.approx(one - far, rel=0.05)
     assert one - far > 0.03
+
+
+@pytest.mark.parametrize("turn_deg", [31.0, 45.0, 200.0])
+def test_the_grid_may_be_turned(turn_deg):
+    # a field belongs to the sample: the grid that it is tabulated on does not show
+    blunt = Tip(
+        np.array([[0.4, 0.3, 0], [-0.5, 0.1, 0.05], [0.1, -0.6, 0.1]]),
+        POINT_TIP.at_eV,
+        np.repeat(POINT_TIP.ldos_per_eV, 3, axis=0),
+    )
+    members = {"a": placed(SCATTERERS["adatom"], [(0, 0)]), "co": placed(SCATTERERS["co"], [(9, -3), (-8, 8)])}
+    (_, straight, _), (_, turned, _) = (imaged(members, tip=blunt, size_nm=6.0, turn_deg=t) for t in (0.0, turn_deg))
+    x, y = np.random.default_rng(0).uniform(-2.9, 2.9, (2, 400))
+    heights = [made.field.heights(x, y, straight.log_setpoint) for made in (straight, turned)]
+    assert np.percentile(np.abs(np.subtract(*heights)), 99) < 3e-4  # both within 0.2 pm of the truth
 
 
 def test_atoms_of_a_ring_take_the_nearest_hollows():
