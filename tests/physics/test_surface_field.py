@@ -18,7 +18,7 @@ from stmfab.physics.metals import METALS
 from stmfab.physics.path import tip_path
 from stmfab.physics.scatterers import SCATTERERS, Ring, corral_cells
 from stmfab.physics.surface_state import Scene, SurfaceBand
-from stmfab.physics.terraces import Herringbone, Steps
+from stmfab.physics.terraces import Herringbone, Steps, curve
 from stmfab.physics.tips import Tip
 from tests import second_reading as second
 
@@ -363,3 +363,16 @@ def test_a_corral_moves_nothing_else():
 def test_mistakes_are_told(options, message):
     with pytest.raises(RecipeError, match=message.replace("(", r"\(")):
         recipe.load(str(RECIPES / "cu111-co.yaml"), options)
+
+
+def test_a_wandering_edge_is_its_sum_of_waves():
+    # the table of a curve, straight between its nodes, against the sum; the slope is its derivative
+    drawn = curve(0.8, 9.0, np.random.default_rng(4))
+    along = np.random.default_rng(5).uniform(-60, 60, (20, 30))
+    angles = drawn.numbers_per_nm * along[..., None] + drawn.phases
+    value, slope = drawn.at(along)
+    np.testing.assert_allclose(value, (drawn.amplitudes_nm * np.sin(angles)).sum(axis=-1), atol=1e-4)
+    expected = (drawn.amplitudes_nm * drawn.numbers_per_nm * np.cos(angles)).sum(axis=-1)
+    np.testing.assert_allclose(slope, expected, atol=1e-4)
+    assert np.sqrt((drawn.amplitudes_nm**2 / 2).sum()) == pytest.approx(0.8)
+    assert [part.shape for part in drawn.at(np.zeros(0))] == [(0,), (0,)]
