@@ -144,7 +144,7 @@ def test_field_accuracy(flight):
     tip = Tip(whole.positions_nm[front], whole.at_eV, whole.ldos_per_eV[front])
     shape = {} if flight is None else {"flight": flight.flight(rng)}
     scene, made, _ = imaged(members, tip=tip, size_nm=9.0, n=160, **shape)
-    x, y = rng.uniform(-4.4, 4.4, (2, 120))
+    x, y = rng.uniform(-4.4, 4.4, (2, 100))
     z = made.field.heights(x, y, made.log_setpoint)
     plain = Plain(scene, tip, 0.3, height_nm=made.maker.height_nm)
     exact = np.array([plain.log_current(*point) for point in zip(x, y, z, strict=True)])
