@@ -16,7 +16,7 @@ from stmfab.physics.current import Junction
 from stmfab.physics.defects import Placed
 from stmfab.physics.metals import METALS
 from stmfab.physics.path import tip_path
-from stmfab.physics.scatterers import SCATTERERS, Ring, corral_cells
+from stmfab.physics.scatterers import SCATTERERS, Cluster, Line, Ring, corral_cells
 from stmfab.physics.surface_state import Scene, SurfaceBand
 from stmfab.physics.terraces import Herringbone, Steps, curve
 from stmfab.physics.tips import Tip
@@ -376,3 +376,9 @@ def test_a_wandering_edge_is_its_sum_of_waves():
     np.testing.assert_allclose(slope, expected, atol=1e-4)
     assert np.sqrt((drawn.amplitudes_nm**2 / 2).sum()) == pytest.approx(0.8)
     assert [part.shape for part in drawn.at(np.zeros(0))] == [(0,), (0,)]
+
+
+def test_a_corral_of_no_atom_is_no_corral():
+    for kind in (Ring, Line, Cluster):
+        cells = corral_cells(kind(n_atoms=0, diameter_nm=5.0), CU.lattice, np.random.default_rng(0))
+        assert cells.shape == (0, 2)
