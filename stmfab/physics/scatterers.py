@@ -81,7 +81,7 @@ class Ring:
     """A closed ring of adatoms."""
 
     atom: ClassVar[type[Adatom]] = Adatom
-    n_atoms: int = key("number of adatoms", at_least=1, at_most=200)
+    n_atoms: int = key("number of adatoms", at_least=0, at_most=200)
     center_x_nm: float = key("centre in the sample frame, x", default=0.0)
     center_y_nm: float = key("centre in the sample frame, y", default=0.0)
     direction_deg: float = key("direction of the first atom, or of the line", default=0.0)
@@ -98,7 +98,7 @@ class Ring:
 
     def places_nm(self, rng: np.random.Generator) -> Floats:
         """Return where the atoms are meant to be around the centre, shape (n_atoms, 2)."""
-        angles = math.radians(self.direction_deg) + 2 * math.pi * np.arange(self.n_atoms) / self.n_atoms
+        angles = math.radians(self.direction_deg) + 2 * math.pi * np.arange(self.n_atoms) / max(1, self.n_atoms)
         return np.stack([np.cos(angles), np.sin(angles)], axis=1) * (self.diameter_nm / 2)
 
 

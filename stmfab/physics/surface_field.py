@@ -35,6 +35,7 @@ GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, 
 ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
 MARGIN = 3  # nodes beyond the path
+STENCIL = 2  # nodes beyond a point that its interpolation asks for
 LOBE_RADIUS_nm = 1.6
 HEARD_pm = 0.1  # a scatterer that changes the height by less is not heard,
 MARGIN_SHARE = 0.7  # and outside the grid one farther than this share of that: waves fade before they end
@@ -176,8 +177,7 @@ class Maker:
     def _plane(self, waves: Waves, atoms: Floats, shares: Floats) -> Floats:
         """Return sum_j a_j P(x + t_j) at the nodes, (n_v, n_u), or for each height where the atoms' rows show."""
         scene, kappa = self.scene, self.kappa_per_nm
-        pad_nm = float(np.abs(atoms[:, :2]).max()) + 2 * self.step_nm
-        pad = math.ceil(pad_nm / self.step_nm)
+        pad = math.ceil(_spread_nm(atoms) / self.step_nm) + STENCIL
         wide = self.grid.padded(pad)
         lift = np.exp(2 * kappa * scene.heights(wide.x_nm, wide.y_nm))
         lift *= 1 - scene.band.share + scene.band.share * self._density(waves, wide)
@@ -218,7 +218,7 @@ class Maker:
         amplitude = np.where(dip, wanted / (far + share * own) - 1, wanted - far - share * own)
         lobes = np.column_stack([x, y, scene.heights(x, y), distance_nm - self.height_nm, amplitude, dip])
         middles = (scene.points_nm - self.grid.origin_nm) @ np.linalg.inv(self.grid.steps_nm)
-        half = math.ceil((LOBE_RADIUS_nm + float(np.abs(atoms[:, :2]).max())) / self.step_nm)
+        half = math.ceil((LOBE_RADIUS_nm + _spread_nm(atoms)) / self.step_nm)
         near = (middles > -half - 1).all(axis=1) & (middles < np.array(out.shape[1::-1]) + half).all(axis=1)
         where = self.grid.x_nm, self.grid.y_nm, self.surface_nm, self.heights_nm
         order = np.flatnonzero(near)[np.argsort(dip[near], kind="stable")]
@@ -234,6 +234,11 @@ class Maker:
         return CurrentField(
             padded(shifted), self.grid.origin_nm, self.grid.steps_nm, middle_nm, reach_nm, self.polarity
         )
+
+
+def _spread_nm(atoms: Floats) -> float:
+    """Return how far the tip's atoms, rows (x, y, ...), are from its axis at most."""
+    return float(np.hypot(atoms[:, 0], atoms[:, 1]).max())
 
 
 def half_nm(band: SurfaceBand) -> float:
@@ -354,8 +359,7 @@ def image(
     kappa, bias_V = junction.decay_per_nm, junction.sample_bias_V
     grid = grid_over([*lines_nm, raster_nm], rotation_deg, grid_step_nm(metal, band, raster_nm))
     waves, _ = bias_window(metal, tip, bias_V)
-    spread_nm = float(np.abs(tip.positions_nm[:, :2]).max())
-    scene = scene_of(grid, MARGIN_SHARE * heard_nm(band, waves, kappa) + spread_nm)
+    scene = scene_of(grid, MARGIN_SHARE * heard_nm(band, waves, kappa) + _spread_nm(tip.positions_nm))
     surface_nm, expected_nm = scene.heights(*raster_nm), junction.expected_height_nm()
     for _ in range(MAX_TABLES):
         maker = Maker(scene, tip, kappa, expected_nm, 1 if bias_V > 0 else -1, grid)

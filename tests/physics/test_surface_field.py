@@ -16,9 +16,9 @@ from stmfab.physics.current import Junction
 from stmfab.physics.defects import Placed
 from stmfab.physics.metals import METALS
 from stmfab.physics.path import tip_path
-from stmfab.physics.scatterers import SCATTERERS, Ring, corral_cells
+from stmfab.physics.scatterers import SCATTERERS, Cluster, Line, Ring, corral_cells
 from stmfab.physics.surface_state import Scene, SurfaceBand
-from stmfab.physics.terraces import Herringbone, Steps
+from stmfab.physics.terraces import Herringbone, Steps, curve
 from stmfab.physics.tips import Tip
 from tests import second_reading as second
 
@@ -35,7 +35,19 @@ def placed(kind, cells, **values):
     return kind, Placed(np.array(cells), CU.lattice.site_index(fields["site"]), column)
 
 
-def imaged(members=None, *, metal=CU, share=0.5, size_nm=10.0, n=81, bias_V=0.3, tip=POINT_TIP, setpoint=None, **shape):
+def imaged(
+    members=None,
+    *,
+    metal=CU,
+    share=0.5,
+    size_nm=10.0,
+    n=81,
+    bias_V=0.3,
+    tip=POINT_TIP,
+    setpoint=None,
+    turn_deg=0.0,
+    **shape,
+):
     band = SurfaceBand(share=share, corrugation_pm=shape.pop("corrugation_pm", 0.0))
     at = np.linspace(-size_nm / 2, size_nm / 2, n)
     raster = np.meshgrid(at, at)
@@ -46,7 +58,7 @@ def imaged(members=None, *, metal=CU, share=0.5, size_nm=10.0, n=81, bias_V=0.3,
         *(metal, band, tip, junction),
         lines_nm=[raster],
         raster_nm=tuple(raster),
-        rotation_deg=0.0,
+        rotation_deg=turn_deg,
     )
     return scene, made, raster
 
@@ -132,7 +144,7 @@ def test_field_accuracy(flight):
     tip = Tip(whole.positions_nm[front], whole.at_eV, whole.ldos_per_eV[front])
     shape = {} if flight is None else {"flight": flight.flight(rng)}
     scene, made, _ = imaged(members, tip=tip, size_nm=9.0, n=160, **shape)
-    x, y = rng.uniform(-4.4, 4.4, (2, 120))
+    x, y = rng.uniform(-4.4, 4.4, (2, 100))
     z = made.field.heights(x, y, made.log_setpoint)
     plain = Plain(scene, tip, 0.3, height_nm=made.maker.height_nm)
     exact = np.array([plain.log_current(*point) for point in zip(x, y, z, strict=True)])
@@ -251,6 +263,21 @@ def test_a_double_tip_shows_everything_twice():
     assert one - far > 0.03
 
 
+@pytest.mark.parametrize("turn_deg", [31.0, 45.0, 200.0])
+def test_the_grid_may_be_turned(turn_deg):
+    # a field belongs to the sample: the grid that it is tabulated on does not show
+    blunt = Tip(
+        np.array([[0.4, 0.3, 0], [-0.5, 0.1, 0.05], [0.1, -0.6, 0.1]]),
+        POINT_TIP.at_eV,
+        np.repeat(POINT_TIP.ldos_per_eV, 3, axis=0),
+    )
+    members = {"a": placed(SCATTERERS["adatom"], [(0, 0)]), "co": placed(SCATTERERS["co"], [(9, -3), (-8, 8)])}
+    (_, straight, _), (_, turned, _) = (imaged(members, tip=blunt, size_nm=6.0, turn_deg=t) for t in (0.0, turn_deg))
+    x, y = np.random.default_rng(0).uniform(-2.9, 2.9, (2, 400))
+    heights = [made.field.heights(x, y, straight.log_setpoint) for made in (straight, turned)]
+    assert np.percentile(np.abs(np.subtract(*heights)), 99) < 3e-4  # both within 0.2 pm of the truth
+
+
 def test_atoms_of_a_ring_take_the_nearest_hollows():
     ring = Ring(n_atoms=15, diameter_nm=10.0, center_x_nm=0.3, center_y_nm=-0.7)
     cells = corral_cells(ring, CU.lattice, np.random.default_rng(0))
@@ -336,3 +363,22 @@ def test_a_corral_moves_nothing_else():
 def test_mistakes_are_told(options, message):
     with pytest.raises(RecipeError, match=message.replace("(", r"\(")):
         recipe.load(str(RECIPES / "cu111-co.yaml"), options)
+
+
+def test_a_wandering_edge_is_its_sum_of_waves():
+    # the table of a curve, straight between its nodes, against the sum; the slope is its derivative
+    drawn = curve(0.8, 9.0, np.random.default_rng(4))
+    along = np.random.default_rng(5).uniform(-60, 60, (20, 30))
+    angles = drawn.numbers_per_nm * along[..., None] + drawn.phases
+    value, slope = drawn.at(along)
+    np.testing.assert_allclose(value, (drawn.amplitudes_nm * np.sin(angles)).sum(axis=-1), atol=1e-4)
+    expected = (drawn.amplitudes_nm * drawn.numbers_per_nm * np.cos(angles)).sum(axis=-1)
+    np.testing.assert_allclose(slope, expected, atol=1e-4)
+    assert np.sqrt((drawn.amplitudes_nm**2 / 2).sum()) == pytest.approx(0.8)
+    assert [part.shape for part in drawn.at(np.zeros(0))] == [(0,), (0,)]
+
+
+def test_a_corral_of_no_atom_is_no_corral():
+    for kind in (Ring, Line, Cluster):
+        cells = corral_cells(kind(n_atoms=0, diameter_nm=5.0), CU.lattice, np.random.default_rng(0))
+        assert cells.shape == (0, 2)
