@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from . import coded, provenance, receipts
+from . import coded, provenance, receipts, splits
 from . import plan as plans
 from .bucket import Place, refusals
 from .errors import DamagedError, DiskError, StoreError
@@ -32,7 +32,7 @@ from .place import WAITERS, Folder
 from .plan import Plan
 from .receipts import Receipt
 
-FORMAT = 3  # of the layout and of the samples' bytes; a change of either counts it up
+FORMAT = 4  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
@@ -177,6 +177,7 @@ def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
         "arrays": [spec.name for spec in cut.arrays],
         "recipe": recipe,
         "recipe_sha256": provenance.recipe_sha256(recipe),
+        "splits": splits.stated(),
         "versions": provenance.versions(),
         "git_commit": provenance.git_commit(),
         "identity": dict(provenance.identity()),

@@ -22,11 +22,12 @@ LAYERS = (
         "distributions",
         "forms",
     ),
-    ("parts", "specs", "plan"),
+    ("parts", "specs", "plan", "splits"),
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
+    ("torch",),
     ("inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
@@ -49,6 +50,7 @@ HOME = {
     "matplotlib": {"gallery"},
     "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
+    "torch": {"torch"},
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
 
