@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from . import provenance, receipts, store
+from . import founding, provenance, receipts, store
 from .bucket import Place
 from .errors import StoreError
 from .plan import Plan
@@ -48,7 +48,7 @@ def _of_length(plan: Plan, samples: int) -> Plan:
 def _grow(dataset: Store, plan: Plan) -> None:
     """Make a store longer: the receipt of a partial shard away, then the arrays' metadata, then the root's."""
     before = dataset.layout
-    documents = store.documents(plan, dataclasses.replace(before, samples=plan.samples))
+    documents = founding.documents(plan, dataclasses.replace(before, samples=plan.samples))
     root = json.loads(documents.pop(ROOT))
     recipe = {**dataset.attributes["recipe"], "samples": plan.samples}
     root["attributes"] = {

@@ -18,6 +18,7 @@ from .physics.targets import ArraySpec
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
 ABSENT = object()
+CHECKSUM_BYTES = 4
 COMPRESSOR: Final = "zstd"
 COMPRESSION_LEVEL: Final = 1  # of blosc, behind its byte shuffle: as fast as the disk
 ABSENT_CHUNK = (2**64 - 1, 2**64 - 1)  # offset and length in a shard's index, zarr-specs: sharding-indexed 1.0
@@ -109,7 +110,16 @@ def _compressed(samples: NDArray[Any], n_samples: int) -> bytes:
 def _checked(data: bytes) -> bytes:
     """Return some bytes with their CRC-32C behind them."""
     checksum: int = google_crc32c.value(data)
-    return data + checksum.to_bytes(4, "little")
+    return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
+
+
+def is_checked(data: bytes) -> bool:
+    """Return whether some bytes end with the CRC-32C of those before it.
+
+    >>> is_checked(b"")
+    False
+    """
+    return len(data) > CHECKSUM_BYTES and _checked(data[:-CHECKSUM_BYTES]) == data
 
 
 def _no_array(name: str) -> ArraySpec:

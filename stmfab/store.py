@@ -6,9 +6,7 @@ Shards are encoded in memory and put in place whole, so that no reader, however 
 from __future__ import annotations
 
 import json
-import platform
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,21 +16,18 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.errors import ZarrUserWarning
-from zarr.storage import LocalStore, MemoryStore, ObjectStore
+from zarr.storage import LocalStore, ObjectStore
 
-from . import coded, provenance, receipts, splits
+from . import founding, provenance, receipts
 from . import plan as plans
 from .bucket import Place, refusals
 from .errors import DamagedError, DiskError, StoreError
-from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, differences, fill_value, from_metadata, layout
-from .physics.targets import ArraySpec
+from .founding import FORMAT
+from .layout import Layout, differences, from_metadata, layout
 from .place import WAITERS, Folder
 from .plan import Plan
 from .receipts import Receipt
 
-FORMAT = 4  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
@@ -108,7 +103,7 @@ def create(place: Place, plan: Plan) -> Store:
         If the place cannot be written.
     """
     if not place.exists():
-        place.create(documents(plan, planned(plan)))
+        place.create(founding.documents(plan, planned(plan)))
     store = open_store(place)
     same_recipe(store, plan)
     return store
@@ -138,7 +133,7 @@ def same_recipe(store: Store, plan: Plan) -> None:
 def _same_arrays(store: Store, plan: Plan) -> None:
     """Refuse to write into arrays that another version of this program declared in another way."""
     cut = replace(store.layout, arrays=tuple(plans.arrays(plan)))  # a store that has grown keeps its shards
-    root = json.loads(documents(plan, cut)[ROOT])
+    root = json.loads(founding.documents(plan, cut)[ROOT])
     ours = root["consolidated_metadata"]["metadata"]
     names = sorted(ours.keys() | store.metadata.keys())
     found = [name for name in names if ours.get(name) != store.metadata.get(name)]
@@ -149,61 +144,6 @@ def _same_arrays(store: Store, plan: Plan) -> None:
 def planned(plan: Plan) -> Layout:
     """Return the layout that the store of a plan will have."""
     return layout(plan.samples, tuple(plans.arrays(plan)))
-
-
-def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
-    """Return the first documents of a store: the metadata of root, arrays and the folder of receipts."""
-    memory: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
-    for spec in cut.arrays:
-        _create_array(group, spec, cut, plan)
-    group.create_group(receipts.FOLDER)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
-        zarr.consolidate_metadata(MemoryStore(memory))
-    return {name: buffer.to_bytes() for name, buffer in sorted(memory.items())}
-
-
-def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
-    recipe = json.loads(json.dumps(plan.tree))
-    return {
-        "generator": "stmfab",
-        "format": FORMAT,
-        "name": plan.name,
-        "seed": plan.seed,
-        "samples": cut.samples,
-        "chunk_samples": cut.chunk,
-        "shard_samples": cut.shard,
-        "arrays": [spec.name for spec in cut.arrays],
-        "recipe": recipe,
-        "recipe_sha256": provenance.recipe_sha256(recipe),
-        "splits": splits.stated(),
-        "versions": provenance.versions(),
-        "git_commit": provenance.git_commit(),
-        "identity": dict(provenance.identity()),
-        "platform": platform.platform(),
-        "created": provenance.now(),
-    }
-
-
-def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
-    dtype = np.dtype(spec.dtype)
-    words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
-    if spec.name == "param":
-        words["columns"] = coded.columns(plan)
-    if spec.name in (categories := coded.categories(plan)):
-        words["categories"] = categories[spec.name]
-    group.create_array(
-        spec.name,
-        shape=(cut.samples, *spec.shape),
-        chunks=(cut.chunk_of(spec), *spec.shape),
-        shards=(cut.shard, *spec.shape),
-        dtype=dtype,
-        fill_value=fill_value(dtype),
-        compressors=[BloscCodec(shuffle="shuffle", cname=COMPRESSOR, clevel=COMPRESSION_LEVEL), Crc32cCodec()],
-        dimension_names=("sample", *spec.dims),
-        attributes=words,
-    )
 
 
 def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, begun_s: float) -> Receipt:

@@ -153,7 +153,11 @@ class View:
 
 
 def _view(
-    path: str | Path, inputs: Sequence[str], targets: Sequence[str] | None, split: str | None, standardise: Sequence[str]
+    path: str | Path,
+    inputs: Sequence[str],
+    targets: Sequence[str] | None,
+    split: str | None,
+    standardise: Sequence[str],
 ) -> View:
     store = stores.open_store(at(path))
     scales = _statistics(store, standardise)
@@ -293,7 +297,7 @@ class Stream(data.IterableDataset[Pair]):
         split: str | None = "train",
         start: int = 0,
     ) -> None:
-        """Make ready to simulate a recipe (a file, the name of a built-in one, or a loaded one) from index ``start`` on.
+        """Make ready to simulate a recipe (a file, a built-in one by its name, or a loaded one) from index ``start`` on.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import receipts, store, verify
+from . import founding, receipts, store, verify
 from .errors import DamagedError, DiskError
 from .layout import Layout
 from .plan import Plan
@@ -36,14 +36,14 @@ def sweep(dataset: Store, shards: Iterable[int]) -> None:
 def repair(dataset: Store, plan: Plan, shards: Iterable[int]) -> list[int]:
     """Drop the receipts of those of ``shards`` that are damaged, so that they are made again; return them.
 
-    Documents of arrays are written anew. Every byte of these shards is read.
+    Documents of arrays and the pixels' coordinates are written anew. Every byte of these shards is read.
 
     Raises
     ------
     DamagedError
         If the store's own document, which says what it is, disagrees with itself.
     """
-    for name, data in store.documents(plan, dataset.layout).items():
+    for name, data in founding.documents(plan, dataset.layout).items():
         if name != ROOT and _unlike(dataset.place.read(name), data):
             dataset.place.write(name, data)
     for fault in verify.metadata_faults(dataset):
@@ -56,6 +56,8 @@ def repair(dataset: Store, plan: Plan, shards: Iterable[int]) -> list[int]:
 
 
 def _unlike(found: bytes | None, data: bytes) -> bool:
+    if found == data:
+        return False
     with contextlib.suppress(ValueError):
         return found is None or json.loads(found) != json.loads(data)
     return True

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stmfab import bucket, cli, factory, inspecting, recipe, sample, store, verify
+from stmfab import bucket, cli, factory, founding, inspecting, recipe, sample, store, verify
 from stmfab.dataset import open_dataset
 from stmfab.errors import DamagedError, DiskError, StoreError
 from stmfab.place import Folder
@@ -144,7 +144,7 @@ def test_of_many_creators_at_once_one_is_first(place):
 
 def test_an_interrupted_creation_is_no_store_and_is_begun_again(place):
     chosen = recipe.load("wse2-defects", samples=SAMPLES)
-    documents = store.documents(chosen, store.planned(chosen))
+    documents = founding.documents(chosen, store.planned(chosen))
     obstore.put(place.objects, "topography/zarr.json", documents["topography/zarr.json"])
     assert not place.exists()
     assert store.made(store.create(place, chosen)) == set()

@@ -21,7 +21,10 @@ from stmfab import torch as loaders  # noqa: E402
 
 SAMPLES = 150
 TINY = ["scan.pixels=16", "channels=[topography]", "sample.defects=null", "targets={ideal: {kind: ideal}}"]
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,97 @@
+"""How a store begins: its first documents, the metadata that any zarr reader understands."""
+
+from __future__ import annotations
+
+import json
+import platform
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from . import coded, conventions, provenance, receipts, splits
+from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value
+from .physics.targets import ArraySpec
+from .plan import Plan
+
+FORMAT = 4  # of the layout and of the samples' bytes; a change of either counts it up
+
+
+def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
+    """Return the first documents of a store: metadata of root, arrays and receipts, and the pixels' coordinates."""
+    memory: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
+    for spec in cut.arrays:
+        _create_array(group, spec, cut, plan)
+    for name, (values, words) in conventions.coordinates(plan).items():
+        _create_coordinate(group, name, values, words)
+    group.create_group(receipts.FOLDER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
+        zarr.consolidate_metadata(MemoryStore(memory))
+    return {name: buffer.to_bytes() for name, buffer in sorted(memory.items())}
+
+
+def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
+    recipe = json.loads(json.dumps(plan.tree))
+    return {
+        "generator": "stmfab",
+        "format": FORMAT,
+        "name": plan.name,
+        "seed": plan.seed,
+        "samples": cut.samples,
+        "chunk_samples": cut.chunk,
+        "shard_samples": cut.shard,
+        "arrays": [spec.name for spec in cut.arrays],
+        "recipe": recipe,
+        "recipe_sha256": provenance.recipe_sha256(recipe),
+        "splits": splits.stated(),
+        "versions": provenance.versions(),
+        "git_commit": provenance.git_commit(),
+        "identity": dict(provenance.identity()),
+        "platform": platform.platform(),
+        "created": provenance.now(),
+        **conventions.root(plan, cut.arrays),
+    }
+
+
+def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
+    dtype = np.dtype(spec.dtype)
+    words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
+    if spec.name == "param":
+        words["columns"] = coded.columns(plan)
+    categories = coded.categories(plan).get(spec.name)
+    if categories is not None:
+        words["categories"] = categories
+    group.create_array(
+        spec.name,
+        shape=(cut.samples, *spec.shape),
+        chunks=(cut.chunk_of(spec), *spec.shape),
+        shards=(cut.shard, *spec.shape),
+        dtype=dtype,
+        fill_value=fill_value(dtype),
+        compressors=[BloscCodec(shuffle="shuffle", cname=COMPRESSOR, clevel=COMPRESSION_LEVEL), Crc32cCodec()],
+        dimension_names=("sample", *spec.dims),
+        attributes={**words, **conventions.flags(spec, categories)},
+    )
+
+
+def _create_coordinate(group: zarr.Group, name: str, values: Any, words: Mapping[str, Any]) -> None:
+    """Create an array that is its own dimension, and write it: plain numbers in one chunk, with their checksum."""
+    array: Any = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=values.dtype,
+        fill_value=np.nan,
+        serializer=BytesCodec(endian="little"),
+        compressors=[Crc32cCodec()],
+        dimension_names=(name,),
+        attributes=dict(words),
+    )
+    array[:] = values
