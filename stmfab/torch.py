@@ -106,8 +106,8 @@ def _statistics(store: Store, names: Sequence[str]) -> dict[str, tuple[float, fl
     StmfabError
         If it states none: it is not complete, there is no such image, or the image never varies.
     """
-    found = store.attributes.get("statistics")
-    if names and found is None:
+    found: dict[str, dict[str, float]] = store.attributes.get("statistics", {})
+    if names and not found:
         raise StmfabError(f"{store}: has no channel means yet; they are written when it is complete")
     out = {}
     for name in names:
@@ -297,7 +297,7 @@ class Stream(data.IterableDataset[Pair]):
         split: str | None = "train",
         start: int = 0,
     ) -> None:
-        """Make ready to simulate a recipe (a file, a built-in one by its name, or a loaded one) from index ``start`` on.
+        """Make ready to simulate a recipe, a file, a built-in one's name, or a loaded one, from index ``start`` on.
 
         Raises
         ------

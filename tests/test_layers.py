@@ -27,8 +27,8 @@ LAYERS = (
     ("recipe", "scenes", "labels", "sample", "coded", "founding", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
-    ("torch",),
-    ("inspecting", "cli", "__init__"),
+    ("torch", "export"),
+    ("inspecting", "exporting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -37,7 +37,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli", "inspecting"},
+    "click": {"cli", "inspecting", "exporting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store", "founding"},
@@ -51,6 +51,9 @@ HOME = {
     "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
     "torch": {"torch"},
+    "h5py": {"export"},
+    "pyarrow": {"export"},
+    "PIL": {"export"},
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
 

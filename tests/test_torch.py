@@ -175,7 +175,7 @@ def tiny_recipe():
 
 def test_a_stream_is_the_recipe_sample_by_sample_of_the_training_split():
     recipe = tiny_recipe()
-    stream = iter(loaders.Stream(recipe, start=100))
+    stream = iter(loaders.Stream(recipe, start=100, targets=["ideal"]))
     for index in splits.members(np.arange(100, 200), "train")[:40]:
         inputs, targets = next(stream)
         made = recipe.sample(int(index))
