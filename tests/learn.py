@@ -28,8 +28,9 @@ from stmfab.place import Folder
 from stmfab.torch import Dataset
 
 SAMPLES, TRAINED_ON = 2560, 2000
-EPOCHS, BATCH, LEARNING_RATE = 30, 32, 3e-3
-WIDTHS = (16, 32, 64, 128)
+EPOCHS, BATCH, LEARNING_RATE = 12, 32, 3e-3
+THREADS = 2
+WIDTHS = (8, 16, 48, 168)
 IMAGES = ("topography", "topography_backward")
 LATTICE_nm = MATERIALS["wse2-s"].lattice_constant_nm
 REACH_nm = LATTICE_nm / 2  # of a match between a peak and a defect
@@ -85,6 +86,7 @@ def turned(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, t
 
 def trained(dataset: Dataset, epochs: int) -> UNet:
     torch.manual_seed(0)
+    torch.set_num_threads(THREADS)
     net = UNet(len(IMAGES), 1)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True)
     fit = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)

@@ -24,6 +24,7 @@ from .batch import Batch, Read
 from .pictures import described
 
 NEAR = 0.1  # of the cone map: 1.1 - d / (a / 2) at d = a / 2
+SAME_PLACE = 1e-3  # square pixels: a defect of the top layer and one below it share their pixels
 Mask = NDArray[np.bool_]
 
 
@@ -118,13 +119,14 @@ def _annotations(batch: Batch, row: int) -> Iterator[dict[str, Any]]:
 def _mask(batch: Batch, row: int, places: NDArray[np.float64], slot: int) -> Mask:
     """Return the pixels of a defect, at least the one it is nearest to."""
     shape = batch.arrays[batch.images[0]].shape[1:]
-    at_row, at_col = np.indices(shape)
+    at_row, at_col = np.mgrid[: shape[0], : shape[1]]
     squares = (at_row[..., None] - places[:, 0]) ** 2 + (at_col[..., None] - places[:, 1]) ** 2
     material = MATERIALS[batch.store.attributes["recipe"]["sample"]["material"]]
     reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(row)
     shown = _map_of_all(batch)
     near = squares[:, :, slot] <= reach**2 if shown is None else batch.arrays[shown][row] >= NEAR
-    mask: Mask = near & (squares.argmin(axis=-1) == slot) & (squares[:, :, slot] <= (2 * reach) ** 2)
+    own = squares[:, :, slot]
+    mask: Mask = near & (own <= squares.min(axis=-1) + SAME_PLACE) & (own <= (2 * reach) ** 2)
     if not mask.any():
         mask[tuple(np.clip(np.rint(places[slot]).astype(int), 0, np.array(shape) - 1))] = True
     return mask

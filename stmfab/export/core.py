@@ -1,8 +1,8 @@
 """One way out of a store for every format: shard by shard, in files that are whole or not there.
 
 An export is a folder. ``export.json`` says what it is of; ``.shards/00000007.json`` is written when the files of a
-shard are on disk, and vouches for their bytes. Whatever kills a run, the same command goes on with the next shard, and the
-files are the same in the end. To verify is to encode every shard again and to compare the bytes.
+shard are on disk, and vouches for their bytes. Whatever kills a run, the same command goes on with the next shard, and
+the files are the same in the end. To verify is to encode every shard again and to compare the bytes.
 """
 
 from __future__ import annotations
