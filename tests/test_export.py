@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import cli, factory, provenance, recipe, splits, store
+from stmfab import cli, exporting, factory, provenance, recipe, splits, store
+from stmfab import export as exports
 from stmfab.place import Folder
 from tests.runs import wait_for
 
@@ -265,6 +266,11 @@ def test_a_file_that_is_lost_is_written_again(exported, place):
     next(folder.glob("train-00001*.tar")).unlink()
     assert cli.run(["export", str(place), str(folder), "--to", "webdataset"]) == 0
     assert contents(folder) == whole
+
+
+def test_the_command_knows_every_format_and_split():
+    assert exporting.TO == FORMATS == list(exports.FORMATS)
+    assert exporting.SPLIT == list(splits.SPLITS)
 
 
 def test_a_split_and_some_arrays_can_be_asked_for(place, tmp_path):
