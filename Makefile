@@ -9,7 +9,7 @@ STMFAB ?= $(BIN)/stmfab
 SLURM = STMFAB='$(STMFAB)' TASKS='$(TASKS)' JOBS='$(JOBS)' SBATCH='$(SBATCH)' stmfab/cluster/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check plates soak bench array resume status test-cluster
+.PHONY: help install demo test check plates soak learn bench array resume status test-cluster
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -50,6 +50,9 @@ plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope: plates.pn
 
 soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back
 	$(BIN)/python -m tests.soak $(MINUTES)
+
+learn: $(VENV)/.tools  ## Train a small U-Net on 2,000 samples: it must beat a blob detector (needs PyTorch)
+	$(BIN)/python -m tests.learn
 
 bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage, and the memory of a run
 	$(BIN)/python tests/bench/stages.py

@@ -25,7 +25,15 @@ NAMES = (  # of the functions that read and set the number of threads, by build 
     ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
 )
 
+ASKED = os.environ.get("OMP_NUM_THREADS")  # by the user, for other programs in this process
+
 os.environ.update(ONE_THREAD)
+
+
+def give_back(get: Callable[[], int], put: Callable[[int], object]) -> None:
+    """Undo our one thread in a library that shares no arithmetic with us: what the user asked for, else every core."""
+    if get() == 1 and ASKED != "1":
+        put(int(ASKED) if ASKED and ASKED.isdecimal() else os.cpu_count() or 1)
 
 
 @contextmanager

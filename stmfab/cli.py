@@ -15,6 +15,7 @@ import click
 from . import _threads  # noqa: F401  before anything imports numpy
 from ._signals import Terminated, sigterm_raises
 from .errors import DamagedError, IncompleteError, StmfabError
+from .exporting import export
 from .inspecting import inspect
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def cli() -> None:
 
 
 cli.add_command(inspect)
+cli.add_command(export)
 
 
 def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> Plan:

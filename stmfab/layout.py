@@ -128,6 +128,15 @@ def _checked(data: bytes) -> bytes:
     return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
 
 
+def is_checked(data: bytes) -> bool:
+    """Return whether some bytes end with the CRC-32C of those before it.
+
+    >>> is_checked(b"")
+    False
+    """
+    return len(data) > CHECKSUM_BYTES and _checked(data[:-CHECKSUM_BYTES]) == data
+
+
 def _unchecked(data: bytes) -> bytes:
     """Return some bytes without the CRC-32C behind them.
 
@@ -136,10 +145,9 @@ def _unchecked(data: bytes) -> bytes:
     ValueError
         If it is not theirs.
     """
-    content = data[:-CHECKSUM_BYTES]
-    if _checked(content) != data:
+    if not is_checked(data):
         raise ValueError("a checksum is not that of its bytes")
-    return content
+    return data[:-CHECKSUM_BYTES]
 
 
 def _decompressed(chunk: bytes) -> bytes:

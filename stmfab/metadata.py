@@ -1,19 +1,20 @@
-"""What a store says of itself: the documents that a plan's dataset begins with, as zarr v3 spells them."""
+"""What a store says of itself: the documents that a dataset begins with, as any zarr reader understands them."""
 
 from __future__ import annotations
 
 import json
 import platform
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
-from . import coded, provenance, receipts
+from . import coded, conventions, provenance, receipts, splits
 from . import plan as plans
 from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value, layout
 from .physics.arrays import ArraySpec
@@ -27,11 +28,13 @@ def planned(plan: Plan) -> Layout:
 
 
 def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
-    """Return the first documents of a store: the metadata of root, arrays and the folder of receipts."""
+    """Return the first documents of a store: metadata of root, arrays and receipts, and the pixels' coordinates."""
     memory: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
     for spec in cut.arrays:
         _create_array(group, spec, cut, plan)
+    for name, (values, words) in conventions.coordinates(plan).items():
+        _create_coordinate(group, name, values, words)
     group.create_group(receipts.FOLDER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
@@ -52,11 +55,13 @@ def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
         "arrays": [spec.name for spec in cut.arrays],
         "recipe": recipe,
         "recipe_sha256": provenance.recipe_sha256(recipe),
+        "splits": splits.stated(),
         "versions": provenance.versions(),
         "git_commit": provenance.git_commit(),
         "identity": dict(provenance.identity()),
         "platform": platform.platform(),
         "created": provenance.now(),
+        **conventions.root(plan, cut.arrays),
     }
 
 
@@ -65,8 +70,9 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
     words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
     if spec.name == "param":
         words["columns"] = coded.columns(plan)
-    if spec.name in (categories := coded.categories(plan)):
-        words["categories"] = categories[spec.name]
+    categories = coded.categories(plan).get(spec.name)
+    if categories is not None:
+        words["categories"] = categories
     group.create_array(
         spec.name,
         shape=(cut.samples, *spec.shape),
@@ -76,5 +82,21 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
         fill_value=fill_value(dtype),
         compressors=[BloscCodec(shuffle="shuffle", cname=COMPRESSOR, clevel=COMPRESSION_LEVEL), Crc32cCodec()],
         dimension_names=("sample", *spec.dims),
-        attributes=words,
+        attributes={**words, **conventions.flags(spec, categories)},
     )
+
+
+def _create_coordinate(group: zarr.Group, name: str, values: Any, words: Mapping[str, Any]) -> None:
+    """Create an array that is its own dimension, and write it: plain numbers in one chunk, with their checksum."""
+    array: Any = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=values.dtype,
+        fill_value=np.nan,
+        serializer=BytesCodec(endian="little"),
+        compressors=[Crc32cCodec()],
+        dimension_names=(name,),
+        attributes=dict(words),
+    )
+    array[:] = values

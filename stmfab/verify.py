@@ -9,6 +9,7 @@ from typing import Any
 
 from . import provenance, receipts, store
 from .errors import DamagedError
+from .layout import is_checked
 from .receipts import ArrayRecord, Receipt
 from .store import ROOT, Store
 
@@ -110,7 +111,7 @@ def _by_content(dataset: Store, record: ArrayRecord) -> str | None:
 
 
 def metadata_faults(dataset: Store) -> Iterator[Fault]:
-    """Yield every document of the metadata that is missing or disagrees with the others."""
+    """Yield every document of the metadata that is missing, damaged, or disagrees with the others."""
     recipe = dataset.attributes["recipe"]
     if provenance.recipe_sha256(recipe) != dataset.attributes["recipe_sha256"]:
         yield Fault(None, ROOT, "the recipe is not the one its sha256 was taken of")
@@ -121,6 +122,8 @@ def metadata_faults(dataset: Store) -> Iterator[Fault]:
             yield Fault(None, name, "missing")
         elif not _agree(_json(data), declared):
             yield Fault(None, name, "differs from the store's consolidated metadata")
+        if declared.get("dimension_names") == [node] and not is_checked(dataset.place.read(f"{node}/c/0") or b""):
+            yield Fault(None, f"{node}/c/0", "the coordinates of the pixels are missing or damaged")
 
 
 def _agree(found: object, declared: Mapping[str, Any]) -> bool:

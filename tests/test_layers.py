@@ -22,12 +22,13 @@ LAYERS = (
         "distributions",
         "forms",
     ),
-    ("parts", "specs", "plan"),
+    ("parts", "specs", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
-    ("inspecting", "cli", "__init__"),
+    ("torch", "export"),
+    ("inspecting", "exporting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -37,7 +38,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli", "inspecting"},
+    "click": {"cli", "inspecting", "exporting"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"metadata", "store"},
@@ -50,6 +51,10 @@ HOME = {
     "matplotlib": {"gallery"},
     "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
+    "torch": {"torch"},
+    "h5py": {"export"},
+    "pyarrow": {"export"},
+    "PIL": {"export"},
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
 

@@ -1,0 +1,115 @@
+"""What other programs look for in a store: the words of CF, coordinates of the pixels, the images of OME-Zarr.
+
+Written once, by whoever creates the store; nothing here changes a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .physics.arrays import ArraySpec
+from .physics.instrument import Raster
+from .plan import Plan
+
+CF = "CF-1.11"
+OME_ZARR = "0.5"
+EVENTS: Mapping[int, str] = {
+    1: "z_stop",
+    2: "slew_or_step_limit",
+    4: "outside_the_tabulated_heights",
+    8: "jump_of_the_tip",
+}
+IMAGE = ("y", "x")
+DIRECTIONS: Mapping[str, str] = {
+    "x": "to the right, with the column: column 0 is the smallest x",
+    "y": "upwards, with the row: row 0 is the smallest y",
+}
+FRAMES = (
+    "images are (sample, y, x), in space whatever the fast axis; row 0 is the smallest y and column 0 the smallest x: "
+    "a picture of them has its origin below; the backward pass lies at the same pixels as the forward pass"
+)
+
+
+def root(plan: Plan, arrays: Sequence[ArraySpec]) -> dict[str, Any]:
+    """Return the attributes of the root that are addressed to other programs."""
+    words = plan.tree.get("description")
+    return {
+        "Conventions": CF,
+        "title": f"{plan.name}: synthetic scanning-tunnelling-microscope images",
+        **({"summary": words} if words else {}),
+        "source": "simulated by stmfab from the recipe in the attribute recipe",
+        "frames": FRAMES,
+        "ome": {"version": OME_ZARR, "multiscales": [_multiscale(plan, spec) for spec in arrays if spec.dims == IMAGE]},
+    }
+
+
+def _multiscale(plan: Plan, spec: ArraySpec) -> dict[str, Any]:
+    """Return an image as OME-Zarr describes it, at its one resolution: in nm where all frames have one size.
+
+    Otherwise a step is a pixel; how wide that is in each sample, ``pixel_size_nm`` tells.
+    """
+    size_nm = constant_size_nm(plan)
+    space: dict[str, str] = {"type": "space"} if size_nm is None else {"type": "space", "unit": "nanometer"}
+    pitch = 1.0 if size_nm is None else size_nm / plan.raster.pixels
+    start = 0.0 if size_nm is None else (pitch - size_nm) / 2
+    return {
+        "name": spec.name,
+        "axes": [{"name": "sample", "type": "sample"}, *({"name": name, **space} for name in IMAGE)],
+        "datasets": [
+            {
+                "path": spec.name,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0, pitch, pitch]},
+                    {"type": "translation", "translation": [0.0, start, start]},
+                ],
+            }
+        ],
+        "metadata": {"role": spec.role, "long_name": spec.long_name, "units": spec.unit},
+    }
+
+
+def constant_size_nm(plan: Plan) -> float | None:
+    """Return the width of the frames; None where it is drawn."""
+    scan = next(part for part in plan.parts if part.path == "scan")
+    return None if "size_nm" in scan.drawn else float(scan.constants["size_nm"])
+
+
+def coordinates(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, Any]]]:
+    """Return the coordinates of the pixels by dimension, (n_pixels,), each with its attributes.
+
+    Distances of the pixel centres from the centre of the undistorted frame, along its axes: in nm where all frames have
+    one size, else in widths of the frame.
+    """
+    raster: Raster = plan.raster
+    shares = (np.arange(raster.pixels) + 0.5) / raster.pixels - 0.5
+    size_nm = constant_size_nm(plan)
+    unit, of = ("1", "in widths of the frame") if size_nm is None else ("nm", "undistorted")
+    values = shares if size_nm is None else shares * size_nm
+    return {
+        name: (
+            values,
+            {
+                "units": unit,
+                "long_name": f"pixel centre along {name} from the centre of the frame, {of}",
+                "axis": name.upper(),
+                "direction": DIRECTIONS[name],
+            },
+        )
+        for name in IMAGE
+    }
+
+
+def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
+    """Return the CF attributes of a coded array: what its numbers, or its bits, mean; none for any other."""
+    if categories is not None:
+        return {
+            "flag_values": list(range(len(categories))),
+            "flag_meanings": " ".join(word.replace(" ", "_") for word in categories),
+        }
+    if spec.role == "target" and spec.dtype == "uint8":
+        return {"flag_masks": list(EVENTS), "flag_meanings": " ".join(EVENTS.values())}
+    return {}

@@ -1,0 +1,41 @@
+"""A store in other formats: one streaming core, one file a format.
+
+A new format is a module with a ``Writer`` and a line in the table.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..place import Folder
+from ..splits import SPLITS
+from ..store import Store
+from .batch import Writer
+from .core import Export, chosen_images, faults, run
+
+__all__ = ["FORMATS", "Export", "export_of", "faults", "run"]
+
+FORMATS: Mapping[str, tuple[str, str]] = {  # by name: module and class
+    "webdataset": ("webdataset", "WebDataset"),
+    "hdf5": ("hdf5", "Hdf5"),
+    "parquet": ("parquet", "Parquet"),
+    "png": ("pictures", "Png"),
+    "coco": ("coco", "Coco"),
+    "gsf": ("gsf", "Gsf"),
+}
+
+
+def export_of(store: Store, to: str, out: Path, *, images: Iterable[str] | None, split: str | None) -> Export:
+    """Return what is to be exported: ``images`` None for all, ``split`` None for every one.
+
+    Raises
+    ------
+    StmfabError
+        If there is no such image, or a library is not installed.
+    """
+    module, name = FORMATS[to]
+    writer: Writer = getattr(importlib.import_module(f".{module}", __package__), name)()
+    chosen = chosen_images(store, images)
+    return Export(store, to, writer, Folder(out), chosen, tuple(SPLITS) if split is None else (split,))

@@ -1,0 +1,96 @@
+"""Some samples of one shard and one split, as the writers of every format are given them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import report
+from ..store import Store
+
+IMAGE = ("y", "x")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of a shard that are of one split.
+
+    Attributes
+    ----------
+    store : Store
+    split, shard : str, int
+    indices : int array of shape (n_samples,)
+        The samples' indices.
+    images : tuple of str
+        Those of the arrays that are exported as images.
+    arrays : mapping of str to array
+        Every exported array with a leading sample axis: images, labels, parameters.
+    """
+
+    store: Store
+    split: str
+    shard: int
+    indices: NDArray[np.int64]
+    images: tuple[str, ...]
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def stem(self) -> str:
+        """Return the beginning of the names of files that hold the whole batch."""
+        return f"{self.split}-{self.shard:05d}-of-{self.store.layout.n_shards:05d}"
+
+    def unit(self, name: str) -> str:
+        """Return the unit of an array."""
+        return self.store.layout.array(name).unit
+
+    def pixel_size_nm(self, row: int) -> float:
+        """Return the pixel pitch of a sample."""
+        return float(self.arrays["pixel_size_nm"][row])
+
+    def parameters(self, row: int) -> dict[str, Any]:
+        """Return the drawn and derived numbers of a sample by their names, choices in words."""
+        pairs = zip(report.columns(self.store), self.arrays["param"][row], strict=True)
+        return {column["name"]: _in_words(column.get("categories"), number) for column, number in pairs}
+
+    def defects(self, row: int) -> list[dict[str, Any]]:
+        """Return the filled rows of a sample's table of defects, codes in words; none where the store has no table."""
+        if "defect_count" not in self.arrays:
+            return []
+        words = {name: self.store.metadata[name]["attributes"].get("categories") for name in self._table}
+        return [
+            {name.removeprefix("defect_"): _in_words(words[name], self.arrays[name][row, slot]) for name in self._table}
+            for slot in range(int(self.arrays["defect_count"][row]))
+        ]
+
+    @property
+    def _table(self) -> list[str]:
+        return [spec.name for spec in self.store.layout.arrays if spec.dims == ("defect",)]
+
+
+def _in_words(words: list[str] | None, value: Any) -> Any:
+    """Return a stored value as JSON has it: a code as its word, a number that is none as None."""
+    if words:
+        return words[int(value)]
+    plain = value.item()
+    return None if isinstance(plain, float) and not np.isfinite(plain) else plain
+
+
+class Writer(Protocol):
+    """A format: how a batch becomes files, and what is written when all batches are there."""
+
+    def files(self, batch: Batch) -> dict[str, bytes]:
+        """Return the files of a batch by their names in the folder of the export: always the same bytes."""
+
+    def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Yield the files that join those of all batches, each in pieces; ``batches`` come without their images."""
+
+
+class Read(Protocol):
+    """How a file that was exported is read again."""
+
+    def __call__(self, name: str) -> bytes:
+        """Return the bytes of a file by its name."""
