@@ -27,7 +27,7 @@ from stmfab.physics.materials import MATERIALS
 from stmfab.place import Folder
 from stmfab.torch import Dataset
 
-SAMPLES, TRAINED_ON = 2560, 2000
+SAMPLES, TRAINED_ON, TUNED_ON = 2560, 2000, 200
 EPOCHS, BATCH, LEARNING_RATE = 12, 32, 3e-3
 THREADS = 2
 WIDTHS = (8, 16, 48, 168)
@@ -169,7 +169,7 @@ def report(path: Path, epochs: int) -> dict[str, float]:
     begun = time.monotonic()
     net = trained(training, epochs)
     seconds = time.monotonic() - begun
-    judged, tuned = Judged(path, held_out.indices), Judged(path, training.dataset.indices[:500])
+    judged, tuned = Judged(path, held_out.indices), Judged(path, training.dataset.indices[:TUNED_ON])
     maps = predicted(net, held_out.held[0])
     error = float(((maps - judged.maps) ** 2).mean() / judged.maps.var())
     ways = [(scale_nm, sign) for scale_nm in SCALES_nm for sign in (-1, 1)]
