@@ -135,11 +135,13 @@ def serial(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Re
 def loky(job: Job, todo: list[int], jobs: int, poll: Callable[[], None]) -> Results:
     """Make shards in worker processes; yield the results as they come, then those of the shards that took a worker.
 
-    A single worker of a folder's store is a fork of this process, which takes no time to start: this process waits, its
-    libraries have one thread each, and no client of an object store is open.
+    A single worker is a fork of this process on Linux, which takes no time to start: this process waits, and its
+    libraries have one thread each. The client of an object store does not survive a fork: there it is this process.
     """
-    forked = jobs == 1 and sys.platform == "linux" and isinstance(job.store.place, Folder)
-    context = multiprocessing.get_context("fork") if forked else None
+    if jobs == 1 and not isinstance(job.store.place, Folder):
+        yield from serial(job, todo, jobs, poll)
+        return
+    context = multiprocessing.get_context("fork") if jobs == 1 and sys.platform == "linux" else None
     yield from tried_twice(job, todo, jobs, partial(_passed, job, poll=poll, context=context), given_up)
 
 
