@@ -204,7 +204,7 @@ def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     indices = gallery.spread_out(report.Made(dataset), GALLERY_SAMPLES) if sample is None else [sample]
     pictures = gallery.shown(dataset.layout.arrays)
     names = [spec.name for spec in pictures]
-    wanted = [name for name in (*names, "param") if name in dataset.metadata]
+    wanted = [name for name in (*names, "param", "defect_count") if name in dataset.metadata]
     arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
     recipe = dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))

@@ -25,9 +25,9 @@ LAYERS = (
     ("parts", "specs", "plan"),
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "store"),
-    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
-    ("inspecting", "cli", "__init__"),
+    ("options", "previewing", "inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -36,7 +36,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli", "inspecting"},
+    "click": {"cli", "inspecting", "options", "previewing"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store"},
