@@ -314,8 +314,8 @@ def _draw_bar(canvas: NDArray[np.uint8], axes: Any, left: int, top: int, tile: i
     words.set_bbox({"facecolor": "black", "alpha": 0.45, "pad": 0.5, "linewidth": 0})
 
 
-def save(png: bytes, path: Path) -> None:
-    """Write a picture.
+def save(content: bytes, path: Path) -> None:
+    """Write a picture or a page.
 
     Raises
     ------
@@ -323,7 +323,7 @@ def save(png: bytes, path: Path) -> None:
         If the disk refuses.
     """
     with disk_errors(path, "write"):
-        path.write_bytes(png)
+        path.write_bytes(content)
 
 
 def spread_out(available: Sequence[int], most: int) -> list[int]:

@@ -26,7 +26,8 @@ LAYERS = (
     ("provenance", "place", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
-    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
+    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
+    ("survey", "report_html"),
     ("options", "previewing", "inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
