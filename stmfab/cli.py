@@ -14,6 +14,7 @@ import click
 from . import _threads  # noqa: F401  before anything imports numpy
 from ._signals import Terminated, sigterm_raises
 from .errors import DamagedError, IncompleteError, StmfabError
+from .exploring import explore
 from .inspecting import inspect
 from .options import plan_of, recipe_options
 from .previewing import preview
@@ -47,6 +48,7 @@ def cli() -> None:
 
 cli.add_command(inspect)
 cli.add_command(preview)
+cli.add_command(explore)
 
 
 @cli.command()

@@ -271,7 +271,7 @@ def picture(spec: ArraySpec, image: Image) -> Picture:
     """Return an array of one sample as a microscopist looks at it: heights less their plane."""
     height = spec.unit == "nm"
     values = levelled(image) if height else np.asarray(image, np.float64)
-    low, high = _limits(spec, values)
+    low, high = limits(spec, values)
     grey = np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(values.shape, 0.5)
     flat = spec.role == "target" and not height
     rgb = np.where(np.isfinite(values)[..., None], colours(GREY if flat else HOT, np.nan_to_num(grey)), NOT_A_NUMBER)
@@ -285,7 +285,8 @@ def colours(name: str, grey: Image) -> NDArray[np.uint8]:
     return np.asarray(255 * np.clip(2 * grey[..., None] - [0.0, 0.5, 1.0], 0, 1), np.uint8)
 
 
-def _limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
+def limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
+    """Return the values of an array that are shown black and white."""
     if np.dtype(spec.dtype).kind in "iu":
         return 0.0, float(EVENTS_MAX)
     return (0.0, 1.0) if spec.role == "target" and spec.unit != "nm" else grey_range(values)

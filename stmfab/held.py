@@ -73,23 +73,30 @@ def setting(path: str, value: Any) -> str:
 def varied(held: Held, changes: Mapping[str, Any]) -> Varied:
     """Return the sample with keys changed, by their paths; None takes an optional key away.
 
+    A whole part may be changed too, by its path: its mapping as text, ``{kind: linear}``, or None.
+
     Raises
     ------
     StmfabError
         If a value is not legal, or does not go with the others.
     """
-    leaves = {leaf.path: leaf for leaf in held.plan.leaves}
+    leaves = {leaf.path: leaf for leaf in held.plan.leaves if not _within(leaf.path, changes)}
     drawn = {path: code for path in changes if (code := _code(leaves.get(path), changes[path])) is not None}
-    others = {path: value for path, value in changes.items() if path not in drawn}
+    others = {path: changes[path] for path in sorted(changes) if path not in drawn}  # a part before its keys
     plan, columns = held.plan, {**held.columns, **{path: np.array([code]) for path, code in drawn.items()}}
     if others:
         plan = recipe.changed(plan, [setting(path, value) for path, value in others.items()])
-        kept = {path: column for path, column in columns.items() if path not in others}
+        kept = {path: column for path, column in columns.items() if path not in others and not _within(path, others)}
         columns = {**plans.draw(plan, held.index, held.index + 1), **kept}
     columns = plans.computed(plan, columns)
     for joint in plan.joints:
         _hold_joint(joint, columns)
     return Varied(plan, columns, plans.parameters(plan, columns, held.index))
+
+
+def _within(path: str, changes: Mapping[str, Any]) -> bool:
+    """Return whether a key is in a part that is changed as a whole."""
+    return any(path.startswith(f"{changed}.") for changed in changes)
 
 
 def _code(leaf: Leaf | None, value: Any) -> float | None:
@@ -138,4 +145,4 @@ def settled(held: Held, changes: Mapping[str, Any]) -> Plan:
             drawn = {leaf.path: leaf.value(shown.columns[leaf.path][0]) for leaf in joint.drawn.values()}
             still = {leaf.path for leaf in shown.plan.leaves}
             fixed = {path: value for path, value in drawn.items() if path in still} | fixed
-    return recipe.changed(held.plan, [setting(path, value) for path, value in fixed.items()])
+    return recipe.changed(held.plan, [setting(path, fixed[path]) for path in sorted(fixed)])

@@ -209,7 +209,9 @@ def _arrays(summary: Mapping[str, Any]) -> str:
     )
     names = ("", "meaning", "role", "a sample", "type", "unit", "min", "mean", "max", "size")
     head = "".join(f"<th>{name}</th>" for name in names)
-    return f'<div class="scroll"><table class="arrays"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="arrays"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
 
 
 def _checks(found: Sequence[Check]) -> str:

@@ -27,8 +27,8 @@ LAYERS = (
     ("recipe", "scenes", "labels", "sample", "coded", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
-    ("survey", "report_html"),
-    ("options", "previewing", "inspecting", "cli", "__init__"),
+    ("survey", "report_html", "explore", "server"),
+    ("options", "previewing", "exploring", "inspecting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -37,7 +37,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli", "inspecting", "options", "previewing"},
+    "click": {"cli", "exploring", "inspecting", "options", "previewing"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"store"},

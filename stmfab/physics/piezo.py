@@ -17,6 +17,7 @@ from .units import Bools, Floats
 
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
+CYCLE_STEPS, CYCLES = 100, 4  # of a loop as it is drawn: steps one way, cycles until it is settled
 SINE_LAG_LINEAR, SINE_LAG_PER_nm = 0.0087, 3.7e-6  # measured on one scanner
 
 
@@ -136,6 +137,25 @@ class Resonance:
         rate = np.array([[0.0, 1.0], [-1.0, -1 / self.Q]])
         (a, b), (c, d) = expm(2 * math.pi * self.frequency_Hz * step_s * rate).tolist()
         return a, b, c, d
+
+
+def cycle(piezo: BoucWen, *, stroke_nm: float) -> tuple[Floats, Floats]:
+    """Return a settled cycle of a z piezo over a stroke and back: command and tip in nm, each of shape (n_points,).
+
+    dH = A dV - B |dV| H - C dV |H|, each step exact but where H changes its sign inside it; x = gain (V - H).
+    """
+    up = np.linspace(-0.5, 0.5, CYCLE_STEPS + 1)
+    v = np.concatenate([up[:-1], up[::-1]])
+    h, values = 0.0, np.zeros(len(v))
+    for _ in range(CYCLES):
+        values[0] = h
+        for i, dv in enumerate(np.diff(v), start=1):
+            sign = math.copysign(1.0, dv)
+            rate = piezo.B + sign * piezo.C * math.copysign(1.0, h)
+            full = -math.expm1(-rate * abs(dv)) / rate if rate else abs(dv)
+            h += (sign * piezo.A - rate * h) * full
+            values[i] = h
+    return stroke_nm * v, piezo.gain * stroke_nm * (v - values)
 
 
 LateralHysteresis: TypeAlias = SineLag | LoopLag
