@@ -17,7 +17,7 @@ from .units import Bools, Floats
 
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
-CYCLE_STEPS, CYCLES = 100, 4  # of a loop as it is drawn: steps one way, cycles until it is settled
+CYCLE_POINTS = 101  # one way of a loop as it is drawn
 SINE_LAG_LINEAR, SINE_LAG_PER_nm = 0.0087, 3.7e-6  # measured on one scanner
 
 
@@ -140,22 +140,30 @@ class Resonance:
 
 
 def cycle(piezo: BoucWen, *, stroke_nm: float) -> tuple[Floats, Floats]:
-    """Return a settled cycle of a z piezo over a stroke and back: command and tip in nm, each of shape (n_points,).
+    """Return the settled cycle of a z piezo over a stroke and back: command and tip in nm, each of shape (n_points,).
 
-    dH = A dV - B |dV| H - C dV |H|, each step exact but where H changes its sign inside it; x = gain (V - H).
+    Over V = 0 to 1, H rises from -h with dH = (A - (B - C) H) dV to zero, then with dH = (A - (B + C) H) dV, and must
+    end at h; the way back is its mirror image. x = gain (V - H), as ``BoucWen``.
     """
-    up = np.linspace(-0.5, 0.5, CYCLE_STEPS + 1)
-    v = np.concatenate([up[:-1], up[::-1]])
-    h, values = 0.0, np.zeros(len(v))
-    for _ in range(CYCLES):
-        values[0] = h
-        for i, dv in enumerate(np.diff(v), start=1):
-            sign = math.copysign(1.0, dv)
-            rate = piezo.B + sign * piezo.C * math.copysign(1.0, h)
-            full = -math.expm1(-rate * abs(dv)) / rate if rate else abs(dv)
-            h += (sign * piezo.A - rate * h) * full
-            values[i] = h
-    return stroke_nm * v, piezo.gain * stroke_nm * (v - values)
+    a, falling, rising = piezo.A, piezo.B - piezo.C, piezo.B + piezo.C
+
+    def loop(v: Floats, h: float) -> Floats:
+        below = -h + (a + falling * h) * _saturating(v, falling)
+        zero = math.log1p(falling * h / a) / falling if falling else h / a
+        return np.where(v < zero, below, a * _saturating(np.maximum(v - zero, 0), rising))
+
+    v = np.linspace(0, 1, CYCLE_POINTS)
+    h_rising = np.zeros(CYCLE_POINTS)
+    if a > 0:
+        widest = a / rising if rising else a
+        h_rising = loop(v, brentq(lambda h: float(loop(v[-1:], h)[0]) - h, 0.0, widest, xtol=1e-15))
+    command = np.concatenate([v - 0.5, 0.5 - v])
+    return stroke_nm * command, piezo.gain * stroke_nm * (command - np.concatenate([h_rising, -h_rising]))
+
+
+def _saturating(v: Floats, rate: float) -> Floats:
+    """Return (1 - exp(-rate v)) / rate."""
+    return np.asarray(-np.expm1(-rate * v) / rate if rate else v)
 
 
 LateralHysteresis: TypeAlias = SineLag | LoopLag
