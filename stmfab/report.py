@@ -161,7 +161,11 @@ def of_shards(dataset: Store, array: str, made: list[int]) -> NDArray[Any]:
     ------
     DamagedError
         If a file on the way cannot be decoded.
+    IncompleteError
+        If no sample has been made yet.
     """
+    if not made:
+        raise IncompleteError(f"{dataset}: no sample has been made yet")
     spaced = np.unique(np.linspace(0, len(made) - 1, min(len(made), MOST_READ)).astype(int))
     return np.concatenate([store.read(dataset, array, *dataset.layout.bounds(made[position])) for position in spaced])
 

@@ -132,7 +132,7 @@ def _parameter(leaf: str, column: Mapping[str, Any]) -> str:
     if low == high:
         return f'{head}<div class="ends"><span>always {low}{escape(unit)}</span></div></figure>'
     bars = drawing.bars(column["histogram"], column["name"])
-    ends = f'<div class="ends"><span>{low}</span><span>median {middle}</span><span>{high}</span></div>'
+    ends = f'<div class="ends"><span>{low}</span><span><i>median </i>{middle}</span><span>{high}</span></div>'
     return f"{head}{bars}{ends}</figure>"
 
 
