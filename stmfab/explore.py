@@ -17,6 +17,7 @@ from .held import Held, Varied
 from .parts import KIND, SLOTS, Part, Slot, keys_of
 from .physics import piezo
 from .physics.keys import KeyRangeError
+from .physics.materials import MATERIALS
 from .physics.piezo import LinearPiezo
 from .physics.targets import ArraySpec
 from .place import disk_errors
@@ -37,7 +38,7 @@ def form(still: Held, changes: Changes) -> Answer:
     plan = held.varied(still, changes).plan
     shown = {part.path: part for part in plan.parts}
     found = ranges.places(plan)
-    groups = []
+    groups = [_material(plan)]
     for slot in SLOTS:
         if slot.fixed:
             continue
@@ -45,6 +46,13 @@ def form(still: Held, changes: Changes) -> Answer:
         for path in paths or ([] if slot.named else [slot.path]):
             groups.append(_group(plan, path, slot, shown.get(path), found))
     return {"name": plan.name, "seed": plan.seed, "description": plan.tree.get("description", ""), "groups": groups}
+
+
+def _material(plan: Plan) -> Answer:
+    """Return the group of the only key that stands at no place of parts."""
+    key = {"path": "sample.material", "name": "material", "meaning": "the crystal", "value": plan.material}
+    words = {"words": list(MATERIALS), "legal": f"one of {', '.join(MATERIALS)}", "unit": "", "drawn": ""}
+    return {"path": "sample", "meaning": "the crystal", "kind": "", "kinds": {}, "keys": [key | words]}
 
 
 def _group(plan: Plan, path: str, slot: Slot, part: Part | None, found: Mapping[str, Place]) -> Answer:
