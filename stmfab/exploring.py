@@ -51,17 +51,17 @@ def explore(recipe: str, overrides: tuple[str, ...], seed: int | None, sample: i
     except OSError as error:
         raise DiskError(f"--port {port}: {error.strerror}") from error
     with server, sigterm_raises():
-        click.echo(f"{plan.name}: open {server.address}")
-        click.echo("next: move a slider; Ctrl-C ends it")
-        if browser:
-            click.launch(server.address)
-        _serve(server)
+        _serve(server, plan.name, browser=browser)
     return 0
 
 
-def _serve(server: PageServer) -> None:
-    """Answer until Ctrl-C."""
+def _serve(server: PageServer, name: str, *, browser: bool) -> None:
+    """Say where the page is, and answer until Ctrl-C."""
     try:
+        click.echo(f"{name}: open {server.address}")
+        click.echo("next: move a slider; Ctrl-C ends it")
+        if browser:
+            click.launch(server.address)
         server.serve_forever(poll_interval=0.1)
     except KeyboardInterrupt:
         click.echo("stopped")

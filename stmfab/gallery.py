@@ -179,7 +179,7 @@ def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, 
         left, top = grid.corner(position, 0)
         words = _fitting(shown_row.caption, grid.block_width - 3 * GAP, FONT, CAPTION_LINES)
         axes.text(left, top + tile + 16, words, fontsize=FONT, va="top", linespacing=1.25)
-    figure.figimage(canvas)
+    figure.figimage(canvas, zorder=-1)  # under the words
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png")

@@ -115,7 +115,7 @@ def test_every_key_of_every_recipe_has_values_to_be_shown_at(name):
             assert low - rounding <= values[0] < values[-1] <= high + rounding, path
 
 
-def colour_bars(png):
+def read(png):
     from matplotlib import image
 
     return image.imread(png)[..., :3]
@@ -127,9 +127,13 @@ def test_preview_draws_a_sheet_and_says_what_is_next(capsys, tmp_path):
     assert words.startswith("wse2-demo.png: wse2-demo (seed 1), 3 samples")
     assert "next: stmfab preview wse2-demo --set scan.pixels=24 --sample 0" in words
     assert [path.name for path in tmp_path.iterdir()] == ["wse2-demo.png"]
-    pixels = colour_bars("wse2-demo.png")
+    pixels = read("wse2-demo.png")
     orange = np.abs(pixels - np.array([1.0, 0.5, 0.0])).max(axis=-1) < 0.06  # the middle of the colour bar
     assert orange.any(axis=1).sum() > 3 * gallery.BAR
+    header = pixels[gallery.MARGIN + gallery.HEADER - 14 : gallery.MARGIN + gallery.HEADER - 2]
+    assert (header.max(axis=-1) < 0.5).sum() > 100  # ink: the names of the columns
+    captions = pixels[gallery.MARGIN + gallery.HEADER + 160 + 14 :][: gallery.LINE]  # under pictures of 160 pixels
+    assert (captions.max(axis=-1) < 0.5).sum() > 100  # ink: the values of the first samples
 
 
 def test_sweep_names_its_values_and_shows_what_is_not_legal(capsys):
