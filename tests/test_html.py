@@ -83,8 +83,8 @@ def test_the_page_has_every_section_and_the_numbers_of_the_store(page, made):
     words = " ".join("".join(Reader(text).words).split())
     dataset = store.open_store(Folder(made))
     attributes = dataset.attributes
-    for fact in (attributes["recipe_sha256"], attributes["identity"]["key"], attributes["platform"], "8 of 8"):
-        assert fact in words or fact == "8 of 8"
+    for fact in (attributes["recipe_sha256"], attributes["identity"]["key"], attributes["platform"]):
+        assert fact in words
     counts = store.read(dataset, "defect_count", 0, SAMPLES)
     assert f"mean {counts.mean():.3g}, at most {counts.max()}" in words
     kinds = store.read(dataset, "defect_kind", 0, SAMPLES)
@@ -178,6 +178,7 @@ def test_an_incomplete_store_says_so_and_an_empty_one_has_nothing_to_show(stubbe
     for receipt in (stubbed / "receipts").glob("0000*.json"):
         receipt.unlink()
     assert cli.run(["inspect", "out.zarr", "--html", "none.html"]) == 0
+    assert cli.run(["inspect", "out.zarr", "--html", "nowhere/none.html"]) == 5
     assert str(IncompleteError(f"{Path('out.zarr')}: no sample has been made yet")) in Path("none.html").read_text()
 
 
@@ -185,7 +186,6 @@ def test_html_is_a_question_of_its_own(stubbed, capsys):
     for other in (["--stats"], ["--sample", "1"], ["--gallery", "a.png"], ["--recipe"]):
         assert cli.run(["inspect", "out.zarr", "--html", "r.html", *other]) == 2
         assert "questions of their own" in capsys.readouterr().err
-    assert cli.run(["inspect", "out.zarr", "--html", "nowhere/r.html"]) == 5
     assert not Path("r.html").exists()
 
 
@@ -214,26 +214,32 @@ def test_text_of_inspect_has_no_colour_on_a_terminal_either(made):
     assert b"\x1b" not in told
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_in_a_browser_the_page_fits_and_asks_for_nothing(page, width):
+@pytest.fixture(scope="module")
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     with playwright.sync_playwright() as browsers:
         if program is None and not Path(browsers.chromium.executable_path).exists():
             pytest.skip("no Chromium is installed")
-        browser = browsers.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 900})
-        asked, said = [], []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("console", lambda message: said.append(message.text))
-        tab.goto(page.as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
-        images = "[...document.querySelectorAll('img')]"
-        hidden = f"{images}.filter(image => !image.complete || image.naturalWidth === 0 || image.width < 40).length"
-        assert tab.evaluate(hidden) == 0
-        smallest = "Math.min(...[...document.querySelectorAll('svg.plot')].map(s => s.getBoundingClientRect().width))"
-        assert tab.evaluate(smallest) >= 300
-        browser.close()
+        launched = browsers.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_in_a_browser_the_page_fits_and_asks_for_nothing(page, browser, width):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    asked, said = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    images = "[...document.querySelectorAll('img')]"
+    hidden = f"{images}.filter(image => !image.complete || image.naturalWidth === 0 || image.width < 40).length"
+    assert tab.evaluate(hidden) == 0
+    smallest = "Math.min(...[...document.querySelectorAll('svg.plot')].map(s => s.getBoundingClientRect().width))"
+    assert tab.evaluate(smallest) >= 300
+    tab.close()
     assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
     assert said == []
 
