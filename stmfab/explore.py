@@ -168,7 +168,7 @@ def _spectra(arrays: Mapping[str, NDArray[Any]], fast_axis: str, pixel_nm: float
         for direction, turned in (("along", lines), ("across", lines.T)):
             power = 1e6 * 2 * pixel_nm * statistics.spectrum(turned)
             per_nm = statistics.frequencies(power) / pixel_nm
-            found.append({"name": f"{name}, {direction} lines", "x": _listed(per_nm[1:]), "y": _listed(power[1:])})
+            found.append({"name": f"{name}, {direction}", "x": _listed(per_nm[1:]), "y": _listed(power[1:])})
     return found
 
 

@@ -140,9 +140,7 @@ def settled(held: Held, changes: Mapping[str, Any]) -> Plan:
     """
     shown = varied(held, changes)
     fixed = dict(changes)
-    for joint in held.plan.joints:
+    for joint in shown.plan.joints:
         if any(path.startswith(f"{joint.path}.") for path in changes):
-            drawn = {leaf.path: leaf.value(shown.columns[leaf.path][0]) for leaf in joint.drawn.values()}
-            still = {leaf.path for leaf in shown.plan.leaves}
-            fixed = {path: value for path, value in drawn.items() if path in still} | fixed
+            fixed = {leaf.path: leaf.value(shown.columns[leaf.path][0]) for leaf in joint.drawn.values()} | fixed
     return recipe.changed(held.plan, [setting(path, fixed[path]) for path in sorted(fixed)])

@@ -94,7 +94,7 @@ def test_a_spectrum_adds_up_to_the_variance(still):
     # Parseval: the one-sided density, integrated over spatial frequency, is the variance; a Hann window and the missing
     # zero frequency cost some of it
     answer = explore.picture(still, {"instrument": None})
-    curve = next(curve for curve in answer["spectra"] if curve["name"] == "ideal, along lines")
+    curve = next(curve for curve in answer["spectra"] if curve["name"] == "ideal, along")
     ideal_pm = 1e3 * held.varied(still, {"instrument": None}).arrays()["ideal"]
     lines = ideal_pm if answer["fast_axis"] == "x" else ideal_pm.T
     variance = ((lines - lines.mean(axis=1, keepdims=True)) ** 2).mean()
@@ -263,6 +263,8 @@ def test_in_a_browser_a_slider_moves_and_the_picture_follows(tab):
         len(page.inner_html(f"#{plot} polyline:first-of-type >> xpath=..")) > 200
         for plot in ("profile", "spectrum", "loop")
     )
+    dim = "['pictures', 'plots', 'derived'].map(id => getComputedStyle(document.getElementById(id)).opacity)"
+    assert page.evaluate(dim) == ["1", "1", "1"]  # only a picture that an error left behind is dim
     assert said == []
     assert {urllib.parse.urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {
         urllib.parse.urlsplit(page.url).netloc
@@ -294,6 +296,9 @@ def test_in_a_browser_a_menu_changes_the_kind_of_a_part(tab):
     before = page.inner_html("#loop")
     after(page, lambda: slide(page, "instrument.z_piezo.opening_percent", 900))
     assert page.inner_html("#loop") != before
+    page.fill("#filename", "another-kind")
+    page.click("#save")
+    until(page, "document.getElementById('saved').textContent.startsWith('Written')")
     after(page, lambda: page.click("#reset"))
 
 

@@ -56,6 +56,11 @@ CHANGES = {
     "choice": {"tip.apex": "w001"},
     "per defect": {"sample.defects.top_dopant.onsite_eV": 0.2},
     "joint": {"instrument.z_piezo.A": 0.39},
+    "joint, beyond its distribution": {"instrument.z_piezo.A": 0.05},
+    "a part and its key": {
+        "instrument.z_piezo": "{kind: loop, opening_percent: 5}",
+        "instrument.z_piezo.opening_percent": 9,
+    },
     "a distribution": {"scan.size_nm": "{uniform: [2, 3]}"},
     "another setpoint": {"junction.height_nm": None, "junction.current_nA": 0.1},
 }
