@@ -179,6 +179,7 @@ def _next(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"  stmfab inspect {place} --verify full"
     yield f"  stmfab inspect {place} --recheck"
     yield f"  stmfab inspect {place} --gallery sheet.png"
+    yield f"  stmfab inspect {place} --html report.html"
     yield f"  stmfab inspect {place} --sample 0"
     yield f"  python -c \"import stmfab; print(stmfab.open('{place}'))\""
 

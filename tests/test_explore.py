@@ -307,7 +307,7 @@ def test_in_a_browser_a_recipe_is_saved_that_passes_check(tab, page, monkeypatch
     after(opened, lambda: slide(opened, "junction.bias_V", 0))
     opened.fill("#filename", "by-hand")
     opened.click("#save")
-    until(opened, "document.getElementById('saved').textContent !== ''")
+    until(opened, "document.getElementById('saved').textContent.includes('by-hand')")
     assert "next: stmfab check by-hand.yaml" in opened.inner_text("#saved")
     monkeypatch.chdir(folder)
     assert cli.run(["check", "by-hand.yaml"]) == 0

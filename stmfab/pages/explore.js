@@ -379,6 +379,7 @@ at("sample").addEventListener("change", () => {
 at("reset").addEventListener("click", () => { state.values = {}; rebuild(); });
 at("form").addEventListener("submit", (event) => event.preventDefault());
 at("save").addEventListener("click", async () => {
+  at("saved").textContent = "";
   try {
     const answer = await ask("save", {name: at("filename").value.trim()});
     at("saved").className = "";
