@@ -5,31 +5,29 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
 from ._signals import Terminated, sigterm_raises
 from .errors import DamagedError, IncompleteError, StmfabError
+from .exploring import explore
 from .exporting import export
 from .inspecting import inspect
+from .options import plan_of, recipe_options
+from .previewing import preview
 
 if TYPE_CHECKING:
     from .factory import Outcome
-    from .plan import Plan
     from .workers import Engine
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
-PREVIEW_SAMPLES = 12
 SHOWN_FAILURES = 10
 MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _part(context: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -38,18 +36,6 @@ def _part(context: click.Context, option: click.Parameter, text: str) -> tuple[i
     if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
         raise click.BadParameter(f"{text!r} is not K/N with 0 <= K < N, for example 0/4", context, option)
     return int(k), int(n)
-
-
-def recipe_options(command: Command) -> Command:
-    """Add the argument and the options that choose a recipe."""
-    for option in (
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
-        click.option("--seed", type=int, help="Another seed."),
-        click.option("-n", "--samples", type=click.IntRange(min=1), help="Another number of samples."),
-        click.argument("recipe"),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,12 +49,8 @@ def cli() -> None:
 
 cli.add_command(inspect)
 cli.add_command(export)
-
-
-def _load(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> Plan:
-    from . import recipe as recipes
-
-    return recipes.load(recipe, overrides=overrides, seed=seed, samples=samples)
+cli.add_command(preview)
+cli.add_command(explore)
 
 
 @cli.command()
@@ -113,7 +95,7 @@ def generate(
     STORE is a folder or s3://BUCKET/NAME; it defaults to ./<name of the recipe>.zarr.
     """
     with sigterm_raises(), _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
-        plan = _load(recipe, samples, seed, overrides)
+        plan = plan_of(recipe, samples, seed, overrides)
         from . import factory, growth, progress
         from .bucket import at
 
@@ -193,42 +175,9 @@ def _tell_damage(outcome: Outcome) -> int:
 
 @cli.command()
 @recipe_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Picture to write  [default: ./<name>.png].")
-@click.option("--sample", type=click.IntRange(min=0), help="One sample only, by its index.")
-def preview(
-    recipe: str,
-    samples: int | None,
-    seed: int | None,
-    overrides: tuple[str, ...],
-    output: Path | None,
-    sample: int | None,
-) -> int:
-    """Draw a contact sheet of a few samples of a recipe; no store is made."""
-    plan = _load(recipe, None, seed, overrides)
-    from . import coded, gallery, metadata
-    from .sample import simulate
-
-    first, stop = (0, samples or PREVIEW_SAMPLES) if sample is None else (sample, sample + 1)
-    arrays = simulate(plan, first, stop)
-    pictures = gallery.shown(metadata.planned(plan).arrays)
-    rows = gallery.rows(
-        arrays,
-        indices=range(first, stop),
-        names=[spec.name for spec in pictures],
-        constants=plan.tree,
-        columns=coded.columns(plan),
-    )
-    path = output or Path(f"{plan.name}.png")
-    gallery.save(gallery.sheet(f"{plan.name} (seed {plan.seed})", pictures, rows), path)
-    click.echo(f"{path}: {stop - first} samples", err=True)
-    return 0
-
-
-@cli.command()
-@recipe_options
 def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> int:
     """Check a recipe; show it with all defaults, and what its dataset will take."""
-    plan = _load(recipe, samples, seed, overrides)
+    plan = plan_of(recipe, samples, seed, overrides)
     from . import factory, metadata
     from . import recipe as recipes
     from .progress import duration

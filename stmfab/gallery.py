@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +16,33 @@ from numpy.typing import NDArray
 from .physics.arrays import ArraySpec
 from .place import disk_errors
 
-TILE = 112  # pixels of one picture on the sheet
-GAP = 4
-CAPTION = 26  # pixels under a picture, for its range and the sample's values
+TILE = 112  # pixels of one picture on a sheet of many
+GAP = 6
+BAR = 5  # pixels: height of a colour bar
+LINE = 12  # pixels of a line of words
+CAPTION_LINES = 2
+CAPTION = 14 + CAPTION_LINES * LINE + 8  # pixels under a picture, for its colour bar and the sample's values
 HEADER = 36  # pixels above a block, for the names of its columns
 MARGIN = 12
 DPI = 100
+FONT = 6.5  # points
+CHARACTER = 0.57  # width of a character of words, over the font's size
 ASPECT = 1.5  # width over height that the sheet aims at
 SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
 SHOWN_SPREAD = 6.0  # median absolute deviations from the median: a deep vacancy must not hide the lattice
 FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
 EVENTS_MAX = 127  # the events' bits, all set
+GREY, HOT = "grey", "hot"  # colours of masks and of measured images
+NOT_A_NUMBER = (51, 102, 230)
 CAPTIONS = {
     "scan.size_nm": "{:.3g} nm",
     "height_nm": "gap {:.2f} nm",
-    "setpoint_nA": "{:.2g} nA",
+    "setpoint_nA": "{:.3g} nA",
+    "tip.apex": "{}",
+    "defect_count": "defects {:.0f}",
     "instrument.feedback.loop_gain": "gain {:.2g}",
+    "instrument.feedback.crossover_Hz": "loop {:.3g} Hz",
 }  # what a sample's caption says beside its bias, where the dataset has it
 
 Image = NDArray[Any]
@@ -39,11 +50,12 @@ Image = NDArray[Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One sample on the sheet: its pictures by name, the width of its frame, and its caption."""
+    """One sample on the sheet: its pictures by name, the width of its frame, and its caption; or why it has none."""
 
     images: Mapping[str, Image]
     size_nm: float
     caption: str
+    trouble: str = ""
 
 
 def shown(arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
@@ -65,23 +77,34 @@ def rows(
 
     A value that is drawn is read from the record, any other from the recipe.
     """
-    position = {column["name"]: place for place, column in enumerate(columns)}
     drawn = []
     for place, index in enumerate(indices):
-        record = arrays["param"][place] if "param" in arrays else np.empty(0)
-        values = {name: float(record[column]) for name, column in position.items() if column < len(record)}
+        values = recorded(arrays["param"][place] if "param" in arrays else np.empty(0), columns)
+        values |= {"defect_count": int(arrays["defect_count"][place])} if "defect_count" in arrays else {}
         images = {name: arrays[name][place] for name in names}
-        drawn.append(_row(images, index, constants, values))
+        drawn.append(row(images, f"#{index}", constants, values))
     return drawn
 
 
-def _row(images: Mapping[str, Image], index: int, constants: Mapping[str, Any], drawn: Mapping[str, float]) -> Row:
+def recorded(record: NDArray[Any], columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values of a sample's record by name, those of choices in words."""
+    values = zip(columns, record, strict=False)
+    return {
+        column["name"]: column["categories"][int(value)] if column.get("categories") else float(value)
+        for column, value in values
+    }
+
+
+def row(images: Mapping[str, Image], name: str, constants: Mapping[str, Any], drawn: Mapping[str, Any]) -> Row:
+    """Return the row of one sample from its pictures, what it is called, the recipe and the values drawn."""
+
     def value(path: str) -> Any:
         return drawn.get(path, _constant(constants, path))
 
     bias_V = float(value("junction.bias_V") or 0.0) * float(value("junction.polarity") or 1.0)
-    words = [words.format(value(path)) for path, words in CAPTIONS.items() if isinstance(value(path), (int, float))]
-    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([f"#{index}", f"{bias_V:+.2f} V", *words]))
+    there = {path: value(path) for path in CAPTIONS if isinstance(value(path), (int, float, str))}
+    words = [CAPTIONS[path].format(found) for path, found in there.items()]
+    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([name, f"{bias_V:+.2f} V", *words]))
 
 
 def _constant(tree: Any, path: str) -> Any:
@@ -130,35 +153,63 @@ def bar_nm(size_nm: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= size_nm * BAR_SHARES[0])
 
 
-def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row]) -> bytes:
-    """Return the contact sheet as the bytes of a PNG."""
+def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, tile: int = TILE) -> bytes:
+    """Return the contact sheet as the bytes of a PNG; a picture is ``tile`` pixels wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    grid = Grid.of(len(sheet_rows), len(specs))
+    grid = Grid.of(len(sheet_rows), len(specs), tile)
     canvas = np.full((grid.height, grid.width, 3), 255, np.uint8)
     figure = Figure(figsize=(grid.width / DPI, grid.height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, grid.width), ylim=(grid.height, 0))
     axes.set_axis_off()
-    axes.text(MARGIN, MARGIN + 4, title, fontsize=9, va="center")
+    axes.text(MARGIN, MARGIN + 4, _fitting(title, grid.width - 2 * MARGIN, 9, 1), fontsize=9, va="center")
     for block in range(min(grid.blocks, len(sheet_rows))):
         for column, spec in enumerate(specs):
             left, top = grid.corner(block, column)
-            axes.text(left, top - 4, cut_name(spec), fontsize=6.5, va="bottom")
-    for position, row in enumerate(sheet_rows):
-        for column, spec in enumerate(specs):
-            left, top = grid.corner(position, column)
-            tile, caption = picture(spec, row.images[spec.name])
-            canvas[top : top + TILE, left : left + TILE] = tile
-            axes.text(left + TILE, top + TILE + 2, caption, fontsize=6, va="top", ha="right", color="0.35")
+            axes.text(left, top - 4, _fitting(cut_name(spec), tile, FONT, 1), fontsize=FONT, va="bottom")
+    for position, shown_row in enumerate(sheet_rows):
+        if shown_row.trouble:
+            left, top = grid.corner(position, 0)
+            words = _fitting(shown_row.trouble, grid.block_width - 4 * GAP, FONT, tile // LINE)
+            axes.text(left + GAP, top + GAP, words, fontsize=FONT, va="top", color="0.3")
+        else:
+            _draw_pictures(canvas, axes, grid, position, specs, shown_row)
         left, top = grid.corner(position, 0)
-        _draw_bar(canvas, axes, left, top, row.size_nm)
-        axes.text(left, top + TILE + 12, row.caption, fontsize=6.5, va="top")
-    axes.imshow(canvas, interpolation="nearest", extent=(0, grid.width, grid.height, 0), aspect="auto")
+        words = _fitting(shown_row.caption, grid.block_width - 3 * GAP, FONT, CAPTION_LINES)
+        axes.text(left, top + tile + 16, words, fontsize=FONT, va="top", linespacing=1.25)
+    figure.figimage(canvas, zorder=-1)  # under the words
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png")
     return stream.getvalue()
+
+
+def _fitting(words: str, pixels: int, font: float, lines: int) -> str:
+    """Return words broken into lines that fit; what is too much gives way to an ellipsis."""
+    characters = int(pixels / (CHARACTER * font * DPI / 72))
+    return "\n".join(textwrap.wrap(words, characters, max_lines=lines, placeholder=" ..."))
+
+
+def _draw_pictures(
+    canvas: NDArray[np.uint8], axes: Any, grid: Grid, position: int, specs: Sequence[ArraySpec], shown_row: Row
+) -> None:
+    """Draw the pictures of one sample, each over its colour bar and its range."""
+    for column, spec in enumerate(specs):
+        left, top = grid.corner(position, column)
+        drawn = picture(spec, shown_row.images[spec.name])
+        canvas[top : top + grid.tile, left : left + grid.tile] = _enlarged(drawn.rgb, grid.tile)
+        if not drawn.words:
+            continue
+        text = axes.text(left + grid.tile, top + grid.tile + 3, drawn.words, fontsize=6, va="top", ha="right")
+        text.set_color("0.35")
+        long = grid.tile - round(6 * CHARACTER * DPI / 72 * len(drawn.words)) - GAP
+        if drawn.bar and long > BAR:
+            below = top + grid.tile + 5
+            canvas[below : below + BAR, left : left + long] = colours(drawn.bar, np.linspace(0, 1, long))
+    left, top = grid.corner(position, 0)
+    _draw_bar(canvas, axes, left, top, grid.tile, shown_row.size_nm)
 
 
 @dataclass(frozen=True)
@@ -168,18 +219,19 @@ class Grid:
     blocks: int
     lines: int
     columns: int
+    tile: int
 
     @classmethod
-    def of(cls, n_rows: int, columns: int) -> Grid:
+    def of(cls, n_rows: int, columns: int, tile: int) -> Grid:
         """Return the grid whose shape comes closest to ``ASPECT``."""
-        wide, high = columns * (TILE + GAP) + 3 * GAP, TILE + CAPTION + GAP
+        wide, high = columns * (tile + GAP) + 3 * GAP, tile + CAPTION
         blocks = max(1, min(n_rows, round(math.sqrt(ASPECT * n_rows * high / wide))))
-        return cls(blocks, math.ceil(n_rows / blocks), columns)
+        return cls(blocks, math.ceil(n_rows / blocks), columns, tile)
 
     @property
     def block_width(self) -> int:
         """Return the width of one block with the gap to the next."""
-        return self.columns * (TILE + GAP) + 3 * GAP
+        return self.columns * (self.tile + GAP) + 3 * GAP
 
     @property
     def width(self) -> int:
@@ -189,13 +241,13 @@ class Grid:
     @property
     def height(self) -> int:
         """Return the height of the sheet in pixels."""
-        return 2 * MARGIN + HEADER + self.lines * (TILE + CAPTION + GAP)
+        return 2 * MARGIN + HEADER + self.lines * (self.tile + CAPTION)
 
     def corner(self, position: int, column: int) -> tuple[int, int]:
         """Return the upper left pixel (x, y) of one picture of the sample at ``position`` on the sheet."""
         line, block = divmod(position, self.blocks)
-        left = MARGIN + block * self.block_width + column * (TILE + GAP)
-        return left, MARGIN + HEADER + line * (TILE + CAPTION + GAP)
+        left = MARGIN + block * self.block_width + column * (self.tile + GAP)
+        return left, MARGIN + HEADER + line * (self.tile + CAPTION)
 
 
 def cut_name(spec: ArraySpec) -> str:
@@ -203,20 +255,38 @@ def cut_name(spec: ArraySpec) -> str:
     return spec.name if spec.unit in ("nm", "1", "") else f"{spec.name} ({spec.unit})"
 
 
-def picture(spec: ArraySpec, image: Image) -> tuple[NDArray[np.uint8], str]:
-    """Return one picture as RGB, shape (TILE, TILE, 3), row 0 of the array at the bottom, and its range in words."""
-    from matplotlib import colormaps
+@dataclass(frozen=True)
+class Picture:
+    """An image in colours, shape (n_rows, n_cols, 3), row 0 of the array at the bottom; its range in words and colours.
 
+    ``bar`` names the colours of its bar; empty where a bar would say nothing.
+    """
+
+    rgb: NDArray[np.uint8]
+    words: str
+    bar: str
+
+
+def picture(spec: ArraySpec, image: Image) -> Picture:
+    """Return an array of one sample as a microscopist looks at it: heights less their plane."""
     height = spec.unit == "nm"
     values = levelled(image) if height else np.asarray(image, np.float64)
-    low, high = _limits(spec, values)
+    low, high = limits(spec, values)
     grey = np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(values.shape, 0.5)
-    colours = colormaps["gray" if spec.role == "target" and not height else "afmhot"](np.nan_to_num(grey))[..., :3]
-    rgb = np.where(np.isfinite(values)[..., None], colours, [0.2, 0.4, 0.9])
-    return _enlarged((255 * rgb).astype(np.uint8)), _range_words(spec, low, high)
+    flat = spec.role == "target" and not height
+    rgb = np.where(np.isfinite(values)[..., None], colours(GREY if flat else HOT, np.nan_to_num(grey)), NOT_A_NUMBER)
+    return Picture(rgb[::-1].astype(np.uint8), _range_words(spec, low, high), "" if flat else HOT)
 
 
-def _limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
+def colours(name: str, grey: Image) -> NDArray[np.uint8]:
+    """Return grey values from 0 to 1 in colours, shape (..., 3): black over red and orange to white, or grey."""
+    if name == GREY:
+        return np.asarray(np.repeat(255 * grey[..., None], 3, axis=-1), np.uint8)
+    return np.asarray(255 * np.clip(2 * grey[..., None] - [0.0, 0.5, 1.0], 0, 1), np.uint8)
+
+
+def limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
+    """Return the values of an array that are shown black and white."""
     if np.dtype(spec.dtype).kind in "iu":
         return 0.0, float(EVENTS_MAX)
     return (0.0, 1.0) if spec.role == "target" and spec.unit != "nm" else grey_range(values)
@@ -228,25 +298,25 @@ def _range_words(spec: ArraySpec, low: float, high: float) -> str:
     return "" if spec.role == "target" else f"{low:.2g} to {high:.2g} {spec.unit}"
 
 
-def _enlarged(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture enlarged to the tile by repeating pixels (or thinned), y upwards."""
-    pick = [np.arange(TILE) * length // TILE for length in rgb.shape[:2]]
-    return np.asarray(rgb[::-1][np.ix_(*pick)], np.uint8)
+def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """Return a picture enlarged to a tile by repeating pixels (or thinned)."""
+    pick = [np.arange(tile) * length // tile for length in rgb.shape[:2]]
+    return np.asarray(rgb[np.ix_(*pick)], np.uint8)
 
 
-def _draw_bar(canvas: NDArray[np.uint8], axes: Any, left: int, top: int, size_nm: float) -> None:
+def _draw_bar(canvas: NDArray[np.uint8], axes: Any, left: int, top: int, tile: int, size_nm: float) -> None:
     if size_nm <= 0:
         return
     length = bar_nm(size_nm)
-    y, x, wide = top + TILE - 10, left + 6, max(1, round(TILE * length / size_nm))
+    y, x, wide = top + tile - 10, left + 6, max(1, round(tile * length / size_nm))
     canvas[y - 1 : y + 4, x - 1 : x + wide + 1] = 0
     canvas[y : y + 3, x : x + wide] = 255
     words = axes.text(x + wide / 2, y - 2, f"{length:g} nm", fontsize=6, color="white", ha="center", va="bottom")
     words.set_bbox({"facecolor": "black", "alpha": 0.45, "pad": 0.5, "linewidth": 0})
 
 
-def save(png: bytes, path: Path) -> None:
-    """Write a picture.
+def save(content: bytes, path: Path) -> None:
+    """Write a picture or a page.
 
     Raises
     ------
@@ -254,7 +324,7 @@ def save(png: bytes, path: Path) -> None:
         If the disk refuses.
     """
     with disk_errors(path, "write"):
-        path.write_bytes(png)
+        path.write_bytes(content)
 
 
 def spread_out(available: Sequence[int], most: int) -> list[int]:

@@ -57,6 +57,7 @@ DIFFERS = 1  # exit code of --diff, as of diff
 )
 @click.option("--sample", type=click.IntRange(min=0), help="Print (or recheck, or draw) one sample.")
 @click.option("--gallery", type=click.Path(path_type=Path), help="Write a contact sheet (PNG).")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page about the dataset, one file for a browser.")
 def inspect(
     store: str,
     as_json: bool,
@@ -68,13 +69,14 @@ def inspect(
     stats: int | None,
     sample: int | None,
     gallery: Path | None,
+    html: Path | None,
 ) -> int:
     """Show what is in a dataset and whether it is whole, or answer one question about it."""
     from .bucket import at
     from .store import open_store
 
     asked = {"verify": verify, "recheck": recheck, "recipe": recipe, "diff": diff, "stats": stats}
-    _one_question(asked, seed=seed, sample=sample, gallery=gallery)
+    _one_question(asked, seed=seed, sample=sample, gallery=gallery, html=html)
     dataset = open_store(at(store))
     if recipe:
         return _recipe(dataset, as_json)
@@ -84,10 +86,14 @@ def inspect(
         return _stats(dataset, stats, as_json)
     if recheck is not None:
         return _recheck(dataset, recheck, seed, sample, as_json)
+    if html is not None:
+        return _html(dataset, verify or "quick", html)
     return _show(dataset, verify, sample, gallery, as_json)
 
 
-def _one_question(asked: dict[str, Any], *, seed: int | None, sample: int | None, gallery: Path | None) -> None:
+def _one_question(
+    asked: dict[str, Any], *, seed: int | None, sample: int | None, gallery: Path | None, html: Path | None
+) -> None:
     """Refuse options of which one would be left without an answer.
 
     Raises
@@ -100,6 +106,8 @@ def _one_question(asked: dict[str, Any], *, seed: int | None, sample: int | None
         names.append("--sample")
     if gallery is not None and names not in (["--verify"], ["--sample"]):
         names.append("--gallery")
+    if html is not None and names != ["--verify"]:
+        names.append("--html")
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} are questions of their own; ask one at a time")
     if seed is not None and (not asked["recheck"] or sample is not None):
@@ -193,6 +201,20 @@ def _stats(dataset: Store, n_samples: int, as_json: bool) -> int:
     return 0
 
 
+def _html(dataset: Store, level: str, path: Path) -> int:
+    """Write the page of a store; print where it is."""
+    from . import gallery, report, report_html, text
+
+    summary = report.summary(dataset, _faults(dataset, level), report_html.BINS)
+    page = report_html.page(dataset, summary, level).encode()
+    gallery.save(page, path)
+    click.echo(f"{path}: {text.size(len(page))}, one file; open it in a browser")
+    if summary["faults"]:
+        click.echo(f"{dataset}: {text.counted(len(summary['faults']), 'fault')}; see its Checks", err=True)
+        return DamagedError.exit_code
+    return 0
+
+
 def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     """Write the contact sheet of samples spread over a store, or of one."""
     import numpy as np
@@ -204,7 +226,7 @@ def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     indices = gallery.spread_out(report.Made(dataset), GALLERY_SAMPLES) if sample is None else [sample]
     pictures = gallery.shown(dataset.layout.arrays)
     names = [spec.name for spec in pictures]
-    wanted = [name for name in (*names, "param") if name in dataset.metadata]
+    wanted = [name for name in (*names, "param", "defect_count") if name in dataset.metadata]
     arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
     recipe = dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))

@@ -253,8 +253,20 @@ def draw(plan: Plan, start: int, stop: int) -> Columns:
             columns[leaf.path] = leaf.distribution.ppf(streams.column_at(plan.seed, leaf.path, indices))
     for joint in plan.joints:
         columns[f"{joint.path}.{REDRAWS}"] = _redraw(plan.seed, joint, columns, indices)
+    return computed(plan, columns)
+
+
+def computed(plan: Plan, columns: Columns) -> Columns:
+    """Return columns with those of the formulas, computed from the others.
+
+    Raises
+    ------
+    StmfabError
+        If a formula gives a value outside the legal range of its key.
+    """
+    columns = dict(columns)
     for leaf in plan.formulas:
-        columns[leaf.path] = evaluate(leaf, {**plan.numbers, **columns}, len(indices))
+        columns[leaf.path] = evaluate(leaf, {**plan.numbers, **columns}, len(columns[INDEX]))
         _check_formula(plan, leaf, columns)
     return columns
 

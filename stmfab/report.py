@@ -54,7 +54,7 @@ class Tally:
             yield receipt
 
 
-def summary(dataset: Store, faults: list[Fault] | None) -> dict[str, Any]:
+def summary(dataset: Store, faults: list[Fault] | None, bins: int = BINS) -> dict[str, Any]:
     """Return everything ``inspect`` shows, as plain JSON values; ``faults`` is None where nothing was verified.
 
     The seals of receipts are for ``verify`` to look at; here a receipt that can be read is believed.
@@ -77,7 +77,7 @@ def summary(dataset: Store, faults: list[Fault] | None) -> dict[str, Any]:
         "bytes": sum(total.bytes for total in totals.values()),
         "dimensions": dimensions(dataset),
         "arrays": [_array(dataset, totals.get(spec.name) or receipts.merged([]), spec) for spec in cut.arrays],
-        "parameters": _parameters(dataset, tally.shards),
+        "parameters": _parameters(dataset, tally.shards, bins),
         "provenance": _provenance(dataset, tally),
         "failed": failed(dataset, set(there)),
         "faults": [str(fault) for fault in (tally.faults if faults is None else faults)],
@@ -141,28 +141,42 @@ def columns(dataset: Store) -> list[dict[str, Any]]:
     return found
 
 
-def _parameters(dataset: Store, made: list[int]) -> list[dict[str, Any]]:
+def _parameters(dataset: Store, made: list[int], bins: int) -> list[dict[str, Any]]:
     """Return each drawn parameter's spread over the samples made; of a large store, over evenly spaced shards."""
     found = columns(dataset)
     if not found or not made:
         return [{**column, "read": 0} for column in found]
-    spaced = np.unique(np.linspace(0, len(made) - 1, min(len(made), MOST_READ)).astype(int))
     try:
-        blocks = [store.read_block(dataset, "param", made[position]) for position in spaced]
+        values = of_shards(dataset, "param", made)
     except DamagedError:
         return [{**column, "read": 0} for column in found]
-    values = np.concatenate(blocks)
-    return [{**column, **_spread(values[:, position], column)} for position, column in enumerate(found)]
+    return [{**column, **_spread(values[:, position], column, bins)} for position, column in enumerate(found)]
 
 
-def _spread(values: NDArray[Any], column: Mapping[str, Any]) -> dict[str, Any]:
+def of_shards(dataset: Store, array: str, made: list[int]) -> NDArray[Any]:
+    """Return one array of the samples made; of a large store, those of evenly spaced shards.
+
+    Raises
+    ------
+    DamagedError
+        If a file on the way cannot be decoded.
+    IncompleteError
+        If no sample has been made yet.
+    """
+    if not made:
+        raise IncompleteError(f"{dataset}: no sample has been made yet")
+    spaced = np.unique(np.linspace(0, len(made) - 1, min(len(made), MOST_READ)).astype(int))
+    return np.concatenate([store.read_block(dataset, array, made[position]) for position in spaced])
+
+
+def _spread(values: NDArray[Any], column: Mapping[str, Any], bins: int) -> dict[str, Any]:
     there = values[np.isfinite(values)]
     if not there.size:
         return {"read": 0}
     if column.get("categories"):
         counts = Counter(column["categories"][int(code)] for code in there)
         return {"read": int(there.size), "counts": {word: counts[word] for word in column["categories"]}}
-    histogram, _ = np.histogram(there, bins=BINS)
+    histogram, _ = np.histogram(there, bins=bins)
     return {
         "read": int(there.size),
         "minimum": float(there.min()),

@@ -55,9 +55,9 @@ def of_image(forward_nm: Floats, backward_nm: Floats | None, *, fast_axis: str, 
 
     A number that a flat image has not (0 / 0) is NaN.
     """
-    lines, slope = _levelled(_lines(forward_nm, fast_axis))
+    lines, slope = levelled(lines_of(forward_nm, fast_axis))
     flat = lines - np.median(lines, axis=1, keepdims=True)
-    fast, slow = _spectrum(lines), _spectrum(lines.T)
+    fast, slow = spectrum(lines), spectrum(lines.T)
     found = {
         "tilt": math.degrees(math.atan(slope / pixel_nm)),
         "rms": 1e3 * float(flat.std()),
@@ -65,13 +65,13 @@ def of_image(forward_nm: Floats, backward_nm: Floats | None, *, fast_axis: str, 
         "fast exponent": _exponent(fast),
         "slow exponent": _exponent(slow),
         "slow/fast": _ratio(slow, fast),
-        "white": 1e3 * math.sqrt(float(fast[_cycles(fast) >= WHITE_FROM].mean())),
+        "white": 1e3 * math.sqrt(float(fast[frequencies(fast) >= WHITE_FROM].mean())),
         "fast kurtosis": _kurtosis(np.diff(lines, axis=1)),
         "slow kurtosis": _kurtosis(np.diff(lines, axis=0)),
         "streaks": 100 * _streaks(lines),
     }
     if backward_nm is not None:
-        back, _ = _levelled(_lines(backward_nm, fast_axis))
+        back, _ = levelled(lines_of(backward_nm, fast_axis))
         difference, shift = _mismatch(lines, back)
         found |= {"F-B": 1e3 * difference, "F-B shift": 100 * shift}
     shares = {"offset/rms": "offset", "white/rms": "white", "F-B/rms": "F-B"}
@@ -90,12 +90,12 @@ def summary(rows: list[dict[str, float]]) -> dict[str, tuple[float, float, float
     return out
 
 
-def _lines(image: Floats, fast_axis: str) -> Floats:
+def lines_of(image: Floats, fast_axis: str) -> Floats:
     """Return an image with its scan lines as rows, in float64."""
     return np.asarray(image if fast_axis == "x" else image.T, np.float64)
 
 
-def _levelled(lines: Floats) -> tuple[Floats, float]:
+def levelled(lines: Floats) -> tuple[Floats, float]:
     """Return an image less its best plane, and the plane's slope a pixel."""
     n_rows, n_cols = lines.shape
     y, x = np.arange(n_rows) - (n_rows - 1) / 2, np.arange(n_cols) - (n_cols - 1) / 2
@@ -110,7 +110,7 @@ def _offset(lines: Floats) -> float:
     return float(NORMAL_MAD * np.median(np.abs(steps - np.median(steps))) / math.sqrt(2))
 
 
-def _spectrum(lines: Floats) -> Floats:
+def spectrum(lines: Floats) -> Floats:
     """Return the power at 0 to 0.5 cycles a pixel, mean over the lines, whose mean over frequencies is the variance."""
     n = lines.shape[1]
     window = np.hanning(n + 2)[1:-1]
@@ -118,14 +118,14 @@ def _spectrum(lines: Floats) -> Floats:
     return np.asarray((np.abs(waves) ** 2).mean(axis=0) / (window**2).sum())
 
 
-def _cycles(spectrum: Floats) -> Floats:
+def frequencies(spectrum: Floats) -> Floats:
     """Return the frequencies of a spectrum in cycles a pixel."""
     return np.linspace(0, 0.5, len(spectrum))
 
 
 def _exponent(spectrum: Floats) -> float:
     """Return a of the best f^-a."""
-    cycles, n = _cycles(spectrum), 2 * (len(spectrum) - 1)
+    cycles, n = frequencies(spectrum), 2 * (len(spectrum) - 1)
     band = (cycles >= SLOPE_BAND[0] / n) & (cycles <= SLOPE_BAND[1]) & (spectrum > 0)
     if band.sum() < 2:
         return math.nan
@@ -136,7 +136,7 @@ def _ratio(slow: Floats, fast: Floats) -> float:
     """Return the power across over that along the lines, in a band of low frequencies."""
     powers = []
     for spectrum in (slow, fast):
-        cycles = _cycles(spectrum)
+        cycles = frequencies(spectrum)
         powers.append(float(spectrum[(cycles >= RATIO_BAND[0]) & (cycles <= RATIO_BAND[1])].mean()))
     return _over(*powers)
 

@@ -179,17 +179,19 @@ def _next(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"  stmfab inspect {place} --verify full"
     yield f"  stmfab inspect {place} --recheck"
     yield f"  stmfab inspect {place} --gallery sheet.png"
+    yield f"  stmfab inspect {place} --html report.html"
     yield f"  stmfab inspect {place} --sample 0"
     yield f"  python -c \"import stmfab; print(stmfab.open('{place}'))\""
 
 
 def sample(found: Mapping[str, Any]) -> str:
     """Return the text that ``stmfab inspect STORE --sample I`` prints."""
-    sections = [_values(found), _images(found), _defects(found)]
+    sections = [values(found), _images(found), _defects(found)]
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
 
 
-def _values(found: Mapping[str, Any]) -> Iterator[str]:
+def values(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sample's parameters, a line each."""
     yield f"{found['store']}: sample {found['sample']} (seed {found['seed']})"
     wide = max((len(value["name"]) for value in found["parameters"]), default=0)
     for value in found["parameters"]:

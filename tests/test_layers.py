@@ -25,10 +25,10 @@ LAYERS = (
     ("parts", "specs", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
-    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers"),
-    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded"),
-    ("torch", "export"),
-    ("inspecting", "exporting", "cli", "__init__"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
+    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
+    ("torch", "export", "survey", "report_html", "explore", "server"),
+    ("options", "previewing", "exploring", "inspecting", "exporting", "cli", "__init__"),
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
@@ -38,7 +38,7 @@ PHYSICS = """
 """.split()
 
 HOME = {
-    "click": {"cli", "inspecting", "exporting"},
+    "click": {"cli", "exploring", "exporting", "inspecting", "options", "previewing"},
     "yaml": {"recipe"},
     "pydantic": {"recipe"},
     "zarr": {"metadata", "store"},

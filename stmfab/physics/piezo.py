@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, TypeAlias
@@ -16,7 +16,15 @@ from .units import Bools, Floats
 
 LOOP_A = 0.5  # share of V lost to the loop at small signals in a loop given by its opening
 WIDEST_LOOP = 2.0  # p of ``_loop_shape`` at which the loop opens 21.7 % of its travel, hardly wider above
+CYCLE_POINTS = 101  # one way of a loop as it is drawn
 SINE_LAG_LINEAR, SINE_LAG_PER_nm = 0.0087, 3.7e-6  # measured on one scanner
+
+
+def _root(function: Callable[[float], float], low: float, high: float, *, xtol: float) -> float:
+    """Return where a function is zero between two numbers."""
+    from scipy.optimize import brentq  # here, for it takes as long to import as numba
+
+    return float(brentq(function, low, high, xtol=xtol))
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,6 @@ class LoopLag:
 
         With B = C = b, H rises from -h with slope A to zero, then as A / (2 b) (1 - exp(-2 b V)), and must end at h.
         """
-        from scipy.optimize import brentq  # here, for it takes as long to import as numba
-
         b, _ = _loop_shape(self.opening_percent)
         if b == 0:
             return np.zeros(np.shape(share))
@@ -117,7 +123,7 @@ class LoopLag:
             beyond = v - h / LOOP_A
             return np.where(beyond < 0, LOOP_A * beyond, -LOOP_A / (2 * b) * np.expm1(-2 * b * np.maximum(beyond, 0)))
 
-        h = brentq(lambda h: float(loop(width, h)) - h, 0.0, LOOP_A * width, xtol=1e-15)
+        h = _root(lambda h: float(loop(width, h)) - h, 0.0, LOOP_A * width, xtol=1e-15)
         travel = share * width - (loop(share * width, h) + h)
         return np.asarray(length_nm * (share - travel / (width - 2 * h)))
 
@@ -137,6 +143,33 @@ class Resonance:
         rate = np.array([[0.0, 1.0], [-1.0, -1 / self.Q]])
         (a, b), (c, d) = expm(2 * math.pi * self.frequency_Hz * step_s * rate).tolist()
         return a, b, c, d
+
+
+def cycle(piezo: BoucWen, *, stroke_nm: float) -> tuple[Floats, Floats]:
+    """Return the settled cycle of a z piezo over a stroke and back: command and tip in nm, each of shape (n_points,).
+
+    Over V = 0 to 1, H rises from -h with dH = (A - (B - C) H) dV to zero, then with dH = (A - (B + C) H) dV, and must
+    end at h; the way back is its mirror image. x = gain (V - H), as ``BoucWen``.
+    """
+    a, falling, rising = piezo.A, piezo.B - piezo.C, piezo.B + piezo.C
+
+    def loop(v: Floats, h: float) -> Floats:
+        below = -h + (a + falling * h) * _saturating(v, falling)
+        zero = math.log1p(falling * h / a) / falling if falling else h / a
+        return np.where(v < zero, below, a * _saturating(np.maximum(v - zero, 0), rising))
+
+    v = np.linspace(0, 1, CYCLE_POINTS)
+    h_rising = np.zeros(CYCLE_POINTS)
+    if a > 0:
+        widest = a / rising if rising else a
+        h_rising = loop(v, _root(lambda h: float(loop(v[-1:], h)[0]) - h, 0.0, widest, xtol=1e-15))
+    command = np.concatenate([v - 0.5, 0.5 - v])
+    return stroke_nm * command, piezo.gain * stroke_nm * (command - np.concatenate([h_rising, -h_rising]))
+
+
+def _saturating(v: Floats, rate: float) -> Floats:
+    """Return (1 - exp(-rate v)) / rate."""
+    return np.asarray(-np.expm1(-rate * v) / rate if rate else v)
 
 
 LateralHysteresis: TypeAlias = SineLag | LoopLag
@@ -164,8 +197,6 @@ def _loop_shape(opening_percent: float) -> tuple[float, float]:
         half_opening = -LOOP_A / (2 * b) * math.expm1(-2 * b * (y - 0.5))
         return b, travel, 2 * half_opening / travel
 
-    from scipy.optimize import brentq  # here, for it takes as long to import as numba
-
-    p = brentq(lambda p: 100 * loop(p)[2] - opening_percent, 1e-9, WIDEST_LOOP, xtol=1e-12)
+    p = _root(lambda p: 100 * loop(p)[2] - opening_percent, 1e-9, WIDEST_LOOP, xtol=1e-12)
     b, travel, _ = loop(p)
     return b, travel

@@ -10,12 +10,13 @@ from typing import Any
 from .. import plan as plans
 from ..errors import RecipeError
 from ..plan import Plan
+from . import sources
 from .checking import check
 from .reading import Node, read
 from .rules import check_rules
 from .sources import assemble, builtin_texts
 
-__all__ = ["builtin_recipes", "load", "resolved", "schema", "stored"]
+__all__ = ["builtin_recipes", "changed", "load", "resolved", "schema", "stored"]
 
 
 def load(
@@ -53,6 +54,17 @@ def stored(tree: Mapping[str, Any], source: str) -> Plan:
     """
     root, _ = read("".join(_lines(tree, "")), source)
     return _checked(root, [])
+
+
+def changed(plan: Plan, overrides: Iterable[str]) -> Plan:
+    """Return a plan with keys set as by ``--set``, each ``key.path=value`` in YAML.
+
+    Raises
+    ------
+    RecipeError
+        With every fault found.
+    """
+    return _checked(sources.changed(plan.tree, plan.name, [("--set", text) for text in overrides]), [])
 
 
 def _checked(root: Node, text_faults: list[str]) -> Plan:

@@ -67,6 +67,15 @@ class Node:
         return node
 
 
+def planted(value: Any, place: Place) -> Node:
+    """Return the node of plain data; all of it is at one place."""
+    if isinstance(value, Mapping):
+        return Node({name: planted(inner, place) for name, inner in value.items()}, place, place)
+    if isinstance(value, (list, tuple)):
+        return Node([planted(inner, place) for inner in value], place, place)
+    return Node(value, place, place)
+
+
 class ReadingError(Exception):
     """Text that cannot be read any further: where, and why."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .. import forms
 from ..errors import RecipeError, did_you_mean
 from ..parts import KIND
-from .reading import Node, Place, ReadingError, read
+from .reading import Node, Place, ReadingError, planted, read
 
 MAX_BYTES = 1_000_000
 OWN_KEYS = ("name", "description", "extends")  # not handed down by `extends`
@@ -125,6 +126,15 @@ def _tree(source: Source, faults: list[str]) -> Node:
         found_words = forms.described(tree.plain())
         raise RecipeError([*faults, f"{tree.place}: found {found_words}; legal: a mapping of keys (name:, seed:, ...)"])
     return tree
+
+
+def changed(tree: Mapping[str, Any], source: str, overrides: Iterable[tuple[str, str]]) -> Node:
+    """Return the node of a resolved recipe with what options set, each as in ``assemble``."""
+    place = Place(source)
+    node = planted(tree, place)
+    for option, text in overrides:
+        node = merged(node, _override(option, text, place))
+    return node
 
 
 def _override(option: str, text: str, root: Place) -> Node:

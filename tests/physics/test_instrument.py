@@ -324,3 +324,28 @@ def test_tip_jumps_are_poisson_and_last():
     for step, rms in zip(steps, (0.2, 0.2, 0.05), strict=True):
         assert step[changed].std() == pytest.approx(rms, rel=0.2)
     assert tip_path(frame, tip_jumps=instrument.TipJumps(per_frame=0.0)).jumped.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c"), [(0.3, 0.8, 0.2), (0.3, 0.2, 0.8), (0.5, 0.4, 0.4), (0.4, 0.0, 0.0), (0, 1, 1)]
+)
+def test_settled_cycle_is_what_the_steps_of_the_scan_run_into(a, b, c):
+    piezo, h = piezos.BoucWen(A=a, B=b, C=c, gain=1.3), -0.0 if b + c else -a / 2  # without B and C H never forgets
+    for way in (1.0, -1.0) * 200:
+        h = _scan_kernels.hysteresis(h, way, a, b, c) if a else 0.0
+    share = np.linspace(0, 1, piezos.CYCLE_POINTS)
+    rising = np.array([_scan_kernels.hysteresis(h, v, a, b, c) if a else 0.0 for v in share])
+    command, tip = piezos.cycle(piezo, stroke_nm=2.0)
+    np.testing.assert_allclose(command[: len(share)], 2.0 * (share - 0.5), atol=1e-15)
+    np.testing.assert_allclose(tip[: len(share)], 1.3 * 2.0 * (share - 0.5 - rising), atol=1e-12)
+    np.testing.assert_allclose(tip[len(share) :], -tip[: len(share)], atol=1e-12)  # the mirror image
+
+
+@pytest.mark.parametrize("opening", [2.0, 15.0])
+def test_drawn_cycle_opens_by_the_opening_of_the_loop(opening):
+    command, tip = piezos.cycle(piezos.HysteresisLoop(opening_percent=opening).bouc_wen(), stroke_nm=100.0)
+    n = piezos.CYCLE_POINTS
+    np.testing.assert_allclose(np.ptp(tip), 100.0, rtol=1e-9)  # calibrated over the full stroke
+    gap = np.abs(tip[:n] - tip[n:][::-1])
+    assert gap.max() == pytest.approx(opening, rel=1e-3)  # % of 100 nm
+    assert abs(command[gap.argmax()]) <= 1.0  # widest in the middle

@@ -1,0 +1,248 @@
+"""What the page of ``stmfab explore`` asks for: the form of a recipe, one sample under the hand, a recipe to keep."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import gallery, held, ranges, recipe, statistics, text
+from .errors import StmfabError
+from .held import Held, Varied
+from .parts import KIND, SLOTS, Part, Slot, keys_of
+from .physics import piezo
+from .physics.arrays import ArraySpec
+from .physics.keys import KeyRangeError
+from .physics.materials import MATERIALS
+from .physics.piezo import LinearPiezo
+from .place import disk_errors
+from .plan import DERIVED, Plan
+from .ranges import Place
+from .recipe.values import expected
+
+ABSENT, PRESENT = "none", "present"  # in a menu of kinds: the part is left out; the only kind, which has no name
+MOST_TRIES = 5  # keys added to a fresh part until it is legal
+LAG_POINTS = 65
+
+Answer = dict[str, Any]
+Changes = Mapping[str, Any]
+
+
+def form(still: Held, changes: Changes) -> Answer:
+    """Return what the page shows of a recipe: its groups of keys with meanings, units, ranges and values."""
+    plan = held.varied(still, changes).plan
+    shown = {part.path: part for part in plan.parts}
+    found = ranges.places(plan)
+    groups = [_material(plan)]
+    for slot in SLOTS:
+        if slot.fixed:
+            continue
+        paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
+        for path in paths or ([] if slot.named else [slot.path]):
+            groups.append(_group(plan, path, slot, shown.get(path), found))
+    return {"name": plan.name, "seed": plan.seed, "description": plan.tree.get("description", ""), "groups": groups}
+
+
+def _material(plan: Plan) -> Answer:
+    """Return the group of the only key that stands at no place of parts."""
+    key = {"path": "sample.material", "name": "material", "meaning": "the crystal", "value": plan.material}
+    words = {"words": list(MATERIALS), "legal": f"one of {', '.join(MATERIALS)}", "unit": "", "drawn": ""}
+    return {"path": "sample", "meaning": "the crystal", "kind": "", "kinds": {}, "keys": [key | words]}
+
+
+def _group(plan: Plan, path: str, slot: Slot, part: Part | None, found: Mapping[str, Place]) -> Answer:
+    keys = [_key(plan, found[f"{path}.{name}"]) for name in keys_of(part.cls)] if part is not None else []
+    kinds: dict[str, str | None] = {}
+    if not slot.named:
+        kinds |= {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
+    if kinds and not slot.required:
+        kinds[ABSENT] = None
+    own = ABSENT if part is None else part.kind or PRESENT
+    return {
+        "path": path,
+        "meaning": slot.meaning if not slot.named else (part.kind if part else ""),
+        "kind": own,
+        "kinds": kinds if len(kinds) > 1 else {},
+        "keys": keys,
+    }
+
+
+def _key(plan: Plan, at: Place) -> Answer:
+    span, distribution = ranges.span(plan, at), ranges.distribution_of(at)
+    drawn = text.distribution({"distribution": distribution.form()}) if distribution is not None else ""
+    legal = ranges.options(plan, at)
+    words = legal or (span.words if distribution is not None and at.key.type is str else ())
+    return {
+        "path": at.path,
+        "name": at.name,
+        "unit": "" if at.key.unit == "1" or at.key.type is str else at.key.unit,
+        "meaning": at.key.meaning,
+        "legal": expected(at.key),
+        "drawn": drawn + (" for every defect" if at.name in at.part.per_defect else ""),
+        "value": at.part.constants.get(at.name),
+        "optional": not at.key.required and at.key.default is None,
+        "words": list(words),
+        "low": span.low if not words else None,
+        "high": span.high if not words else None,
+        "log": span.log,
+        "whole": span.whole,
+    }
+
+
+def _fresh(plan: Plan, slot: Slot, kind: str) -> str:
+    """Return a part of a kind as a recipe would write it: its required keys in the middle of what is usual."""
+    cls = slot.kinds[kind]
+    values = {name: _middle(plan, cls, name) for name, key in keys_of(cls).items() if key.required}
+    for _ in range(MOST_TRIES):
+        try:
+            cls(**values)
+            break
+        except KeyRangeError as fault:  # a rule over several keys names the one that is wanted
+            values[fault.key_name] = _middle(plan, cls, fault.key_name)
+    return json.dumps(({KIND: kind} if kind else {}) | values)
+
+
+def _middle(plan: Plan, cls: type[Any], name: str) -> Any:
+    bare = Part("", "", cls, {}, {}, {})
+    span = ranges.span(plan, Place(name, bare, name))
+    return span.values(3)[0 if span.words else 1]
+
+
+def picture(still: Held, changes: Changes) -> Answer:
+    """Return one sample as the page draws it: images less their plane, spectra, a hysteresis loop, values."""
+    varied = held.varied(still, changes)
+    arrays = varied.arrays()
+    raster = varied.parameters.raster
+    row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
+    specs = gallery.shown(varied.plan.arrays)
+    return {
+        "sample": still.index,
+        "caption": row.caption,
+        "size_nm": raster.size_nm,
+        "bar_nm": gallery.bar_nm(raster.size_nm),
+        "fast_axis": raster.fast_axis,
+        "images": [_image(spec, arrays[spec.name]) for spec in specs],
+        "spectra": _spectra(arrays, raster.fast_axis, raster.size_nm / raster.pixels),
+        "loop": _loop(varied, float(arrays["ideal_range_nm"])),
+        "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
+        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in DERIVED],
+    }
+
+
+def _derived(name: str, unit: str, value: float) -> Answer:
+    return {"name": name, "unit": "" if unit == "1" else unit, "value": text.number(value, 9)}
+
+
+def _image(spec: ArraySpec, image: NDArray[Any]) -> Answer:
+    """Return an array as the page draws it: float32 in pm or its own unit, row 0 at the bottom."""
+    height = spec.unit == "nm"
+    values = 1e3 * gallery.levelled(image) if height else np.asarray(image, np.float64)
+    low, high = gallery.limits(spec, values)
+    flat = spec.role == "target" and not height
+    data = np.ascontiguousarray(values, "<f4").tobytes()
+    return {
+        "name": spec.name,
+        "meaning": spec.long_name,
+        "unit": "pm" if height else "" if spec.unit == "1" else spec.unit,
+        "rows": image.shape[0],
+        "cols": image.shape[1],
+        "low": low,
+        "high": high,
+        "colours": gallery.GREY if flat else gallery.HOT,
+        "data": base64.b64encode(data).decode(),
+    }
+
+
+def _spectra(arrays: Mapping[str, NDArray[Any]], fast_axis: str, pixel_nm: float) -> list[Answer]:
+    """Return the spectral densities of the recorded and the ideal image, in pm^2 nm over 1/nm."""
+    found = []
+    for name in ("topography", "ideal"):
+        if name not in arrays:
+            continue
+        lines, _ = statistics.levelled(statistics.lines_of(arrays[name], fast_axis))
+        for direction, turned in (("along", lines), ("across", lines.T)):
+            power = 1e6 * 2 * pixel_nm * statistics.spectrum(turned)
+            per_nm = statistics.frequencies(power) / pixel_nm
+            found.append({"name": f"{name}, {direction}", "x": _listed(per_nm[1:]), "y": _listed(power[1:])})
+    return found
+
+
+def _loop(varied: Varied, ideal_range_nm: float) -> Answer:
+    """Return the loop of the z piezo, or what the fast axis lags behind where z has none."""
+    instrument, raster = varied.parameters.instrument, varied.parameters.raster
+    if instrument.z_piezo is None and instrument.lateral_hysteresis is not None:
+        share = np.linspace(0, 1, LAG_POINTS)
+        lag_pm = 1e3 * instrument.lateral_hysteresis.lag_nm(share, length_nm=raster.size_nm)
+        names = {"title": "Lag of the fast axis", "x_name": "along the line, nm", "y_name": "lag, pm"}
+        return {**names, "x": _listed(share * raster.size_nm), "y": _listed(lag_pm)}
+    bouc_wen = (instrument.z_piezo or LinearPiezo()).bouc_wen()
+    stroke_nm = bouc_wen.stroke_nm or ideal_range_nm
+    command_nm, tip_nm = piezo.cycle(bouc_wen, stroke_nm=stroke_nm)
+    unit, scale = ("nm", 1.0) if stroke_nm >= 1 else ("pm", 1e3)
+    names = {"title": "Hysteresis of the z piezo", "x_name": f"command, {unit}", "y_name": f"tip, {unit}"}
+    return {**names, "x": _listed(scale * command_nm), "y": _listed(scale * tip_nm)}
+
+
+def _listed(values: NDArray[Any]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
+
+
+def save(still: Held, changes: Changes, *, name: str, folder: Path) -> Answer:
+    """Write the recipe that says the changes to a new file of a folder; its sample of this index is what is shown.
+
+    Raises
+    ------
+    StmfabError
+        If a value or the name is not legal, or such a file is there.
+    DiskError
+        If the disk refuses.
+    """
+    settled = held.settled(still, changes)
+    named = recipe.changed(settled, [held.setting("name", json.dumps(name))])
+    path = folder / f"{named.name}.yaml"
+    head = f"# From {still.plan.name}, sample {still.index} (seed {named.seed}), by stmfab explore.\n"
+    told = "".join(f"#   {line}\n" for line in _told(changes))
+    with disk_errors(path, "write"):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(head + told + "\n" + recipe.resolved(named))
+        except FileExistsError:
+            raise StmfabError(f"{path.name}: is there already; give another name") from None
+    return {"file": path.name, "next": [f"stmfab check {path.name}", f"stmfab preview {path.name}"]}
+
+
+def _told(changes: Changes) -> Iterator[str]:
+    """Yield what was changed, a line each, in characters of one line."""
+    yield from (" ".join(held.setting(path, value).split()) for path, value in sorted(changes.items()))
+
+
+def changes_of(asked: Any) -> dict[str, Any]:
+    """Return the changes in a request of the page.
+
+    Raises
+    ------
+    StmfabError
+        If they are none.
+    """
+    plain = (str, int, float, type(None))
+    if not isinstance(asked, dict) or not all(isinstance(value, plain) for value in asked.values()):
+        raise StmfabError("values: legal: keys by their dotted path, each a number, a text or null")
+    return asked
+
+
+def index_of(asked: Any) -> int:
+    """Return the index of a sample in a request of the page.
+
+    Raises
+    ------
+    StmfabError
+        If it is none.
+    """
+    if isinstance(asked, bool) or not isinstance(asked, int) or not 0 <= asked < 2**53:
+        raise StmfabError(f"sample: found {asked!r}; legal: a whole number from 0")
+    return asked

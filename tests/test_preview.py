@@ -1,0 +1,204 @@
+"""Preview: what a recipe makes, as a picture; a sweep holds everything but one key."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stmfab import cli, gallery, held, ranges, recipe, sample
+from stmfab.errors import StmfabError
+from tests import stub
+
+STILL = "wse2-demo"
+INDEX = 3
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return recipe.load(STILL, ["scan.pixels=24"])
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def same(held_arrays, stored):
+    """Names of the arrays of one sample that are not, byte for byte, those of a batch of one."""
+    shared = held_arrays.keys() & stored.keys()
+    assert {"topography", "ideal", "lattice", "defect_x_nm"} <= shared
+    return [
+        name for name in shared if held_arrays[name].astype(stored[name].dtype).tobytes() != stored[name][0].tobytes()
+    ]
+
+
+def test_a_held_sample_with_nothing_changed_is_the_sample(plan):
+    still = held.hold(plan, INDEX)
+    arrays = held.varied(still, {}).arrays()
+    assert same(arrays, sample.simulate(plan, INDEX, INDEX + 1)) == []
+    own = {path: still.value(path) for path in ("junction.bias_V", "tip.apex", "scan.fast_axis")}
+    assert same(held.varied(still, own).arrays(), sample.simulate(plan, INDEX, INDEX + 1)) == []
+
+
+def test_a_sweep_of_the_gain_moves_no_defect_and_no_ideal(plan):
+    still = held.hold(plan, INDEX)
+    low, high = (held.varied(still, {"instrument.feedback.loop_gain": gain}).arrays() for gain in (0.5, 1.5))
+    for name in ("ideal", "lattice", "defects", "defect_x_nm", "defect_onsite_eV"):
+        np.testing.assert_array_equal(low[name], high[name])
+    assert not np.array_equal(low["topography"], high["topography"])
+
+
+CHANGES = {
+    "drawn": {"junction.bias_V": 0.45},
+    "drawn, beyond its distribution": {"junction.bias_V": 0.7},
+    "constant": {"instrument.feedback.step_limit": 0.2},
+    "choice": {"tip.apex": "w001"},
+    "per defect": {"sample.defects.top_dopant.onsite_eV": 0.2},
+    "joint": {"instrument.z_piezo.A": 0.39},
+    "joint, beyond its distribution": {"instrument.z_piezo.A": 0.05},
+    "a part and its key": {
+        "instrument.z_piezo": "{kind: loop, opening_percent: 5}",
+        "instrument.z_piezo.opening_percent": 9,
+    },
+    "a distribution": {"scan.size_nm": "{uniform: [2, 3]}"},
+    "another setpoint": {"junction.height_nm": None, "junction.current_nA": 0.1},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_the_recipe_that_says_the_changes_makes_the_same_sample(plan, changes):
+    still = held.hold(plan, INDEX)
+    settled = held.settled(still, changes)
+    shown = held.varied(still, changes).arrays()
+    assert same(shown, sample.simulate(settled, INDEX, INDEX + 1)) == []
+    again = recipe.stored(settled.tree, "saved")
+    assert again.identity == settled.identity
+
+
+MISTAKES = {
+    "out of range": ({"scan.size_nm": -1}, "scan.size_nm: found -1; legal: a number above 0"),
+    "text": ({"scan.size_nm": "wide"}, "found the text 'wide'"),
+    "a word": ({"tip.apex": "w002"}, "did you mean 'w001'?"),
+    "two setpoints": ({"junction.current_nA": 0.1}, "exactly one of height_nm and current_nA"),
+    "joint": (
+        {"instrument.z_piezo.A": 0.7, "instrument.z_piezo.B": 1.0, "instrument.z_piezo.C": 0.1},
+        "the piezo must",
+    ),
+    "no such key": ({"scan.sise_nm": 1.0}, "did you mean 'size_nm'?"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_change_that_is_not_legal_is_told_in_a_line(changes, words):
+    still = held.hold(recipe.load("wse2-defects"), INDEX)
+    with pytest.raises(StmfabError, match=re.escape(words)):
+        held.varied(still, changes)
+
+
+def test_a_formula_follows_what_it_reads():
+    plan = recipe.load(STILL, ["instrument.jitter.fast_nm={expr: '0.005 * scan.size_nm'}"])
+    varied = held.varied(held.hold(plan, INDEX), {"scan.size_nm": 3.0})
+    assert varied.parameters.instrument.jitter.fast_nm == pytest.approx(0.015, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(recipe.builtin_recipes()))
+def test_every_key_of_every_recipe_has_values_to_be_shown_at(name):
+    plan = recipe.load(name)
+    for path, at in ranges.places(plan).items():
+        span = ranges.span(plan, at)
+        values = span.values(5)
+        assert values
+        assert all(at.key.legal.holds(value) for value in values), path
+        distribution = ranges.distribution_of(at)
+        if distribution is not None and not span.words:
+            low, high = distribution.ends()
+            rounding = 2e-3 * (high - low)  # of long tails, to three digits
+            assert low - rounding <= values[0] < values[-1] <= high + rounding, path
+
+
+def read(png):
+    from matplotlib import image
+
+    return image.imread(png)[..., :3]
+
+
+def test_preview_draws_a_sheet_and_says_what_is_next(capsys, tmp_path):
+    assert cli.run(["preview", STILL, "-n", "3", "--set", "scan.pixels=24"]) == 0
+    words = capsys.readouterr().out
+    assert words.startswith("wse2-demo.png: wse2-demo (seed 1), 3 samples")
+    assert "next: stmfab preview wse2-demo --set scan.pixels=24 --sample 0" in words
+    assert [path.name for path in tmp_path.iterdir()] == ["wse2-demo.png"]
+    pixels = read("wse2-demo.png")
+    orange = np.abs(pixels - np.array([1.0, 0.5, 0.0])).max(axis=-1) < 0.06  # the middle of the colour bar
+    assert orange.any(axis=1).sum() > 3 * gallery.BAR
+    header = pixels[gallery.MARGIN + gallery.HEADER - 14 : gallery.MARGIN + gallery.HEADER - 2]
+    assert (header.max(axis=-1) < 0.5).sum() > 100  # ink: the names of the columns
+    captions = pixels[gallery.MARGIN + gallery.HEADER + 160 + 14 :][: gallery.LINE]  # under pictures of 160 pixels
+    assert (captions.max(axis=-1) < 0.5).sum() > 100  # ink: the values of the first samples
+
+
+def test_sweep_names_its_values_and_shows_what_is_not_legal(capsys):
+    arguments = ["preview", STILL, "--sample", "3", "--set", "scan.pixels=24", "--sweep"]
+    assert cli.run([*arguments, "junction.bias_V", "-n", "3"]) == 0
+    words = capsys.readouterr().out
+    assert "wse2-demo-bias_V.png" in words
+    assert "0.2 to 0.5 V (its distribution; here 0." in words
+    assert ", 3 values" in words
+    assert cli.run([*arguments, "scan.fast_axis"]) == 0
+    assert "2 choices" in capsys.readouterr().out
+    assert cli.run([*arguments, "instrument.z_piezo.A=0.1:1", "-n", "4"]) == 0  # A = 1: the piezo does not move
+    assert "values of 4" in capsys.readouterr().out
+
+
+SWEEP_MISTAKES = {
+    "no such key": ("junction.bias", "did you mean 'junction.bias_V'?"),
+    "the end of a key": ("bias_V", "did you mean 'junction.bias_V'?"),
+    "an absent part": ("instrument.z_resonance.Q", "the recipe has no instrument.z_resonance"),
+    "no numbers": ("junction.bias_V=low:high", "KEY=LOW:HIGH"),
+    "backwards": ("junction.bias_V=0.5:0.1", "not below"),
+    "nothing legal": ("scan.size_nm=-5:-2", "no value"),
+}
+
+
+@pytest.mark.parametrize(("sweep", "words"), SWEEP_MISTAKES.values(), ids=SWEEP_MISTAKES)
+def test_a_mistaken_sweep_is_told_in_a_line(capsys, tmp_path, sweep, words):
+    assert cli.run(["preview", STILL, "--sweep", sweep]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, capsys):
+    plan = recipe.load("wse2-defects", seed=5)
+
+    def fails(*_):
+        return {"topography": np.array([np.nan])}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample, "one", fails)
+        with pytest.raises(ArithmeticError) as failed:
+            sample.simulate(plan, 12, 13)
+        (note,) = failed.value.__notes__
+        command = note.partition("remake it: stmfab ")[2].split()
+        with pytest.raises(ArithmeticError) as again:  # what failed fails again, with its traceback
+            cli.run(command)
+        assert again.value.__notes__ == [note]
+    assert cli.run(command) == 0
+    words = capsys.readouterr().out
+    assert "wse2-defects: sample 12 (seed 5)" in words
+    assert f"{held.hold(plan, 12).value('junction.bias_V'):.6g} V" in words
+
+
+def test_preview_of_a_store_makes_what_its_recipe_makes(monkeypatch, capsys):
+    from stmfab import factory
+
+    plan = recipe.load(STILL, ["scan.pixels=16", "name=mine", "samples=3"], seed=9)
+    from stmfab.place import Folder
+
+    factory.generate(plan, Folder(Path("mine.zarr")), jobs=1, prepare=stub.prepare, simulate=stub.simulate)
+    assert cli.run(["preview", "mine.zarr", "--sample", "2"]) == 0
+    words = capsys.readouterr().out
+    assert "mine: sample 2 (seed 9)" in words
+    assert f"{held.hold(plan, 2).value('scan.size_nm'):.6g} nm" in words
