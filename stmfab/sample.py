@@ -54,7 +54,7 @@ def one(recipe: Plan, drawn: Parameters) -> Arrays:
         drawn.junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
-        largest_bias_V=recipe.largest_bias_V,
+        window_eV=recipe.window_eV,
     )
     recorded = scan.run(
         imaged.field,

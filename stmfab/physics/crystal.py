@@ -14,7 +14,7 @@ from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines
 from .greens import GreenTable, Perturbation
-from .materials import MATERIALS, Material
+from .materials import Material
 from .structure import Window
 from .tips import Tip
 from .units import Bools, Complexes, Floats, Ints
@@ -69,11 +69,10 @@ class Imaged:
 
 
 @functools.lru_cache(maxsize=8)
-def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTable:
-    """Return the lattice Green function for biases up to ``n_broadenings`` broadenings of either sign."""
-    material = MATERIALS[material_name]
-    window_eV = n_broadenings * material.broadening_eV
-    energies = greens.contour(-window_eV, window_eV, material.broadening_eV)
+def green_table(material: Material, low: int, high: int, reach: int) -> GreenTable:
+    """Return the lattice Green function for windows of energy from ``low`` to ``high`` broadenings."""
+    broadening_eV = material.broadening_eV
+    energies = greens.contour(low * broadening_eV, high * broadening_eV, broadening_eV)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
 
@@ -89,7 +88,7 @@ def image(
     *,
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
-    largest_bias_V: float = 0.0,
+    window_eV: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Scene, Imaged]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
@@ -101,8 +100,8 @@ def image(
         Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
     raster_nm : (x, y)
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
-    largest_bias_V : float
-        Of the whole dataset, so that one table of Green functions serves it.
+    window_eV : (float, float)
+        Least and largest energy of the whole dataset's windows, so that one table of Green functions serves it.
 
     Raises
     ------
@@ -113,9 +112,7 @@ def image(
     low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, current.BASE_GRID
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
-        scene, field = _tabulated(
-            scene_of, material, tip, junction, table, [*lines_nm, raster_nm], largest_bias_V=largest_bias_V
-        )
+        scene, field = _tabulated(scene_of, material, tip, junction, table, [*lines_nm, raster_nm], window_eV=window_eV)
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm = over_raster.heights(log_setpoint)
@@ -146,7 +143,7 @@ def _tabulated(
     table: Heights,
     lines_nm: Lines,
     *,
-    largest_bias_V: float,
+    window_eV: tuple[float, float],
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights."""
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
@@ -155,13 +152,16 @@ def _tabulated(
         view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
     )
     scene = scene_of(under)
-    energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV)
-    weights = current.window_weights(energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
+    low_eV, high_eV = junction.window_eV
+    energies_eV = greens.contour(low_eV, high_eV, sigma_eV)
+    weights = current.window_weights(
+        energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
+    )
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
-    n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
-    green = green_table(material.name, n_broadenings, _reach(whole, scene.change))
+    least, most = math.floor(min(low_eV, window_eV[0]) / sigma_eV), math.ceil(max(high_eV, window_eV[1]) / sigma_eV)
+    green = green_table(material, least, most, _reach(whole, scene.change))
     local = _local_green(green.at(energies_eV), scene, under, sites)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(

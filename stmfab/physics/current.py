@@ -43,6 +43,7 @@ class Junction:
     work_function_eV: float | None = key(
         "apparent barrier height; kappa = 5.123 sqrt(phi) per nm", default=None, above=0
     )
+    fermi_eV: float | None = key("Fermi level above the material's own (of one with a gap: its middle)", default=None)
     height_nm: float | None = key("setpoint as the gap whose median |I| is the setpoint", default=None, above=0)
     current_nA: float | None = key("setpoint current", default=None, above=0)
 
@@ -55,6 +56,12 @@ class Junction:
     def sample_bias_V(self) -> float:
         """Sample bias: V > 0 probes empty sample states."""
         return self.polarity * self.bias_V
+
+    @property
+    def window_eV(self) -> tuple[float, float]:
+        """Least and largest energy that carries current, from the material's own Fermi level."""
+        ends = (self.fermi_eV or 0.0) + np.array([0.0, self.sample_bias_V])
+        return float(ends.min()), float(ends.max())
 
     @property
     def decay_per_nm(self) -> float:
@@ -86,16 +93,21 @@ def _quadrature() -> tuple[Floats, Floats]:
 
 
 def window_weights(
-    energies_eV: NDArray[np.complex128], tip: tips.Tip, *, bias_V: float, broadening_eV: float
+    energies_eV: NDArray[np.complex128],
+    tip: tips.Tip,
+    *,
+    bias_V: float,
+    broadening_eV: float,
+    fermi_eV: float = 0.0,
 ) -> NDArray[np.complex128]:
     """Return w_nj with A_ij = Im sum_n w_nj G_ii(z_n), shape (n_energies, n_tip).
 
-    w_nj = |int_0^eV rho_j(E - eV) W_n(E) dE|, the sign of V taken out; W_n of ``greens.contour_weights``.
+    w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of ``greens.contour_weights``.
     """
     nodes, weights = _quadrature()
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
-    return np.asarray(greens.contour_weights(energies_eV, at_eV, broadening_eV) @ densities.T)
+    return np.asarray(greens.contour_weights(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from .materials import Material
 from .units import Bools, Complexes, Floats, Ints
 
 FIRST_N_K, LAST_N_K = 64, 2048
+EDGE_N_K = 48  # a multiple of three
+FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
 SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
@@ -70,6 +72,25 @@ def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
     return h
 
 
+def bands(material: Material, n_k: int) -> tuple[Floats, NDArray[np.complex128]]:
+    """Return the levels (n_k, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened."""
+    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+    if material.n_filled is not None:
+        levels[..., material.n_filled :] += material.scissor_eV
+    return levels, states
+
+
+def band_edges(material: Material) -> tuple[float, float] | None:
+    """Return the highest filled and the lowest empty energy of a material with a gap, from its Fermi level, in eV.
+
+    Of the levels themselves, without broadening, on a k-grid that holds Gamma and K.
+    """
+    if material.n_filled is None:
+        return None
+    levels = bands(material, EDGE_N_K)[0] - material.fermi_eV
+    return float(levels[..., material.n_filled - 1].max()), float(levels[..., material.n_filled].min())
+
+
 def lattice_green(
     material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike = np.complex64
 ) -> GreenTable:
@@ -84,7 +105,7 @@ def lattice_green(
     """
     if 2 * reach + 1 > n_k:
         raise ValueError(f"reach {reach} needs a k-grid of at least {2 * reach + 1}, not {n_k}")
-    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+    levels, states = bands(material, n_k)
     n = material.n_orbitals
     cells = np.arange(-reach, reach + 1) % n_k
     g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
@@ -106,8 +127,8 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     ArithmeticError
         If even the largest grid is too coarse: Im z is too small for a table in k space.
     """
-    half = FIRST_N_K // 2 - 1
-    g = np.abs(lattice_green(material, energies_eV, n_k=FIRST_N_K, reach=half).g)
+    half, some = FIRST_N_K // 2 - 1, energies_eV[:: max(1, len(energies_eV) // FEW_ENERGIES)]
+    g = np.abs(lattice_green(material, some, n_k=FIRST_N_K, reach=half).g)
     decay_a_cell = math.log(g[..., half, half].max() / max(g[..., 0, :].max(), g[..., :, 0].max())) / half
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
