@@ -41,12 +41,7 @@ class Scene:
     @functools.cached_property
     def change(self) -> Perturbation:
         """The change of the Hamiltonian by all defects."""
-        return defects.combined(
-            [
-                kind.perturbation(defects.site_orbitals(self.material, placed.cells, placed.site), placed.values)
-                for kind, placed in self.members.values()
-            ]
-        )
+        return defects.combined([kind.perturbation(self.material, placed) for kind, placed in self.members.values()])
 
 
 @dataclass(frozen=True)

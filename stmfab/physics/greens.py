@@ -237,8 +237,9 @@ def _columns(perturbation: Perturbation) -> _Columns:
     """Return Q of a perturbation; what touches a removed orbital is dropped first."""
     removed = {tuple(orbital) for orbital in perturbation.removed.tolist()}
     kept = np.array([tuple(orbital) not in removed for orbital in perturbation.shifted.tolist()], dtype=np.bool_)
-    orbitals = np.concatenate([perturbation.removed, perturbation.shifted[kept]])
-    inverse = np.concatenate([np.zeros(len(perturbation.removed)), 1 / perturbation.shift_eV[kept]])
+    once = perturbation.removed if len(removed) == len(perturbation.removed) else np.array(sorted(removed))
+    orbitals = np.concatenate([once, perturbation.shifted[kept]])
+    inverse = np.concatenate([np.zeros(len(once)), 1 / perturbation.shift_eV[kept]])
     if not perturbation.clusters:
         return _Columns(orbitals, None, inverse)
     parts = [_diagonalised(cluster, removed) for cluster in perturbation.clusters]

@@ -13,6 +13,7 @@ from .. import specs, streams
 from ..distributions import Expr, Words
 from ..errors import did_you_mean
 from ..parts import Leaf, Part, keys_of
+from ..physics import greens
 from ..physics.keys import KeyRangeError
 from ..physics.materials import MATERIALS, Material
 from ..physics.targets import CHANNELS
@@ -41,6 +42,7 @@ def check_rules(report: Report, material: str) -> None:
     _check_target_names(report)
     if material in MATERIALS:
         _check_sites(all_parts, MATERIALS[material], ends, report)
+        _check_gap(all_parts, MATERIALS[material], ends, report)
 
 
 def _check_target_names(report: Report) -> None:
@@ -223,6 +225,11 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
                 f"{part.path}.site", f"unknown site {site!r} of {material.name}{did_you_mean(str(site), names)}"
             )
             continue
+        legal = part.cls.sites(material)
+        if site not in legal:
+            words = ", ".join(legal) or f"none of {material.name}"
+            report.fault_at(f"{part.path}.site", f"no {part.kind} of {material.name} on {site}; legal: {words}")
+            continue
         density = ends.get(path, (0.0, float(part.constants.get("density_per_nm2", 0.0))))[1]
         left = room - sum(taken[site])
         if density > left:
@@ -230,3 +237,28 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
             report.fault_at(path, f"{density:g} per nm^2 do not fit on {site}; legal: at most {left:.4g}{others}")
         else:
             taken[site].append(density)
+
+
+def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report a bias whose window of energies can lie in the gap of the material: no state carries current there."""
+    edges = greens.band_edges(material)
+    part = next((part for part in all_parts if part.path == "junction"), None)
+    names = ("bias_V", "polarity", "fermi_eV")
+    if edges is None or part is None or any(report.hidden(f"{part.path}.{name}") for name in names):
+        return
+    (low, high), signs, levels = (_range(part, name, ends) for name in names)
+    biases = {low, high} | ({0.0} if low < 0 < high else set())
+    for bias_V, sign, fermi_eV in itertools.product(sorted(biases, key=abs), signs, levels):
+        least, most = sorted((fermi_eV, fermi_eV + sign * bias_V))
+        if edges[0] <= least and most <= edges[1]:
+            legal = f"a bias below {edges[0] - fermi_eV:.3g} or above {edges[1] - fermi_eV:.3g} V"
+            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
+            found = f"at {sign * bias_V:g} V the window from {least:.3g} to {most:.3g} eV {gap}"
+            report.fault_at(f"{part.path}.bias_V", f"{found}; legal: {legal}")
+            return
+
+
+def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:
+    """Return the ends of a number, or its constant value twice; 0 for none."""
+    constant = float(part.constants.get(name) or 0.0)
+    return ends.get(f"{part.path}.{name}", (constant, constant))

@@ -87,8 +87,9 @@ def test_kinds_change_the_orbitals_of_their_site():
     material = MATERIALS["wse2-s"]
     orbitals = defects.site_orbitals(material, np.array([(3, 4), (5, 6)]), 2)
     assert orbitals.tolist() == [[[3, 4, 2]], [[5, 6, 2]]]
-    vacancy = defects.Vacancy.perturbation(orbitals, {})
-    dopant = defects.Dopant.perturbation(orbitals, {"onsite_eV": np.array([0.25, 0.0])})
+    placed = defects.Placed(np.array([[3, 4], [5, 6]]), 2, {"onsite_eV": np.array([0.25, 0.0])})
+    vacancy = defects.Vacancy.perturbation(material, placed)
+    dopant = defects.Dopant.perturbation(material, placed)
     both = defects.combined([vacancy, dopant])
     assert both.removed.tolist() == [[3, 4, 2], [5, 6, 2]]
     assert both.shifted.tolist() == [[3, 4, 2]]  # a shift of zero is no shift
