@@ -31,7 +31,7 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys materials structure greens defects tungsten tips field current crystal
+    units keys materials structure greens defects tungsten tips field current coherent crystal
     noise piezo instrument path scan targets
 """.split()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import current, defects, greens, structure
+from . import coherent, current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines
@@ -64,10 +64,11 @@ class Imaged:
 
 
 @functools.lru_cache(maxsize=8)
-def green_table(material: Material, low: int, high: int, reach: int) -> GreenTable:
+def green_table(material: Material, low: int, high: int, reach: int, *, exact: bool = False) -> GreenTable:
     """Return the lattice Green function for windows of energy from ``low`` to ``high`` broadenings."""
     broadening_eV = material.broadening_eV
-    energies = greens.contour(low * broadening_eV, high * broadening_eV, broadening_eV)
+    contour = greens.exact_contour if exact else greens.contour
+    energies = contour(low * broadening_eV, high * broadening_eV, broadening_eV)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
 
@@ -147,15 +148,16 @@ def _tabulated(
         view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
     )
     scene = scene_of(under)
-    low_eV, high_eV = junction.window_eV
-    energies_eV = greens.contour(low_eV, high_eV, sigma_eV)
+    least, most = _energies(junction, sigma_eV, window_eV)
+    if junction.current == "coherent":
+        return scene, _coherent_field(scene, tip, junction, table, view, (least, most))
+    energies_eV = greens.contour(*junction.window_eV, sigma_eV)
     weights = current.window_weights(
         energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
     )
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
-    least, most = math.floor(min(low_eV, window_eV[0]) / sigma_eV), math.ceil(max(high_eV, window_eV[1]) / sigma_eV)
     green = green_table(material, least, most, _reach(whole, scene.change))
     local = _local_green(green.at(energies_eV), scene, under, sites)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
@@ -171,6 +173,50 @@ def _tabulated(
         polarity=1 if bias_V > 0 else -1,
     )
     return scene, field
+
+
+def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float]) -> tuple[int, int]:
+    """Return the least and largest energy of the dataset's windows and of this junction's, in broadenings."""
+    (low_eV, high_eV), (least_eV, most_eV) = junction.window_eV, window_eV
+    return math.floor(min(low_eV, least_eV) / broadening_eV), math.ceil(max(high_eV, most_eV) / broadening_eV)
+
+
+@functools.lru_cache(maxsize=8)
+def _vacuum(
+    material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str
+) -> coherent.Vacuum:
+    """Return what reaches a tip, for windows of energy in broadenings."""
+    reach = REACH_STEP * math.ceil(coherent.reach(material, table) / REACH_STEP)
+    green = green_table(material, *energies, reach, exact=True)
+    return coherent.vacuum(material, green, table, kappa_per_nm=kappa_per_nm, tip=shape)
+
+
+def _coherent_field(
+    scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int]
+) -> CurrentField:
+    """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
+    material, kappa, bias_V = scene.material, junction.decay_per_nm, junction.sample_bias_V
+    energies_eV = greens.exact_contour(*junction.window_eV, material.broadening_eV)
+    weights = current.window_weights(
+        energies_eV,
+        tip,
+        bias_V=bias_V,
+        broadening_eV=material.broadening_eV,
+        fermi_eV=junction.fermi_eV or 0.0,
+        of_contour=greens.exact_contour_weights,
+    )
+    few = current.mixed(weights, tip, kappa_per_nm=kappa)
+    atoms = coherent.heard_atoms(
+        tip.positions_nm, few.mixing[0] * current.calibration_nA_eV(material), kappa_per_nm=kappa
+    )
+    alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
+    through = _vacuum(material, energies, alone, kappa, tip.shape)
+    green = green_table(material, *energies, _reach(whole, scene.change), exact=True).at(energies_eV)
+    found = coherent.intensities(through, green, scene.change, few.weights[:, 0], whole.indices)
+    polarity = 1 if bias_V > 0 else -1
+    field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
+    total = coherent.summed(field, atoms, table, material=material, view=view)
+    return current.field_of_cells(total, table, material=material, view=view, polarity=polarity)
 
 
 def _shifted(lines_nm: Lines, tip: Tip) -> Lines:

@@ -28,6 +28,7 @@ FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
 SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
+EXACT_SPACING, EXACT_BEYOND = 0.8, 4.5  # in broadenings; errors of 1e-7 and 1e-5
 FIT_STEP, FIT_NEAR, FIT_FAR, FIT_TAIL = 1 / 8, 3.0, 100.0, 60  # where their weights are fitted, in broadenings
 
 
@@ -158,6 +159,28 @@ def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadeni
     middle_eV = (energies_eV[0].real + energies_eV[-1].real) / 2
     offset = (at_eV - middle_eV) / broadening_eV - at[:, None]
     return np.asarray(back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+def exact_contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
+    """Return the energies of the trapezoidal rule for Gaussian-broadened densities on [low, high], (n_energies,).
+
+    x_n are the multiples of h = ``EXACT_SPACING`` sigma within ``EXACT_BEYOND`` sigma of the interval, eta =
+    pi sigma^2 / (2 h): what they leave falls off for far levels, which ``contour`` does not promise.
+    """
+    step = EXACT_SPACING * broadening_eV
+    first = math.floor((low_eV - EXACT_BEYOND * broadening_eV) / step)
+    last = math.ceil((high_eV + EXACT_BEYOND * broadening_eV) / step)
+    shift = math.pi * broadening_eV**2 / (2 * step)
+    return np.asarray(np.arange(first, last + 1) * step + 1j * shift, dtype=np.complex128)
+
+
+def exact_contour_weights(
+    energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float
+) -> NDArray[np.complex128]:
+    """Return W_n(E) = -(h/pi) g_sigma(E - z_n) for energies of ``exact_contour``, shape (n_energies, n_at)."""
+    step = EXACT_SPACING * broadening_eV
+    offset = (at_eV - energies_eV[:, None]) / broadening_eV
+    return np.asarray(-step / math.pi * np.exp(-(offset**2) / 2) / (math.sqrt(2 * math.pi) * broadening_eV))
 
 
 @functools.cache
@@ -344,6 +367,12 @@ def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbital
     """Return Q^T g towards orbitals, shape (n_energies, n_columns, n_orbitals)."""
     coupled = _between(table, perturbation, q.orbitals, orbitals)
     return coupled if q.spread is None else q.spread.astype(table.g.dtype) @ coupled
+
+
+def changed(table: GreenTable, perturbation: Perturbation) -> tuple[Ints, Floats | None, Complexes]:
+    """Return the changed orbitals (n, 3), Q^T over them (None: identity), and M (n_energies, n_columns, n_columns)."""
+    q = _columns(perturbation)
+    return q.orbitals, q.spread, _matrix(table, perturbation, q)
 
 
 def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:

@@ -32,12 +32,15 @@ class Tip:
         Local density of states, per spin.
     apexes_nm : sequence of (x, y)
         Where its apexes are.
+    shape : str
+        Orbital of its atoms: s, or for the coherent current also pz, px, py.
     """
 
     positions_nm: Floats
     at_eV: Floats
     ldos_per_eV: Floats
     apexes_nm: Sequence[tuple[float, float]] = ((0.0, 0.0),)
+    shape: str = "s"
 
     def density(self, energies_eV: Floats) -> Floats:
         """Return the densities of states at energies, shape (n_atoms, n_energies), by 4-point Lagrange interpolation.
