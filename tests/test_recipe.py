@@ -260,7 +260,7 @@ def test_the_control_is_the_twin_of_the_published_set():
             "density_per_nm2: 11}",
             "r.yaml:8:58: sample.defects.hole.density_per_nm2: 11 per nm^2",
         ),
-        ("wse2-s", "wse3", "r.yaml:6:13: sample.material: unknown material 'wse3'; did you mean 'wse2-s'?"),
+        ("wse2-s", "wse3", "r.yaml:6:13: sample.material: unknown material 'wse3'; did you mean 'wse2'?"),
         ("material: wse2-s", "materal: wse2-s", "r.yaml:6:3: sample.materal: unknown key; did you mean 'material'?"),
         (
             "  kappa_per_nm: 10\n",
@@ -638,12 +638,12 @@ MOS2 = SOUND.replace("wse2-s", "mos2").replace("Se_top", "S_top").replace("bias_
         (
             "bias_V: -1.5",
             "bias_V: 1.5\n  fermi_eV: {uniform: [-0.5, 0.2]}",
-            "r.yaml:12:11: junction.bias_V: at 1.5 V the window from -0.5 to 1 eV lies in the gap of mos2, -1.12 to 1.12",
+            "r.yaml:12:11: junction.bias_V: at 1.5 V the window from -0.5 to 1 eV lies in the gap of mos2",
         ),
         (
             "hole: {kind: vacancy, site: S_top",
             "hole: {kind: divacancy, site: Mo",
-            "r.yaml:8:36: sample.defects.hole.site: no divacancy of mos2 on Mo; legal: S_top, S_bottom",
+            "r.yaml:8:35: sample.defects.hole.site: no divacancy of mos2 on Mo; legal: S_top, S_bottom",
         ),
         (
             "kappa_per_nm: 10",
