@@ -245,3 +245,24 @@ def pixel_currents(polynomials: F4, plane: F8, heights: Pair, tips: F8, noise: F
                 s = scale * (tips[row, i] - plane[row, i] - rise * (n + 0.5)) - offset
                 total += np.exp(_value(polynomials[row, i, n], s) + noise[row, i])
             current[row, i] = total / n_sub
+
+
+@numba.njit(cache=True, error_model="numpy")
+def loop_radius(gains: tuple[float, float, float], timing: tuple[int, float], swing: Swing, slope: float) -> float:
+    """Return the largest |eigenvalue| of the linearised loop from update to update; see ``scan.loop_radius``."""
+    kp, ki, kd = gains
+    per_update, memory = timing
+    unity, heard = np.eye(6), np.zeros(6)
+    move, total, last, signal, tip, speed = unity[0], unity[1], unity[2], unity[3], unity[4], unity[5]
+    n_steps = 1 if memory == 0.0 and swing == (0.0, 0.0, 0.0, 0.0) else per_update  # else every one is the first
+    for _ in range(n_steps):
+        away = tip - move
+        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+        signal = memory * signal - (1 - memory) * slope * tip
+        heard = heard + signal
+    error = heard / n_steps
+    target = ki * total - kd * last + (kp + ki + kd) * error
+    now = np.empty((6, 6), dtype=np.complex128)
+    for row, quantity in enumerate((target, total + error, error, signal, tip, speed)):
+        now[row] = quantity
+    return float(np.abs(np.linalg.eigvals(now)).max())

@@ -6,7 +6,16 @@ from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
+U8 = NDArray[np.uint64]
 B1 = NDArray[np.bool_]
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _mark(u: float, v: float, before: U8, after: U8, cells: B1) -> None:
+    """Mark the cells that hold the nodes around the grid coordinates (u, v)."""
+    node_u, node_v = np.uint64(int(u)), np.uint64(int(v))
+    left, right, top, bottom = before[node_u], after[node_u], before[node_v], after[node_v]
+    cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -16,24 +25,24 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
     ``low`` is the cell (u, v) at the corner of ``cells``, which has room for every stencil. Marked a node at a time,
     one node wider than the stencil: between two marked nodes no other cell is needed.
     """
-    passed = np.zeros((cells.shape[0] * n_grid, cells.shape[1] * n_grid), dtype=np.bool_)
+    u_x, u_y, v_x, v_y = inverse[0, 0] * n_grid, inverse[1, 0] * n_grid, inverse[0, 1] * n_grid, inverse[1, 1] * n_grid
+    first_u, first_v = low[0] * n_grid, low[1] * n_grid
+    n_nodes = max(cells.shape[0], cells.shape[1]) * n_grid
+    before, after = np.empty(n_nodes, dtype=np.uint64), np.empty(n_nodes, dtype=np.uint64)
+    for node in range(n_nodes):  # the cells of the first and the last node of a point's stencil
+        before[node], after[node] = max(node - 2, 0) // n_grid, (node + 3) // n_grid
     for line in range(x.shape[0]):
-        last_u, last_v = np.nan, np.nan
+        last_u, last_v = np.inf, np.inf
         for p in range(x.shape[1]):
-            u = (x[line, p] * inverse[0, 0] + y[line, p] * inverse[1, 0] - low[0]) * n_grid
-            v = (x[line, p] * inverse[0, 1] + y[line, p] * inverse[1, 1] - low[1]) * n_grid
-            passed[int(v), int(u)] = True
-            steps = int(max(abs(u - last_u), abs(v - last_v))) + 1 if p > 0 else 0
-            for step in range(1, steps):
-                share = step / steps
-                passed[int(last_v + share * (v - last_v)), int(last_u + share * (u - last_u))] = True
+            u, v = x[line, p] * u_x + y[line, p] * u_y - first_u, x[line, p] * v_x + y[line, p] * v_y - first_v
+            _mark(u, v, before, after, cells)
+            far = max(abs(u - last_u), abs(v - last_v))
+            if 1.0 <= far < np.inf:
+                steps = int(far) + 1
+                for step in range(1, steps):
+                    share = step / steps
+                    _mark(u - share * (u - last_u), v - share * (v - last_v), before, after, cells)
             last_u, last_v = u, v
-    for node_v in range(2, passed.shape[0] - 3):
-        top, bottom = (node_v - 2) // n_grid, (node_v + 3) // n_grid
-        for node_u in range(2, passed.shape[1] - 3):
-            if passed[node_v, node_u]:
-                left, right = (node_u - 2) // n_grid, (node_u + 3) // n_grid
-                cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
 
 
 @numba.njit(cache=True, error_model="numpy")

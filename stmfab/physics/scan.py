@@ -222,19 +222,7 @@ def loop_radius(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_sl
     State: move of z, sum of errors, last error, amplifier, tip, its speed. A row says how a quantity depends on the
     state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
     """
-    kp, ki, kd = gains
-    per_update, memory = timing
-    move, total, last, signal, tip, speed = np.eye(6)
-    heard = np.zeros(6)
-    for _ in range(1 if (memory, swing) == (0.0, NO_SWING) else per_update):  # else every sub-step is the first
-        away = tip - move
-        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
-        signal = memory * signal - (1 - memory) * log_slope_per_nm * tip
-        heard = heard + signal
-    error = heard / (1 if (memory, swing) == (0.0, NO_SWING) else per_update)
-    target = ki * total - kd * last + (kp + ki + kd) * error
-    next_state = np.array([target, total + error, error, signal, tip, speed])
-    return float(np.abs(np.linalg.eigvals(next_state)).max())
+    return float(_scan_kernels.loop_radius(gains, timing, swing, float(log_slope_per_nm)))
 
 
 class _Disturbance:
