@@ -121,14 +121,22 @@ class Plan:
         return ends | {leaf.path: float(first[leaf.path].max()) for leaf in self.formulas}
 
     @functools.cached_property
-    def largest_bias_V(self) -> float:
-        """Return the largest |bias| any sample has (for a formula: of its first draws)."""
+    def window_eV(self) -> tuple[float, float]:
+        """Return the least and the largest energy of any sample's bias window, from the material's Fermi level."""
         junction = next(part for part in self.parts if part.path == "junction")
-        if "bias_V" in junction.constants:
-            return abs(float(junction.constants["bias_V"]))
-        leaf = junction.drawn["bias_V"]
-        ends = (self.largest[leaf.path],) if leaf in self.formulas else leaf.distribution.ends()
-        return max(abs(float(end)) for end in ends)
+        biases, signs, levels = (self.ends(junction, name) for name in ("bias_V", "polarity", "fermi_eV"))
+        energies = [level + sign * bias for level in levels for sign in signs for bias in (0.0, *biases)]
+        return min(energies), max(energies)
+
+    def ends(self, part: Part, name: str) -> tuple[float, ...]:
+        """Return the ends of a number's range (of a formula's first draws), or its constant value; 0 for none."""
+        if name not in part.drawn:
+            return (float(part.constants[name] or 0.0),)
+        leaf = part.drawn[name]
+        if leaf not in self.formulas:
+            return leaf.distribution.ends()
+        first = draw(self, 0, N_FIRST)[leaf.path]
+        return float(first.min()), float(first.max())
 
     @functools.cached_property
     def arrays(self) -> tuple[ArraySpec, ...]:

@@ -37,7 +37,7 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.
         drawn.junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
-        largest_bias_V=recipe.largest_bias_V,
+        window_eV=recipe.window_eV,
         later_tips=[apex.tip() for _, apex in later],
         tip_numbers=forward(path.tip_numbers, drawn.raster),
     )

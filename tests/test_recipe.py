@@ -260,7 +260,7 @@ def test_the_control_is_the_twin_of_the_published_set():
             "density_per_nm2: 11}",
             "r.yaml:8:58: sample.defects.hole.density_per_nm2: 11 per nm^2",
         ),
-        ("wse2-s", "wse3", "r.yaml:6:13: sample.material: unknown material 'wse3'; did you mean 'wse2-s'?"),
+        ("wse2-s", "wse3", "r.yaml:6:13: sample.material: unknown material 'wse3'; did you mean 'wse2'?"),
         ("material: wse2-s", "materal: wse2-s", "r.yaml:6:3: sample.materal: unknown key; did you mean 'material'?"),
         (
             "  kappa_per_nm: 10\n",
@@ -697,3 +697,39 @@ def test_parts_that_just_go_together(load):
     load(SOUND, "instrument.feedback={loop_gain: null, crossover_Hz: {uniform: [10, 500]}}")
     load(SOUND, "extra_apexes.b={x_nm: -2, y_nm: 2, shorter_pm: 9}", "scan.size_nm={uniform: [2, 169]}")
     load(SOUND, "instrument.feedback=null", "instrument.constant_height={}", "channels=[topography, current]")
+
+
+MOS2 = SOUND.replace("wse2-s", "mos2").replace("Se_top", "S_top").replace("bias_V: 0.3", "bias_V: -1.5")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "bias_V: -1.5",
+            "bias_V: -1.0",
+            "r.yaml:12:11: junction.bias_V: at -1 V the window from -1 to 0 eV lies in the",
+        ),
+        ("bias_V: -1.5", "bias_V: {uniform: [-2, 2]}", "r.yaml:12:11: junction.bias_V: at 0 V the window from 0 to 0"),
+        (
+            "bias_V: -1.5",
+            "bias_V: 1.5\n  fermi_eV: {uniform: [-0.5, 0.2]}",
+            "r.yaml:12:11: junction.bias_V: at 1.5 V the window from -0.5 to 1 eV lies in the gap of mos2",
+        ),
+        (
+            "hole: {kind: vacancy, site: S_top",
+            "hole: {kind: divacancy, site: Mo",
+            "r.yaml:8:35: sample.defects.hole.site: no divacancy of mos2 on Mo; legal: S_top, S_bottom",
+        ),
+        (
+            "kappa_per_nm: 10",
+            "kappa_per_nm: {uniform: [9, 11]}\n  current: coherent",
+            "r.yaml:13:17: junction.kappa_per_nm: drawn from a range; legal with current: coherent: a number, a choice",
+        ),
+    ],
+)
+def test_faults_of_a_material_with_a_gap(load, old, new, expected):
+    assert load(MOS2).material == "mos2"
+    with pytest.raises(RecipeError) as caught:
+        load(MOS2.replace(old, new, 1))
+    assert str(caught.value).startswith(expected)

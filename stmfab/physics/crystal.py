@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import current, defects, greens, structure
+from . import coherent, current, defects, greens, structure
 from .current import Heights, Junction
 from .defects import Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
 from .greens import GreenTable, Perturbation
-from .materials import MATERIALS, Material
+from .materials import Material
 from .structure import Window
 from .tips import Tip
 from .units import Bools, Floats, Ints
@@ -43,12 +43,7 @@ class Scene:
     @functools.cached_property
     def change(self) -> Perturbation:
         """The change of the Hamiltonian by all defects."""
-        return defects.combined(
-            [
-                kind.perturbation(defects.site_orbitals(self.material, placed.cells, placed.site), placed.values)
-                for kind, placed in self.members.values()
-            ]
-        )
+        return defects.combined([kind.perturbation(self.material, placed) for kind, placed in self.members.values()])
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,11 @@ class Imaged:
 
 
 @functools.lru_cache(maxsize=8)
-def green_table(material_name: str, n_broadenings: int, reach: int) -> GreenTable:
-    """Return the lattice Green function for biases up to ``n_broadenings`` broadenings of either sign."""
-    material = MATERIALS[material_name]
-    window_eV = n_broadenings * material.broadening_eV
-    energies = greens.contour(-window_eV, window_eV, material.broadening_eV)
+def green_table(material: Material, low: int, high: int, reach: int, *, exact: bool = False) -> GreenTable:
+    """Return the lattice Green function for windows of energy from ``low`` to ``high`` broadenings."""
+    broadening_eV = material.broadening_eV
+    contour = greens.exact_contour if exact else greens.contour
+    energies = contour(low * broadening_eV, high * broadening_eV, broadening_eV)
     n_k = greens.converged_n_k(material, energies, reach=reach)
     return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
 
@@ -95,7 +90,7 @@ def image(
     *,
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
-    largest_bias_V: float = 0.0,
+    window_eV: tuple[float, float] = (0.0, 0.0),
     later_tips: Sequence[Tip] = (),
     tip_numbers: Ints = FIRST_TIP,
 ) -> tuple[Scene, Imaged]:
@@ -109,8 +104,8 @@ def image(
         Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
     raster_nm : (x, y)
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
-    largest_bias_V : float
-        Of the whole dataset, so that one table of Green functions serves it.
+    window_eV : (float, float)
+        Least and largest energy of the whole dataset's windows, so that one table of Green functions serves it.
     later_tips : sequence of Tip
         What the tip becomes at its changes, one after the other; the setpoint belongs to the first tip.
     tip_numbers : int array of shape (n_rows, n_cols), optional
@@ -126,12 +121,12 @@ def image(
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
         setting = material, junction, table, [*lines_nm, raster_nm]
-        scene, field = _tabulated(scene_of, tip, *setting, largest_bias_V=largest_bias_V)
+        scene, field = _tabulated(scene_of, tip, *setting, window_eV=window_eV)
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm, fields = over_raster.heights(log_setpoint), None
         if later_tips:
-            fields = _in_turn(scene, field, later_tips, *setting, largest_bias_V=largest_bias_V)
+            fields = _in_turn(scene, field, later_tips, *setting, window_eV=window_eV)
             ideal_nm = fields.during(tip_numbers).heights(*raster_nm, log_setpoint)
         least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
         if least < PIT_LOW_nm and mean - least > PIT_DEPTH_nm and grid < PIT_GRID:
@@ -167,7 +162,7 @@ def _tabulated(
     table: Heights,
     lines_nm: Lines,
     *,
-    largest_bias_V: float,
+    window_eV: tuple[float, float],
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights."""
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
@@ -176,15 +171,19 @@ def _tabulated(
         view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
     )
     scene = scene_of(under)
-    energies_eV = greens.contour(min(0.0, bias_V), max(0.0, bias_V), sigma_eV)
-    weights = current.window_weights(energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV)
+    least, most = _energies(junction, sigma_eV, window_eV)
+    if junction.current == "coherent":
+        return scene, _coherent_field(scene, tip, junction, table, view, (least, most))
+    energies_eV = greens.contour(*junction.window_eV, sigma_eV)
+    weights = current.window_weights(
+        energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
+    )
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
-    n_broadenings = math.ceil(max(abs(bias_V), largest_bias_V) / sigma_eV)
     orbitals, changed = current.site_orbitals(material, sites), greens.changed_orbitals(scene.change)
     blocks = _blocks(material, under, orbitals, changed)
-    green = green_table(material.name, n_broadenings, _reach(whole, orbitals, changed, blocks))
+    green = green_table(material, least, most, _reach(whole, orbitals, changed, blocks))
     local = greens.local_green(green.at(energies_eV), scene.change, orbitals, split=lambda _: blocks)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
@@ -201,6 +200,52 @@ def _tabulated(
     return scene, field
 
 
+def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float]) -> tuple[int, int]:
+    """Return the least and largest energy of the dataset's windows and of this junction's, in broadenings."""
+    (low_eV, high_eV), (least_eV, most_eV) = junction.window_eV, window_eV
+    return math.floor(min(low_eV, least_eV) / broadening_eV), math.ceil(max(high_eV, most_eV) / broadening_eV)
+
+
+@functools.lru_cache(maxsize=8)
+def _vacuum(
+    material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str
+) -> coherent.Vacuum:
+    """Return what reaches a tip, for windows of energy in broadenings."""
+    reach = _in_steps(coherent.reach(material, table))
+    green = green_table(material, *energies, reach, exact=True)
+    return coherent.vacuum(material, green, table, kappa_per_nm=kappa_per_nm, tip=shape)
+
+
+def _coherent_field(
+    scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int]
+) -> CurrentField:
+    """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
+    material, kappa, bias_V = scene.material, junction.decay_per_nm, junction.sample_bias_V
+    energies_eV = greens.exact_contour(*junction.window_eV, material.broadening_eV)
+    weights = current.window_weights(
+        energies_eV,
+        tip,
+        bias_V=bias_V,
+        broadening_eV=material.broadening_eV,
+        fermi_eV=junction.fermi_eV or 0.0,
+        of_contour=greens.exact_contour_weights,
+    )
+    few = current.mixed(weights, tip, kappa_per_nm=kappa)
+    atoms = coherent.heard_atoms(
+        tip.positions_nm, few.mixing[0] * current.calibration_nA_eV(material), kappa_per_nm=kappa
+    )
+    alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
+    through = _vacuum(material, energies, alone, kappa, tip.shape)
+    green = green_table(
+        material, *energies, _in_steps(_span(whole, greens.changed_orbitals(scene.change))), exact=True
+    ).at(energies_eV)
+    found = coherent.intensities(through, green, scene.change, few.weights[:, 0], whole.indices)
+    polarity = 1 if bias_V > 0 else -1
+    field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
+    total = coherent.summed(field, atoms, table, material=material, view=view)
+    return current.field_of_cells(total, table, material=material, view=view, polarity=polarity)
+
+
 def _in_turn(
     scene: Scene,
     first: CurrentField,
@@ -210,11 +255,11 @@ def _in_turn(
     table: Heights,
     lines_nm: Lines,
     *,
-    largest_bias_V: float,
+    window_eV: tuple[float, float],
 ) -> FieldsInTurn:
     """Return the fields of a tip and of those that it becomes, over the same scene."""
     setting = material, junction, table, lines_nm
-    later = [_tabulated(lambda _: scene, tip, *setting, largest_bias_V=largest_bias_V)[1] for tip in later_tips]
+    later = [_tabulated(lambda _: scene, tip, *setting, window_eV=window_eV)[1] for tip in later_tips]
     return FieldsInTurn((first, *later))
 
 
@@ -253,14 +298,24 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
 
     Where that is far, only from the changes that a block feels to one another and to its own orbitals.
     """
-    n_v, n_u = whole.cells.shape
-    corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
-    needed = int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
+    needed = _span(whole, changed)
     if needed > LARGEST_REACH:
         block, felt = blocks
         own = [(changed[near, :2], orbitals[block == number, :2]) for number, near in enumerate(felt) if near.any()]
         needed = max((int(np.ptp(np.concatenate(pair), axis=0).max()) for pair in own), default=0)
-    return REACH_STEP * max(1, math.ceil(needed / REACH_STEP))
+    return _in_steps(needed)
+
+
+def _span(whole: Window, changed: Ints) -> int:
+    """Return the cells from any changed orbital to any other, or to any cell of a window."""
+    n_v, n_u = whole.cells.shape
+    corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
+    return int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
+
+
+def _in_steps(cells: int) -> int:
+    """Return the reach of the smallest Green table that reaches some cells far."""
+    return REACH_STEP * max(1, math.ceil(cells / REACH_STEP))
 
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[defects.Defect], Placed]], view: Window) -> Scene:

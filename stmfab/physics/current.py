@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,13 @@ class Junction:
     work_function_eV: float | None = key(
         "apparent barrier height; kappa = 5.123 sqrt(phi) per nm", default=None, above=0
     )
+    current: str | None = key(
+        "what adds up: each site's density (incoherent, if absent) or all orbitals' amplitudes (coherent)",
+        default=None,
+        one_of=("incoherent", "coherent"),
+        fixed=True,
+    )
+    fermi_eV: float | None = key("Fermi level above the material's own (of one with a gap: its middle)", default=None)
     height_nm: float | None = key("setpoint as the gap whose median |I| is the setpoint", default=None, above=0)
     current_nA: float | None = key("setpoint current", default=None, above=0)
 
@@ -56,6 +64,12 @@ class Junction:
     def sample_bias_V(self) -> float:
         """Sample bias: V > 0 probes empty sample states."""
         return self.polarity * self.bias_V
+
+    @property
+    def window_eV(self) -> tuple[float, float]:
+        """Least and largest energy that carries current, from the material's own Fermi level."""
+        ends = (self.fermi_eV or 0.0) + np.array([0.0, self.sample_bias_V])
+        return float(ends.min()), float(ends.max())
 
     @property
     def decay_per_nm(self) -> float:
@@ -87,16 +101,22 @@ def _quadrature() -> tuple[Floats, Floats]:
 
 
 def window_weights(
-    energies_eV: NDArray[np.complex128], tip: tips.Tip, *, bias_V: float, broadening_eV: float
+    energies_eV: NDArray[np.complex128],
+    tip: tips.Tip,
+    *,
+    bias_V: float,
+    broadening_eV: float,
+    fermi_eV: float = 0.0,
+    of_contour: Callable[[NDArray[np.complex128], Floats, float], NDArray[np.complex128]] = greens.contour_weights,
 ) -> NDArray[np.complex128]:
     """Return w_nj with A_ij = Im sum_n w_nj G_ii(z_n), shape (n_energies, n_tip).
 
-    w_nj = |int_0^eV rho_j(E - eV) W_n(E) dE|, the sign of V taken out; W_n of ``greens.contour_weights``.
+    w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of the contour.
     """
     nodes, weights = _quadrature()
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
-    return np.asarray(greens.contour_weights(energies_eV, at_eV, broadening_eV) @ densities.T)
+    return np.asarray(of_contour(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
 
 
 @dataclass(frozen=True)
@@ -335,7 +355,7 @@ def current_field(
     _current_kernels.gather(strengths.ravel(), place, step, gathered)
     current_nA = gathered[:, :n_loud] @ near
     current_nA += _refined(gathered[:, n_loud:] @ far[n_loud:], table)
-    return _field(current_nA, table, material=material, view=view, polarity=polarity)
+    return field_of_cells(current_nA, table, material=material, view=view, polarity=polarity)
 
 
 def _conductances(
@@ -367,7 +387,9 @@ def _refined(values: Floats32, table: Heights) -> Floats32:
     return (few @ _refinement(table.n_grid)).reshape(len(values), -1)
 
 
-def _field(current_nA: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
+def field_of_cells(
+    current_nA: Floats32, table: Heights, *, material: Material, view: Window, polarity: int
+) -> CurrentField:
     """Return the field of |I| (nA) in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     g, (n_v, n_u) = table.n_grid, view.cells.shape
     coefficients = np.full((n_v * g, n_u * g, n_padded(table.n_heights)), np.nan, dtype=np.float32)

@@ -9,13 +9,30 @@ from typing import TypeAlias
 import numpy as np
 
 from . import _defects_kernels
-from .greens import Perturbation
+from .greens import Cluster, Perturbation
 from .keys import check_ranges, key
 from .materials import Material
 from .structure import TILE_CELLS
 from .units import Bools, Floats, Ints
 
+SAME_PLACE_nm, NEAREST = 1e-6, 1.05  # atoms in a column; shells of neighbours: the next is 10 % farther or more
 FIRST_CANDIDATES = 12  # candidates drawn a tile, before more are asked for
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Defects of one member of a recipe: cells (u, v), shape (n_defects, 2), site index, values, each (n_defects,)."""
+
+    cells: Ints
+    site: int
+    values: Mapping[str, Floats]
+
+    def kept(self, chosen: np.typing.NDArray[np.bool_]) -> Placed:
+        """Return some of the defects, ``chosen`` of shape (n_defects,)."""
+        return Placed(self.cells[chosen], self.site, {name: column[chosen] for name, column in self.values.items()})
+
+
+NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -29,9 +46,37 @@ class Vacancy:
         check_ranges(self)
 
     @staticmethod
-    def perturbation(orbitals: Ints, values: Mapping[str, Floats]) -> Perturbation:
-        """Return the change of the Hamiltonian for defects whose atoms hold ``orbitals`` (n_defects, n, 3)."""
-        return Perturbation(orbitals.reshape(-1, 3), np.zeros((0, 3), dtype=np.int64), np.zeros(0))
+    def sites(material: Material) -> list[str]:
+        """Return the sites it can take."""
+        return [site.name for site in material.sites]
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them."""
+        gone = site_orbitals(material, placed.cells, placed.site)
+        return Perturbation(gone.reshape(-1, 3), NO_ORBITALS, np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Divacancy:
+    """Two missing atoms, the site's and the one straight below or above it."""
+
+    site: str = key("site of the material with another one below or above it, for example S_top", fixed=True)
+    density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @staticmethod
+    def sites(material: Material) -> list[str]:
+        """Return the sites it can take."""
+        return [site.name for i, site in enumerate(material.sites) if len(_column(material, i)) == 2]
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them."""
+        gone = [site_orbitals(material, placed.cells, site) for site in _column(material, placed.site)]
+        return Perturbation(np.concatenate([part.reshape(-1, 3) for part in gone]), NO_ORBITALS, np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -46,29 +91,90 @@ class Dopant:
         check_ranges(self)
 
     @staticmethod
-    def perturbation(orbitals: Ints, values: Mapping[str, Floats]) -> Perturbation:
-        """Return the change of the Hamiltonian for defects whose atoms hold ``orbitals`` (n_defects, n, 3)."""
-        shift_eV = np.repeat(values["onsite_eV"], orbitals.shape[1])
+    def sites(material: Material) -> list[str]:
+        """Return the sites it can take."""
+        return [site.name for site in material.sites]
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them."""
+        orbitals = site_orbitals(material, placed.cells, placed.site)
+        shift_eV = np.repeat(placed.values["onsite_eV"], orbitals.shape[1])
         used = shift_eV != 0
-        return Perturbation(np.zeros((0, 3), dtype=np.int64), orbitals.reshape(-1, 3)[used], shift_eV[used])
-
-
-Defect: TypeAlias = Vacancy | Dopant
-
-DEFECTS: Mapping[str, type[Defect]] = {"vacancy": Vacancy, "dopant": Dopant}
+        return Perturbation(NO_ORBITALS, orbitals.reshape(-1, 3)[used], shift_eV[used])
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Defects of one member of a recipe: cells (u, v), shape (n_defects, 2), site index, values, each (n_defects,)."""
+class Substitution:
+    """A foreign atom of the same shells on a lattice site: other on-site energies, stronger or weaker bonds."""
 
-    cells: Ints
-    site: int
-    values: Mapping[str, Floats]
+    site: str = key("site of the material, for example Se_top", fixed=True)
+    density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
+    onsite_eV: float = key("shift of the on-site energy", per_defect=True)
+    bond_ratio: float = key("hopping to the nearest atoms, over that of the atom replaced", per_defect=True)
+    neighbour_eV: float = key("shift of the on-site energy of the nearest atoms", default=0.0, per_defect=True)
 
-    def kept(self, chosen: np.typing.NDArray[np.bool_]) -> Placed:
-        """Return some of the defects, ``chosen`` of shape (n_defects,)."""
-        return Placed(self.cells[chosen], self.site, {name: column[chosen] for name, column in self.values.items()})
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @staticmethod
+    def sites(material: Material) -> list[str]:
+        """Return the sites it can take."""
+        return [site.name for site in material.sites]
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them."""
+        own = np.flatnonzero(material.orbital_site == placed.site)
+        near, hops_eV = bonds_of(material, placed.site)
+        atom = np.concatenate([np.column_stack([np.zeros((len(own), 2), dtype=np.int64), own]), near])
+        values = (placed.values[name] for name in ("onsite_eV", "bond_ratio", "neighbour_eV"))
+        clusters = []
+        for cell, onsite_eV, ratio, neighbour_eV in zip(placed.cells, *values, strict=True):
+            matrix = np.diag(np.repeat([onsite_eV, neighbour_eV], [len(own), len(near)]))
+            matrix[: len(own), len(own) :] = (ratio - 1) * hops_eV
+            matrix[len(own) :, : len(own)] = (ratio - 1) * hops_eV.T
+            clusters.append(Cluster(atom + np.append(cell, 0), matrix))
+        return Perturbation(NO_ORBITALS, NO_ORBITALS, np.zeros(0), clusters)
+
+
+Defect: TypeAlias = Vacancy | Dopant | Divacancy | Substitution
+
+DEFECTS: Mapping[str, type[Defect]] = {
+    "vacancy": Vacancy,
+    "dopant": Dopant,
+    "divacancy": Divacancy,
+    "substitution": Substitution,
+}
+
+
+def _column(material: Material, site: int) -> list[int]:
+    """Return the sites straight above and below one, itself first."""
+    beside_nm = np.linalg.norm(material.positions_nm[:, :2] - material.positions_nm[site, :2], axis=1)
+    return [site, *(i for i in np.flatnonzero(beside_nm < SAME_PLACE_nm).tolist() if i != site)]
+
+
+def bonds_of(material: Material, site: int) -> tuple[Ints, Floats]:
+    """Return the orbitals (u, v, orbital) of the atoms nearest to a site of cell (0, 0), and its hops to them.
+
+    Shapes (n_near, 3) and (n_own, n_near), in eV. Nearest: within ``NEAREST`` of the shortest distance.
+    """
+    own = np.flatnonzero(material.orbital_site == site)
+    distance_nm = {
+        (u, v, other): float(np.linalg.norm(place + np.append(np.array([u, v]) @ material.lattice_nm, 0)))
+        for u, v in material.hoppings_eV
+        for other, place in enumerate(material.positions_nm - material.positions_nm[site])
+        if (u, v, other) != (0, 0, site)
+    }
+    least_nm = min(distance_nm.values())
+    near = [
+        (u, v, orbital)
+        for (u, v, other), distance in sorted(distance_nm.items())
+        if distance < NEAREST * least_nm
+        for orbital in np.flatnonzero(material.orbital_site == other).tolist()
+    ]
+    hops_eV = [material.hoppings_eV[u, v][own, orbital] for u, v, orbital in near]
+    return np.array(near), np.column_stack(hops_eV)
 
 
 def poisson_counts(uniforms: Floats, mean: float) -> Ints:

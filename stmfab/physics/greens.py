@@ -23,9 +23,12 @@ from .materials import Material
 from .units import Bools, Complexes, Floats, Ints
 
 FIRST_N_K, LAST_N_K = 64, 2048
+EDGE_N_K = 48  # a multiple of three
+FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
 SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
+EXACT_SPACING, EXACT_BEYOND = 0.8, 4.5  # in broadenings; errors of 1e-7 and 1e-5
 FIT_STEP, FIT_NEAR, FIT_FAR, FIT_TAIL = 1 / 8, 3.0, 100.0, 60  # where their weights are fitted, in broadenings
 
 
@@ -70,6 +73,25 @@ def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
     return h
 
 
+def bands(material: Material, n_k: int) -> tuple[Floats, NDArray[np.complex128]]:
+    """Return the levels (n_k, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened."""
+    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+    if material.n_filled is not None:
+        levels[..., material.n_filled :] += material.scissor_eV
+    return levels, states
+
+
+def band_edges(material: Material) -> tuple[float, float] | None:
+    """Return the highest filled and the lowest empty energy of a material with a gap, from its Fermi level, in eV.
+
+    Of the levels themselves, without broadening, on a k-grid that holds Gamma and K.
+    """
+    if material.n_filled is None:
+        return None
+    levels = bands(material, EDGE_N_K)[0] - material.fermi_eV
+    return float(levels[..., material.n_filled - 1].max()), float(levels[..., material.n_filled].min())
+
+
 def lattice_green(
     material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike = np.complex64
 ) -> GreenTable:
@@ -84,7 +106,7 @@ def lattice_green(
     """
     if 2 * reach + 1 > n_k:
         raise ValueError(f"reach {reach} needs a k-grid of at least {2 * reach + 1}, not {n_k}")
-    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+    levels, states = bands(material, n_k)
     n = material.n_orbitals
     cells = np.arange(-reach, reach + 1) % n_k
     g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
@@ -106,8 +128,8 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     ArithmeticError
         If even the largest grid is too coarse: Im z is too small for a table in k space.
     """
-    half = FIRST_N_K // 2 - 1
-    g = np.abs(lattice_green(material, energies_eV, n_k=FIRST_N_K, reach=half).g)
+    half, some = FIRST_N_K // 2 - 1, energies_eV[:: max(1, len(energies_eV) // FEW_ENERGIES)]
+    g = np.abs(lattice_green(material, some, n_k=FIRST_N_K, reach=half).g)
     decay_a_cell = math.log(g[..., half, half].max() / max(g[..., 0, :].max(), g[..., :, 0].max())) / half
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
@@ -137,6 +159,28 @@ def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadeni
     middle_eV = (energies_eV[0].real + energies_eV[-1].real) / 2
     offset = (at_eV - middle_eV) / broadening_eV - at[:, None]
     return np.asarray(back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)))
+
+
+def exact_contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
+    """Return the energies of the trapezoidal rule for Gaussian-broadened densities on [low, high], (n_energies,).
+
+    x_n are the multiples of h = ``EXACT_SPACING`` sigma within ``EXACT_BEYOND`` sigma of the interval, eta =
+    pi sigma^2 / (2 h): what they leave falls off for far levels, which ``contour`` does not promise.
+    """
+    step = EXACT_SPACING * broadening_eV
+    first = math.floor((low_eV - EXACT_BEYOND * broadening_eV) / step)
+    last = math.ceil((high_eV + EXACT_BEYOND * broadening_eV) / step)
+    shift = math.pi * broadening_eV**2 / (2 * step)
+    return np.asarray(np.arange(first, last + 1) * step + 1j * shift, dtype=np.complex128)
+
+
+def exact_contour_weights(
+    energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float
+) -> NDArray[np.complex128]:
+    """Return W_n(E) = -(h/pi) g_sigma(E - z_n) for energies of ``exact_contour``, shape (n_energies, n_at)."""
+    step = EXACT_SPACING * broadening_eV
+    offset = (at_eV - energies_eV[:, None]) / broadening_eV
+    return np.asarray(-step / math.pi * np.exp(-(offset**2) / 2) / (math.sqrt(2 * math.pi) * broadening_eV))
 
 
 @functools.cache
@@ -216,8 +260,9 @@ def _columns(perturbation: Perturbation) -> _Columns:
     """Return Q of a perturbation; what touches a removed orbital is dropped first."""
     removed = {tuple(orbital) for orbital in perturbation.removed.tolist()}
     kept = np.array([tuple(orbital) not in removed for orbital in perturbation.shifted.tolist()], dtype=np.bool_)
-    orbitals = np.concatenate([perturbation.removed, perturbation.shifted[kept]])
-    inverse = np.concatenate([np.zeros(len(perturbation.removed)), 1 / perturbation.shift_eV[kept]])
+    once = perturbation.removed if len(removed) == len(perturbation.removed) else np.array(sorted(removed))
+    orbitals = np.concatenate([once, perturbation.shifted[kept]])
+    inverse = np.concatenate([np.zeros(len(once)), 1 / perturbation.shift_eV[kept]])
     if not perturbation.clusters:
         return _Columns(orbitals, None, inverse)
     parts = [_diagonalised(cluster, removed) for cluster in perturbation.clusters]
@@ -327,6 +372,12 @@ def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbital
     """Return Q^T g towards orbitals, shape (n_energies, n_columns, n_orbitals)."""
     coupled = _between(table, perturbation, q.orbitals, orbitals)
     return coupled if q.spread is None else q.spread.astype(table.g.dtype) @ coupled
+
+
+def changed(table: GreenTable, perturbation: Perturbation) -> tuple[Ints, Floats | None, Complexes]:
+    """Return the changed orbitals (n, 3), Q^T over them (None: identity), and M (n_energies, n_columns, n_columns)."""
+    q = _columns(perturbation)
+    return q.orbitals, q.spread, _matrix(table, perturbation, q)
 
 
 def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:

@@ -44,6 +44,8 @@ class Tip:
         Where its apexes are.
     p_shares : array of shape (n_atoms,), or None
         The share of p waves, p_x and p_y alike, in each atom's tunnelling; None: all s waves.
+    shape : str
+        Orbital of its atoms: s, or for the coherent current also pz, px, py.
     """
 
     positions_nm: Floats
@@ -51,6 +53,7 @@ class Tip:
     ldos_per_eV: Floats
     apexes_nm: Sequence[tuple[float, float]] = ((0.0, 0.0),)
     p_shares: Floats | None = None
+    shape: str = "s"
 
     def density(self, energies_eV: Floats) -> Floats:
         """Return the densities of states at energies, shape (n_atoms, n_energies), by 4-point Lagrange interpolation.

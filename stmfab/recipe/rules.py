@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import specs, streams
-from ..distributions import Expr, Words
+from ..distributions import Choice, Constant, Expr, Words
 from ..errors import did_you_mean
-from ..parts import Leaf, Part, Tree, get, keys_of, material_of
+from ..parts import CRYSTAL, KIND, SAMPLE, Leaf, Part, Tree, get, keys_of, material_of, sample_kind
+from ..physics import greens
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
 from ..physics.targets import CHANNELS
@@ -46,8 +47,12 @@ def check_rules(report: Report, tree: Tree) -> None:
     check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
     if material is not None:
         _check_sites(all_parts, material, ends, report)
+        if sample_kind(tree) == CRYSTAL:
+            _check_gap(all_parts, material, ends, report)
         if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
             report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
+    _check_coherent(all_parts, report)
+    _check_meant(tree, report)
 
 
 def _check_target_names(report: Report) -> None:
@@ -238,6 +243,11 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
                 f"{part.path}.site", f"unknown site {site!r} of {material.name}{did_you_mean(str(site), names)}"
             )
             continue
+        legal = part.cls.sites(material)
+        if site not in legal:
+            words = ", ".join(legal) or f"none of {material.name}"
+            report.fault_at(f"{part.path}.site", f"no {part.kind} of {material.name} on {site}; legal: {words}")
+            continue
         density = ends.get(path, (0.0, float(part.constants.get("density_per_nm2", 0.0))))[1]
         left = room - sum(taken[site])
         if density > left:
@@ -245,3 +255,58 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
             report.fault_at(path, f"{density:g} per nm^2 do not fit on {site}; legal: at most {left:.4g}{others}")
         else:
             taken[site].append(density)
+
+
+def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report a bias whose window of energies can lie in the gap of the material: no state carries current there."""
+    edges = greens.band_edges(material)
+    part = next((part for part in all_parts if part.path == "junction"), None)
+    names = ("bias_V", "polarity", "fermi_eV")
+    if edges is None or part is None or any(report.hidden(f"{part.path}.{name}") for name in names):
+        return
+    (low, high), signs, levels = (_range(part, name, ends) for name in names)
+    biases = {low, high} | ({0.0} if low < 0 < high else set())
+    for bias_V, sign, fermi_eV in itertools.product(sorted(biases, key=abs), signs, levels):
+        least, most = sorted((fermi_eV, fermi_eV + sign * bias_V))
+        if edges[0] <= least and most <= edges[1]:
+            legal = f"a bias below {edges[0] - fermi_eV:.3g} or above {edges[1] - fermi_eV:.3g} V"
+            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
+            found = f"at {sign * bias_V:g} V the window from {least:.3g} to {most:.3g} eV {gap}"
+            report.fault_at(f"{part.path}.bias_V", f"{found}; legal: {legal}")
+            return
+
+
+def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:
+    """Return the ends of a number, or its constant value twice; 0 for none."""
+    constant = float(part.constants.get(name) or 0.0)
+    return ends.get(f"{part.path}.{name}", (constant, constant))
+
+
+def _check_meant(tree: Tree, report: Report) -> None:
+    """Report what another way to the current would pass over: p waves, and a crystal's choices on a metal."""
+    metal = sample_kind(tree) != CRYSTAL
+    for name in ("current", "fermi_eV"):
+        if metal and get(tree, f"junction.{name}") is not None:
+            report.fault_at(f"junction.{name}", f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
+    coherent = get(tree, "junction.current") == "coherent"
+    for place in (
+        "tip",
+        *(f"{group}.{name}" for group in ("extra_apexes", "later_tips") for name in get(tree, group) or ()),
+    ):
+        if (metal or coherent) and get(tree, f"{place}.p_share") is not None:
+            legal = f"{SAMPLE}.{KIND} {CRYSTAL}" if metal else "current: incoherent"
+            report.fault_at(place, f"tunnels through p waves, which need {legal}; legal: another kind of tip")
+
+
+def _check_coherent(all_parts: list[Part], report: Report) -> None:
+    """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
+    part = next((part for part in all_parts if part.path == "junction"), None)
+    if part is None or part.constants.get("current") != "coherent":
+        return
+    for name in ("kappa_per_nm", "work_function_eV"):
+        drawn = part.drawn.get(name)
+        options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
+        if drawn and not (options and all(isinstance(option, Constant) for option in options)):
+            report.fault_at(
+                f"{part.path}.{name}", "drawn from a range; legal with current: coherent: a number, a choice"
+            )

@@ -54,7 +54,7 @@ def ratio(made, drawn) -> tuple[float, float, int]:
         drawn.junction,
         lines_nm=[path.lines_nm, tip_path(drawn.raster, Instrument(), streams=random).lines_nm],
         raster_nm=nominal_raster(drawn.raster),
-        largest_bias_V=made.largest_bias_V,
+        window_eV=made.window_eV,
     )
     raster = dataclasses.replace(drawn.raster, sub_steps=path.n_sub)
     machines = drawn.instrument, Instrument(feedback=drawn.instrument.feedback)

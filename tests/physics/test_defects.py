@@ -87,9 +87,36 @@ def test_kinds_change_the_orbitals_of_their_site():
     material = MATERIALS["wse2-s"]
     orbitals = defects.site_orbitals(material, np.array([(3, 4), (5, 6)]), 2)
     assert orbitals.tolist() == [[[3, 4, 2]], [[5, 6, 2]]]
-    vacancy = defects.Vacancy.perturbation(orbitals, {})
-    dopant = defects.Dopant.perturbation(orbitals, {"onsite_eV": np.array([0.25, 0.0])})
+    placed = defects.Placed(np.array([[3, 4], [5, 6]]), 2, {"onsite_eV": np.array([0.25, 0.0])})
+    vacancy = defects.Vacancy.perturbation(material, placed)
+    dopant = defects.Dopant.perturbation(material, placed)
     both = defects.combined([vacancy, dopant])
     assert both.removed.tolist() == [[3, 4, 2], [5, 6, 2]]
     assert both.shifted.tolist() == [[3, 4, 2]]  # a shift of zero is no shift
     assert both.shift_eV.tolist() == [0.25]
+
+
+def test_a_divacancy_takes_both_atoms_of_its_column():
+    material = MATERIALS["mos2"]
+    placed = defects.Placed(np.array([[3, 4]]), material.site_index("S_bottom"), {})
+    removed = defects.Divacancy.perturbation(material, placed).removed
+    assert {tuple(row) for row in removed.tolist()} == {(3, 4, orbital) for orbital in range(6)}
+    assert defects.Divacancy.sites(material) == ["S_top", "S_bottom"]
+    assert defects.Divacancy.sites(MATERIALS["graphene"]) == []
+
+
+@pytest.mark.parametrize(("name", "site", "n_near"), [("mos2", 0, 15), ("mos2", 2, 18), ("graphene", 1, 3)])
+def test_a_substitution_changes_its_energies_and_bonds_to_the_nearest_atoms(name, site, n_near):
+    material = MATERIALS[name]
+    values = {
+        key: np.array([value]) for key, value in (("onsite_eV", -0.7), ("bond_ratio", 1.5), ("neighbour_eV", 0.2))
+    }
+    change = defects.Substitution.perturbation(material, defects.Placed(np.array([[5, -2]]), site, values))
+    (cluster,) = change.clusters
+    n_own = material.sites[site].n_orbitals
+    assert len(cluster.orbitals) == n_own + n_near
+    np.testing.assert_allclose(np.diag(cluster.matrix_eV), [-0.7] * n_own + [0.2] * n_near)
+    for i, (u, v, orbital) in enumerate(cluster.orbitals[n_own:].tolist()):
+        hop = material.hoppings_eV[u - 5, v + 2][cluster.orbitals[:n_own, 2], orbital]
+        np.testing.assert_allclose(cluster.matrix_eV[:n_own, n_own + i], 0.5 * hop)
+    np.testing.assert_array_equal(cluster.matrix_eV, cluster.matrix_eV.T)

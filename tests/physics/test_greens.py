@@ -40,7 +40,7 @@ def three_band_material():
         materials.MATERIALS["wse2-s"],
         name="liu3",
         lattice_nm=materials.triangular_lattice(0.3325),
-        sites=(materials.Site("W", "W", "top", (0.0, 0.0, 0.0), 3),),
+        sites=(materials.Site("W", "W", "top", (0.0, 0.0, 0.0), ("dz2", "dxy", "dx2-y2")),),
         hoppings_eV=blocks,
     )
 

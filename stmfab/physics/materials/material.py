@@ -1,4 +1,4 @@
-"""Materials as data: lattice, sites, orbitals, hopping blocks, Fermi level, source."""
+"""A material as data: lattice, sites, orbitals, hopping blocks, Fermi level, source."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .units import Floats, Ints
+from ..units import Floats, Ints
+
+ORBITALS = ("s", "pz", "px", "py", "dz2", "dxz", "dyz", "dxy", "dx2-y2")
+LAYERS = ("top", "middle", "bottom")
+SYMMETRY_ERROR = 1e-12  # relative: what rotating a block leaves
+LEAST_DISTANCE_nm = 0.05  # atoms closer than this are a mistake: the shortest bond, of H2, is 0.074 nm
 
 
 @dataclass(frozen=True)
 class Site:
-    """An atom of the cell: name, species, layer (top, middle, bottom), position (nm), number of orbitals."""
+    """An atom of the cell: name, species, layer (top, middle, bottom), position (nm), orbitals (of ``ORBITALS``)."""
 
     name: str
     species: str
     layer: str
     position_nm: tuple[float, float, float]
-    n_orbitals: int = 1
+    orbitals: tuple[str, ...] = ("s",)
+
+    @property
+    def n_orbitals(self) -> int:
+        """Number of its orbitals."""
+        return len(self.orbitals)
 
 
 @dataclass(frozen=True, eq=False)  # one object a material: hashed by identity, for what is computed once of it
@@ -43,11 +53,16 @@ class Material:
         current's calibration (a fixed constant, so that a scene's images do not depend on another's).
     source : str
         Where the parameters come from.
+    n_filled : int, optional
+        Number of bands below the gap; None for a material without one.
+    scissor_eV : float
+        How much the bands above the gap are raised: H(k) + scissor P_c(k), P_c(k) the projector on them.
 
     Raises
     ------
     ValueError
-        If a block has the wrong shape, or the Hamiltonian is not symmetric.
+        If a block has the wrong shape or a number that is not finite, the Hamiltonian is not symmetric, the lattice
+        vectors are parallel, two atoms sit closer than ``LEAST_DISTANCE_nm``, or a layer or an orbital is unknown.
     """
 
     name: str
@@ -58,15 +73,12 @@ class Material:
     broadening_eV: float
     mean_ldos_per_eV: float
     source: str
+    n_filled: int | None = None
+    scissor_eV: float = 0.0
 
     def __post_init__(self) -> None:
-        n = self.n_orbitals
-        for (u, v), block in self.hoppings_eV.items():
-            if block.shape != (n, n):
-                raise ValueError(f"{self.name}: hopping block {u, v} has shape {block.shape}, not {n, n}")
-            partner = self.hoppings_eV.get((-u, -v))
-            if partner is None or not np.array_equal(partner, block.T):
-                raise ValueError(f"{self.name}: H({-u}, {-v}) is not the transpose of H({u}, {v})")
+        _check_blocks(self)
+        _check_geometry(self)
 
     @functools.cached_property
     def n_orbitals(self) -> int:
@@ -103,6 +115,37 @@ class Material:
         return [site.name for site in self.sites].index(name)
 
 
+def _check_blocks(material: Material) -> None:
+    n, name = material.n_orbitals, material.name
+    for (u, v), block in material.hoppings_eV.items():
+        if block.shape != (n, n):
+            raise ValueError(f"{name}: hopping block {u, v} has shape {block.shape}, not {n, n}")
+        if not np.isfinite(block).all():
+            raise ValueError(f"{name}: H({u}, {v}) has an entry that is not finite")
+        partner = material.hoppings_eV.get((-u, -v))
+        if partner is None or np.abs(partner - block.T).max() > SYMMETRY_ERROR * np.abs(block).max():
+            raise ValueError(f"{name}: H({-u}, {-v}) is not the transpose of H({u}, {v})")
+    if material.n_filled is not None and not 0 < material.n_filled < n:
+        raise ValueError(f"{name}: {material.n_filled} bands below the gap, of {n}")
+
+
+def _check_geometry(material: Material) -> None:
+    name, (a1, a2) = material.name, material.lattice_nm
+    if abs(a1[0] * a2[1] - a1[1] * a2[0]) < LEAST_DISTANCE_nm**2:
+        raise ValueError(f"{name}: the lattice vectors are parallel")
+    for site in material.sites:
+        unknown = [word for word in (site.layer, *site.orbitals) if word not in (*LAYERS, *ORBITALS)]
+        if unknown:
+            raise ValueError(f"{name}: {site.name}: unknown {unknown[0]!r}; legal: {', '.join((*LAYERS, *ORBITALS))}")
+    cells = np.array(list(itertools.product((-1, 0, 1), repeat=2))) @ material.lattice_nm
+    for (i, one), (j, other) in itertools.combinations_with_replacement(enumerate(material.sites), 2):
+        way = np.subtract(other.position_nm, one.position_nm)
+        images = way + np.column_stack([cells, np.zeros(len(cells))])
+        distance_nm = np.linalg.norm(images, axis=1)[(i != j) | cells.any(axis=1)]
+        if distance_nm.min() < LEAST_DISTANCE_nm:
+            raise ValueError(f"{name}: {one.name} and {other.name} are {distance_nm.min():.3g} nm apart")
+
+
 def triangular_lattice(a_nm: float) -> Floats:
     """Return the lattice vectors a (1, 0) and a (1/2, sqrt(3)/2), shape (2, 2)."""
     return a_nm * np.array([[1.0, 0.0], [0.5, math.sqrt(3) / 2]])
@@ -119,27 +162,3 @@ def bonds(n_orbitals: int, links_eV: Mapping[tuple[int, int, int, int], float]) 
         if (row, column, u, v) != (column, row, 0, 0):
             blocks.setdefault((-u, -v), np.zeros((n_orbitals, n_orbitals)))[column, row] += energy
     return blocks
-
-
-def _wse2_one_orbital() -> Material:
-    a_nm, hopping_eV = 0.332, 1.19
-    se_top, se_bottom, w = 0, 1, 2
-    metal_cells = ((0, 0), (0, -1), (1, -1))  # of the three W nearest to a Se of cell (0, 0)
-    links = {(se, w, *cell): hopping_eV for se, cell in itertools.product((se_top, se_bottom), metal_cells)}
-    return Material(
-        name="wse2-s",
-        lattice_nm=triangular_lattice(a_nm),
-        sites=(
-            Site("Se_top", "Se", "top", (0.0, 0.0, 0.0)),
-            Site("Se_bottom", "Se", "bottom", (0.0, 0.0, -a_nm)),
-            Site("W", "W", "middle", (0.0, a_nm / math.sqrt(3), -a_nm / 2)),
-        ),
-        hoppings_eV=bonds(3, links),
-        fermi_eV=0.0,
-        broadening_eV=0.1,
-        mean_ldos_per_eV=0.51,  # Se_top, |E - E_F| <= 0.5 eV; test_greens.py::test_mean_ldos_of_wse2
-        source="the published one-orbital model: J. Luzny, Synthetic-STM-Imaging (2025)",
-    )
-
-
-MATERIALS: Mapping[str, Material] = {m.name: m for m in (_wse2_one_orbital(),)}

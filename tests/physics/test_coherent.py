@@ -1,0 +1,125 @@
+"""The coherent current: vacuum solutions against their equation, slopes of Bloch states, plain sums in float64."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from stmfab.physics import coherent, crystal, current, greens, structure, tips
+from stmfab.physics.current import Junction
+from stmfab.physics.defects import Placed, Substitution, Vacancy
+from stmfab.physics.materials import MATERIALS, ORBITALS
+from tests import second_reading as second
+
+KAPPA = 10.87  # 4.5 eV
+
+
+@pytest.mark.parametrize("tip", coherent.TIP_SHAPES)
+@pytest.mark.parametrize("orbital", ORBITALS)
+def test_lobes_solve_the_vacuum_equation(orbital, tip):
+    # laplacian f = kappa^2 f, by second differences
+    point, h = np.array([0.11, -0.17, 0.42]), 1e-4
+    steps = np.concatenate([np.zeros((1, 3)), h * np.eye(3), -h * np.eye(3)])
+    f = coherent.lobe(orbital, point + steps, kappa_per_nm=KAPPA, tip=tip)
+    assert (f[1:].sum() - 6 * f[0]) / h**2 == pytest.approx(KAPPA**2 * f[0], rel=1e-4, abs=1e-5)
+    axis = {"s": None, "pz": 2, "px": 0, "py": 1}[tip]
+    if axis is not None:  # Chen: the derivative along the tip orbital's axis, over kappa
+        two = coherent.lobe(orbital, point + h * np.array([[1], [-1]]) * np.eye(3)[axis], kappa_per_nm=KAPPA)
+        assert f[0] == pytest.approx((two[0] - two[1]) / (2 * h * KAPPA), rel=1e-4, abs=1e-7)
+
+
+def test_an_s_orbital_has_the_scale_of_the_incoherent_sum():
+    way = np.array([[0.3, 0.0, 0.4], [0.0, 0.0, 0.5]])
+    np.testing.assert_allclose(coherent.lobe("s", way, kappa_per_nm=KAPPA), math.exp(-0.5 * KAPPA), rtol=1e-12)
+    # spherical harmonics of mean square 1: the three p lobes' squares add to 3 k1^2
+    p = [coherent.lobe(name, way, kappa_per_nm=KAPPA)[1] for name in ("px", "py", "pz")]
+    x = 0.5 * KAPPA
+    assert math.hypot(*p) == pytest.approx(math.sqrt(3) * x * math.exp(-x) * (1 / x + 1 / x**2), rel=1e-12)
+
+
+@pytest.mark.parametrize(("point", "slope_per_nm"), [((0, 0), -21.74), ((16, 32), -33.33)])
+def test_slopes_of_bloch_states(point, slope_per_nm):
+    # ln I of a Bloch state falls by 2 sqrt(kappa^2 + k^2): WSe2 with a = 0.332 nm has |K| = 4 pi/(3 a) = 12.62 /nm
+    wse2 = MATERIALS["wse2"]
+    material = dataclasses.replace(wse2, lattice_nm=wse2.lattice_nm * (0.332 / 0.33155))
+    state = greens.bands(material, 48)[1][point][:, 6]
+    k = 2 * math.pi * np.linalg.inv(material.lattice_nm) @ (np.array(point[::-1]) / 48)
+    cells = structure.cells_within(material, 4.0)
+    orbitals = np.concatenate([np.column_stack([cells, np.full(len(cells), o)]) for o in range(11)])
+    bloch = state[orbitals[:, 2]] * np.exp(1j * cells_phase(material, orbitals, k))
+    lateral = np.random.default_rng(0).uniform(0, 1, (100, 2)) @ material.lattice_nm
+    logs = []
+    for z in (0.599, 0.601):
+        points = np.column_stack([lateral, np.full(100, z)])
+        f = coherent.amplitudes(material, orbitals, points, kappa_per_nm=KAPPA, tip="s")
+        logs.append(math.log((np.abs(bloch @ f) ** 2).mean()))
+    assert (logs[1] - logs[0]) / 2e-3 == pytest.approx(slope_per_nm, abs=0.03)  # K: the next star of k adds 0.02
+
+
+def cells_phase(material, orbitals, k):
+    return orbitals[:, :2] @ material.lattice_nm @ k
+
+
+WSE2 = MATERIALS["wse2-s"]
+DEFECTS = {
+    "hole": (Vacancy, Placed(np.array([[0, 0]]), 0, {})),
+    "nitrogen": (
+        Substitution,
+        Placed(
+            np.array([[2, -1]]),
+            1,
+            {k: np.array([v]) for k, v in (("onsite_eV", -4.0), ("bond_ratio", 1.1), ("neighbour_eV", -1.0))},
+        ),
+    ),
+}
+
+
+def plain_log_current(scene, tip, junction, points):
+    """ln|I / nA|: every orbital within 2.4 nm, every tip atom, the full G in float64; its own contour and weights."""
+    material, kappa = scene.material, junction.decay_per_nm
+    bias_V, sigma = junction.sample_bias_V, material.broadening_eV
+    step = 0.7 * sigma  # the trapezoidal rule: exp(-pi^2 / 0.49) off
+    low, high = min(0, bias_V), max(0, bias_V)
+    z = np.arange(low - 5 * sigma, high + 5 * sigma, step) + 0.5j * math.pi * sigma**2 / step
+    nodes, shares = np.polynomial.legendre.leggauss(64)
+    at_eV = bias_V * (nodes + 1) / 2
+    densities = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
+    weights = second.contour_weights(z, at_eV, sigma) * (step / sigma) @ densities.T
+    cells = structure.cells_within(material, 2.4)
+    orbitals = np.concatenate([np.column_stack([cells, np.full(len(cells), o)]) for o in range(material.n_orbitals)])
+    gone = {tuple(row) for row in scene.change.removed.tolist()}
+    orbitals = np.array([row for row in orbitals.tolist() if tuple(row) not in gone])
+    table = greens.lattice_green(material, z, n_k=128, reach=20, dtype=np.complex128)
+    g = greens.green(table, scene.change, orbitals)
+    # as the model has it: an atom's spectrum is the front atom's, scaled by the projection of its window on it
+    front = np.concatenate([weights[:, 0].real, weights[:, 0].imag])
+    scale = np.concatenate([weights.real, weights.imag]).T @ front / (front @ front)
+    a = np.einsum("n,nab->ab", weights[:, 0], g).imag
+    total = np.zeros(len(points))
+    for way, share in zip(tip.positions_nm - tip.positions_nm[0], scale, strict=True):
+        f = coherent.amplitudes(material, orbitals, points + way, kappa_per_nm=kappa, tip=tip.shape)
+        total += share * np.einsum("ap,ab,bp->p", f, a, f)
+    return np.log(total * current.calibration_nA_eV(material))
+
+
+@pytest.mark.parametrize(("shape", "tolerance_nm"), [("s", 1e-4), ("pz", 2.5e-4)])  # a p tip sees nodal lines
+def test_field_accuracy(shape, tolerance_nm):
+    tip = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
+    tip = dataclasses.replace(
+        tip, positions_nm=tip.positions_nm[:4], ldos_per_eV=tip.ldos_per_eV[:4], shape=shape
+    )  # the front atom and the three behind it
+    junction = Junction(bias_V=0.4, polarity=-1, kappa_per_nm=KAPPA, height_nm=0.5, current="coherent")
+    x, y = np.meshgrid(np.linspace(-0.3, 0.5, 9), np.linspace(-0.35, 0.3, 9))
+    scene, imaged = crystal.image(
+        lambda view: crystal.scene_under(WSE2, DEFECTS, view),
+        WSE2,
+        tip,
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
+    exact = plain_log_current(scene, tip, junction, points)
+    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * KAPPA)
+    assert error_nm.max() < tolerance_nm
