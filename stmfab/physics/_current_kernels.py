@@ -72,12 +72,21 @@ def near_pairs(
 
 
 @numba.njit(cache=True, error_model="numpy")
-def bound(cells: I8, sites: I8, atoms: I8, ways: F4, nearest2: F4, z: float, kappa: float, mixing: F8, out: F8) -> None:
-    """Add the largest |mixing[r, atom]| exp(-2 kappa D) of each pair at height z to out[cell, site, r]."""
+def bound(
+    cells: I8, sites: I8, atoms: I8, ways: F4, nearest2: F4, z: float, kappa: float, mixing: F8, out: F8, largest: F8
+) -> None:
+    """Add the largest |mixing[r, atom]| exp(-2 kappa D) of each pair at height z to out[cell, site, r].
+
+    The largest over r is written to ``largest``, (n_pairs,).
+    """
     for p in range(cells.shape[0]):
         share = np.exp(-2.0 * kappa * np.sqrt(nearest2[p] + (z - ways[p, 2]) ** 2))
+        most = 0.0
         for r in range(mixing.shape[0]):
-            out[cells[p], sites[p], r] += share * abs(mixing[r, atoms[p]])
+            of_column = share * abs(mixing[r, atoms[p]])
+            out[cells[p], sites[p], r] += of_column
+            most = max(most, of_column)
+        largest[p] = most
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})

@@ -121,6 +121,14 @@ def _matrix(flat: C, first: I8, last: I8, inverse: F, used: I8, m: C) -> None:
         m[i, i] += inverse[used[i]]
 
 
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _couple(flat: C, row: int, steps: I8, re: F, im: F) -> None:
+    """Write flat[row + steps[j]] to re[j] and im[j]."""
+    for j in range(steps.shape[0]):
+        g = flat[np.uint64(row + steps[j])]  # unsigned: no look at whether the index is negative
+        re[j], im[j] = g.real, g.imag
+
+
 @numba.njit(cache=True, error_model="numpy")
 def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block: I8, out: C) -> None:
     """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M_ii' = inverse_i delta_ii' - <row i| g |row i'>.
@@ -146,10 +154,7 @@ def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block
             for start in range(begin[b], begin[b + 1], LANES):
                 stop = min(start + LANES, begin[b + 1])
                 for i in range(used.size):
-                    row = first[used[i]]
-                    for j in range(start, stop):
-                        g = flat[row + step[j]]
-                        re[i, j - start], im[i, j - start] = g.real, g.imag
+                    _couple(flat, first[used[i]], step[start:stop], re[i], im[i])
                 _substitute(re, im, used.size, stop - start, m)
                 _sum_squares(re, im, used.size, stop - start, m)
                 for j in range(start, stop):

@@ -21,12 +21,13 @@ from .greens import Perturbation
 from .keys import check_ranges, exactly_one, key
 from .materials import Material
 from .structure import Window
-from .units import Complexes, Floats, Floats32, Ints
+from .units import Bools, Complexes, Floats, Floats32, Ints
 
 N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
 NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_crystal.py::test_field_accuracy
 UNHEARD = 3e-6  # columns of conductances below this share of the largest are left out; test_field_accuracy
 MIXING_ERROR = 6e-5  # relative; test_current.py::test_mixed_weights
+FAINT, FAINT_GRID = 3e-4, 5  # pairs and columns below this share of the largest: on this coarser grid in the cell
 RADIUS_STEP_nm = 0.1  # cells in reach are listed once for radii of these steps
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
 NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
@@ -160,19 +161,25 @@ class Pairs:
     offsets : int array of shape (n_offsets, 2)
         Cell offsets (u, v).
     numbers : int array of shape (n_offsets, n_sites, n_mixed)
-        The number of each column, -1 where there is none.
+        The number of each column, the loud ones first; -1 where there is none.
+    n_loud : int
+        Number of loud columns.
     cells, sites, tip_atoms : int arrays of shape (n_pairs,)
         The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
     ways_nm : array of shape (n_pairs, 3)
         The way from the tip atom to the sample site, when the tip is at z = 0 over the cell's first node.
+    close : bool array of shape (n_pairs,)
+        Pairs whose share of the current is above ``FAINT``.
     """
 
     offsets: Ints
     numbers: Ints
+    n_loud: int
     cells: Ints
     sites: Ints
     tip_atoms: Ints
     ways_nm: Floats32
+    close: Bools
 
 
 def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: float, table: Heights) -> Pairs:
@@ -191,12 +198,16 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
         origins_nm, material.positions_nm, tip.positions_nm, *_nodes(material, table.n_grid), reach, z
     )
     cells, sites, tip_atoms, ways_nm, nearest2_nm2 = found
-    bounds = np.zeros((len(offsets), len(material.sites), len(mixing)))
-    least_z = float(nodes_nm[0])
-    _current_kernels.bound(cells, sites, tip_atoms, ways_nm, nearest2_nm2, least_z, kappa_per_nm, mixing, bounds)
-    heard = bounds > UNHEARD * bounds.max()
-    numbers = np.where(heard, heard.cumsum().reshape(heard.shape) - 1, -1)
-    return Pairs(offsets, numbers, cells, sites, tip_atoms, ways_nm)
+    bounds, shares = np.zeros((len(offsets), len(material.sites), len(mixing))), np.empty(len(cells))
+    at = ways_nm, nearest2_nm2, float(nodes_nm[0])
+    _current_kernels.bound(cells, sites, tip_atoms, *at, kappa_per_nm, mixing, bounds, shares)
+    largest = bounds.max()
+    loud, heard = bounds > FAINT * largest, bounds > UNHEARD * largest
+    n_loud, numbers = int(loud.sum()), np.full(bounds.shape, -1)
+    numbers[loud] = np.arange(n_loud)
+    faint = heard & ~loud
+    numbers[faint] = np.arange(n_loud, n_loud + int(faint.sum()))
+    return Pairs(offsets, numbers, n_loud, cells, sites, tip_atoms, ways_nm, shares > FAINT * largest)
 
 
 @functools.lru_cache(maxsize=64)
@@ -209,8 +220,27 @@ def _offsets(material: Material, steps: int) -> tuple[Ints, Floats]:
 @functools.lru_cache(maxsize=64)
 def _nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
     """Return x and y of the grid nodes of a cell in nm, v, then u, fastest, each (n_grid**2,)."""
-    x, y = (np.indices((n_grid, n_grid)).reshape(2, -1)[::-1].T / n_grid @ material.lattice_nm).T
+    return _at(material, np.arange(n_grid) / n_grid)
+
+
+@functools.lru_cache(maxsize=64)
+def _few_nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
+    """Return x and y of ``FAINT_GRID``**2 Chebyshev nodes over the grid nodes of a cell in nm."""
+    return _at(material, (chebyshev_nodes(FAINT_GRID) + 1) / 2 * (n_grid - 1) / n_grid)
+
+
+def _at(material: Material, shares: Floats) -> tuple[Floats32, Floats32]:
+    """Return x and y at shares of both lattice vectors in nm, that of the second fastest, each (n_shares**2,)."""
+    v, u = np.meshgrid(shares, shares, indexing="ij")
+    x, y = (np.column_stack([u.ravel(), v.ravel()]) @ material.lattice_nm).T
     return x.astype(np.float32), y.astype(np.float32)
+
+
+@functools.cache
+def _refinement(n_grid: int) -> Floats32:
+    """Return the matrix from values at ``_few_nodes`` to those at ``_nodes``, (FAINT_GRID**2, n_grid**2)."""
+    along = np.vander(np.linspace(-1, 1, n_grid), FAINT_GRID, increasing=True) @ values_to_monomials(FAINT_GRID)
+    return np.asarray(np.kron(along, along).T, dtype=np.float32)
 
 
 def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
@@ -282,26 +312,51 @@ def current_field(
     ln|I / nA| on the lattice-commensurate grid: one matrix product over sites and mixed tip weights, the logarithm, a
     polynomial in z.
     """
-    cells = view.indices
-    n_u, n_sites, n_mixed = strengths.shape[1:]
-    cell, site, r = np.nonzero(carried.numbers >= 0)
-    conductance = np.zeros((len(cell), table.n_heights * table.n_grid**2), dtype=np.float32)
-    _current_kernels.conductances(
-        *_nodes(material, table.n_grid),
-        table.nodes_nm.astype(np.float32),
-        carried.ways_nm,
-        kappa_per_nm,
-        carried.numbers[carried.cells, carried.sites],
-        carried.tip_atoms,
-        (mixing * calibration_nA_eV(material)).astype(np.float32),
-        conductance,
-    )
+    cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
+    columns = carried.numbers >= 0
+    cell, site, r = (part[np.argsort(carried.numbers[columns])] for part in np.nonzero(columns))
+    of_pair = carried.numbers[carried.cells, carried.sites]
+    fine = np.where(carried.close[:, None] & (of_pair < n_loud), of_pair, -1)
+    shares = (mixing * calibration_nA_eV(material)).astype(np.float32)
+    near = _conductances(fine, n_loud, _nodes(material, table.n_grid), shares, carried, table, kappa_per_nm)
+    coarse, few_nodes = np.where(fine < 0, of_pair, -1), _few_nodes(material, table.n_grid)
+    far = _conductances(coarse, len(cell), few_nodes, shares, carried, table, kappa_per_nm)
+    near += _refined(far[:n_loud], table)
     offsets = carried.offsets[cell]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
-    gathered = np.empty((len(cells), len(conductance)), dtype=np.float32)
+    gathered = np.empty((len(cells), len(cell)), dtype=np.float32)
     _current_kernels.gather(strengths.ravel(), place, step, gathered)
-    return _field(gathered @ conductance, table, material=material, view=view, polarity=polarity)
+    current_nA = gathered[:, :n_loud] @ near
+    current_nA += _refined(gathered[:, n_loud:] @ far[n_loud:], table)
+    return _field(current_nA, table, material=material, view=view, polarity=polarity)
+
+
+def _conductances(
+    numbers: Ints,
+    n_columns: int,
+    nodes: tuple[Floats32, Floats32],
+    shares: Floats32,
+    carried: Pairs,
+    table: Heights,
+    kappa_per_nm: float,
+) -> Floats32:
+    """Return the pairs' conductances at nodes in a cell added up in columns, (n_columns, n_heights * n_nodes).
+
+    ``numbers``, (n_pairs, n_mixed), are the columns that a pair adds to: -1 is none.
+    """
+    out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
+    heights_nm = table.nodes_nm.astype(np.float32)
+    _current_kernels.conductances(
+        *nodes, heights_nm, carried.ways_nm, kappa_per_nm, numbers, carried.tip_atoms, shares, out
+    )
+    return out
+
+
+def _refined(values: Floats32, table: Heights) -> Floats32:
+    """Return values at ``_few_nodes`` of cells, (n, n_heights * FAINT_GRID**2), at all their nodes."""
+    few = values.reshape(-1, FAINT_GRID**2)
+    return (few @ _refinement(table.n_grid)).reshape(len(values), -1)
 
 
 def _field(current_nA: Floats32, table: Heights, *, material: Material, view: Window, polarity: int) -> CurrentField:
