@@ -47,7 +47,7 @@ class Varied:
     @_threads.one_thread()
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the sample, and its derived numbers, by name."""
-        return sample.remade(self.plan, self.parameters)
+        return sample.together(self.plan, [self.parameters])[0]
 
     def values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the drawn values of the sample by path, choices in words, and the derived ones from its arrays."""

@@ -18,13 +18,13 @@ from pathlib import Path
 import stmfab  # noqa: F401  (pins every thread pool before numpy is imported)
 
 from stmfab import factory, labels, metadata, place, plan, recipe, sample, scenes, store  # isort: skip
-from stmfab.physics import crystal, current, scan  # isort: skip
+from stmfab.physics import crystal, current, greens, scan  # isort: skip
 
 ROUNDS = 5
 STAGES = {
     "draw": [(plan, "draw"), (plan, "parameters"), (plan, "record")],
     "structure": [(scenes, "scene")],
-    "T-matrix": [(crystal, "_local_green")],
+    "T-matrix": [(greens, "local_green")],
     "field": [(crystal, "image"), (current, "current_field")],
     "path": [(sample, "tip_path")],
     "scan": [(scan, "run"), (scan, "first_line_spread")],
