@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import gallery, held, ranges, recipe, statistics, text
+from . import gallery, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
 from .held import Held, Varied
-from .parts import KIND, SLOTS, Part, Slot, keys_of
+from .parts import KIND, Part, Slot, keys_of
 from .physics import piezo
 from .physics.arrays import ArraySpec
 from .physics.keys import KeyRangeError
-from .physics.materials import MATERIALS
 from .physics.piezo import LinearPiezo
 from .place import disk_errors
 from .plan import DERIVED, Plan
@@ -39,7 +38,7 @@ def form(still: Held, changes: Changes) -> Answer:
     shown = {part.path: part for part in plan.parts}
     found = ranges.places(plan)
     groups = [_material(plan)]
-    for slot in SLOTS:
+    for slot in parts.slots(plan.sample_kind):
         if slot.fixed:
             continue
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
@@ -51,7 +50,8 @@ def form(still: Held, changes: Changes) -> Answer:
 def _material(plan: Plan) -> Answer:
     """Return the group of the only key that stands at no place of parts."""
     key = {"path": "sample.material", "name": "material", "meaning": "the crystal", "value": plan.material}
-    words = {"words": list(MATERIALS), "legal": f"one of {', '.join(MATERIALS)}", "unit": "", "drawn": ""}
+    names = list(parts.MATERIALS[plan.sample_kind])
+    words = {"words": names, "legal": f"one of {', '.join(names)}", "unit": "", "drawn": ""}
     return {"path": "sample", "meaning": "the crystal", "kind": "", "kinds": {}, "keys": [key | words]}
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from . import forms
 from .distributions import Distribution, Words
 from .physics import (
-    current,
     defects,
     instrument,
+    junction,
     materials,
     metals,
     noise,
@@ -103,7 +103,7 @@ SLOTS: tuple[Slot, ...] = (
         usual="tungsten",
         sample=CRYSTAL,
     ),
-    Slot("junction", {PLAIN: current.Junction}, "bias, barrier and setpoint", required=True),
+    Slot("junction", {PLAIN: junction.Junction}, "bias, barrier and setpoint", required=True),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
     Slot("instrument.constant_height", {PLAIN: instrument.ConstantHeight}, "no loop: z rests, the current is recorded"),
     Slot("instrument.noise", noise.NOISES, "noise sources, by names of your choice", named=True),

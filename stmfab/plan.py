@@ -20,9 +20,9 @@ from .distributions import Distribution, Expr
 from .errors import StmfabError
 from .parts import Leaf, Part, Tree, parts, sample_kind
 from .physics.arrays import ArraySpec
-from .physics.current import Junction
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
+from .physics.junction import Junction
 from .physics.keys import KeyRangeError
 from .physics.targets import Target
 from .physics.tips import Apex

@@ -14,7 +14,6 @@ from .distributions import Choice, Constant, Distribution, Expr, Integer, LogUni
 from .errors import StmfabError, did_you_mean
 from .parts import Key, Part, keys_of
 from .physics.keys import Legal
-from .physics.materials import MATERIALS
 from .plan import Plan
 
 NEARLY_ALL = np.linspace(0.001, 0.999, 999)  # of a distribution that has no ends worth showing
@@ -103,7 +102,7 @@ def place(plan: Plan, path: str) -> Place:
     found = places(plan)
     if path in found:
         return found[path]
-    parents = [slot for slot in parts.SLOTS if path.startswith(f"{slot.path}.")]
+    parents = [slot for slot in parts.slots(plan.sample_kind) if path.startswith(f"{slot.path}.")]
     absent = next((slot for slot in parents if parts.get(plan.tree, slot.path) is None), None)
     if absent is not None:
         example = f"--set '{absent.path}={{...}}'"
@@ -148,7 +147,9 @@ def options(plan: Plan, at: Place) -> tuple[Any, ...]:
     if at.key.legal.one_of is not None:
         return at.key.legal.one_of
     if at.name == "site":
-        return tuple(site.name for site in MATERIALS[plan.material].sites)
+        material = parts.material_of(plan.tree)
+        assert material is not None
+        return tuple(at.part.cls.sites(material))
     return ()
 
 

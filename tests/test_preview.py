@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import cli, gallery, held, ranges, recipe, sample
+from stmfab import cli, gallery, held, labels, ranges, recipe, sample
 from stmfab.errors import StmfabError
 from tests import stub
 
@@ -173,11 +173,8 @@ def test_a_mistaken_sweep_is_told_in_a_line(capsys, tmp_path, sweep, words):
 def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, capsys):
     plan = recipe.load("wse2-defects", seed=5)
 
-    def fails(*_):
-        return {"topography": np.array([np.nan])}
-
     with monkeypatch.context() as patch:
-        patch.setattr(sample, "one", fails)
+        patch.setattr(labels, "channel_images", lambda *_: {"topography": np.array([np.nan])})
         with pytest.raises(ArithmeticError) as failed:
             sample.simulate(plan, 12, 13)
         (note,) = failed.value.__notes__

@@ -459,7 +459,7 @@ def test_what_is_no_recipe_is_one_line(load, data, expected):
 def test_a_missing_file_or_a_directory_is_one_line(tmp_path):
     with pytest.raises(RecipeError, match=r"^wse2-defect: no such recipe; did you mean 'wse2-defects'\?$"):
         recipe.load("wse2-defect")
-    with pytest.raises(RecipeError, match="a directory; legal: a recipe file or one of wse2-control"):
+    with pytest.raises(RecipeError, match="a directory; legal: a recipe file or one of ag111-corrals"):
         recipe.load(str(tmp_path))
     with pytest.raises(RecipeError, match="cannot be read"):
         recipe.load("a\0b")

@@ -201,7 +201,16 @@ def test_a_stream_never_repeats_over_workers_and_passes(monkeypatch, context):
 
 
 def test_without_pytorch_one_line_says_what_to_install():
-    code = "import sys; sys.modules['torch'] = None; import stmfab.torch"
+    code = """if True:
+        import importlib.abc, sys
+
+        class Absent(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == "torch":
+                    raise ImportError("no torch here")
+
+        sys.meta_path.insert(0, Absent())
+        import stmfab.torch"""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True
     )

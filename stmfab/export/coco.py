@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..physics.materials import MATERIALS
+from ..parts import material_of
 from ..physics.targets import DefectCone
 from ..plan import from_tree
 from ..store import Store
@@ -121,7 +121,8 @@ def _mask(batch: Batch, row: int, places: NDArray[np.float64], slot: int) -> Mas
     shape = batch.arrays[batch.images[0]].shape[1:]
     at_row, at_col = np.mgrid[: shape[0], : shape[1]]
     squares = (at_row[..., None] - places[:, 0]) ** 2 + (at_col[..., None] - places[:, 1]) ** 2
-    material = MATERIALS[batch.store.attributes["recipe"]["sample"]["material"]]
+    material = material_of(batch.store.attributes["recipe"])
+    assert material is not None
     reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(row)
     shown = _map_of_all(batch)
     near = squares[:, :, slot] <= reach**2 if shown is None else batch.arrays[shown][row] >= NEAR

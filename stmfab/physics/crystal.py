@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import coherent, current, defects, greens, structure
-from .current import Heights, Junction
+from .current import Heights
 from .defects import Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
 from .greens import GreenTable, Perturbation
+from .junction import Junction
 from .materials import Material
 from .structure import Window
 from .tips import Tip

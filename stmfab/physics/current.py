@@ -19,7 +19,6 @@ from scipy import special
 from . import _current_kernels, greens, structure, tips, units
 from .field import CurrentField, chebyshev_nodes, n_padded, values_to_monomials
 from .greens import Perturbation
-from .keys import check_ranges, exactly_one, key
 from .materials import Material
 from .structure import Window
 from .units import Bools, Complexes, Floats, Floats32, Ints
@@ -33,59 +32,6 @@ RADIUS_STEP_nm = 0.1  # cells in reach are listed once for radii of these steps
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
 NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
 CLOSE_nm, CLOSE_GRID = 0.13, 10  # and a finer table where the tip comes closer than this
-
-
-@dataclass(frozen=True)
-class Junction:
-    """Bias, barrier and setpoint. ``polarity * bias_V`` is the sample bias: positive probes empty sample states."""
-
-    bias_V: float = key("sample bias (times the polarity)")
-    polarity: int = key("sign of the sample bias", default=1, one_of=(-1, 1))
-    kappa_per_nm: float | None = key("decay constant of the wave function", default=None, above=0)
-    work_function_eV: float | None = key(
-        "apparent barrier height; kappa = 5.123 sqrt(phi) per nm", default=None, above=0
-    )
-    current: str | None = key(
-        "what adds up: each site's density (incoherent, if absent) or all orbitals' amplitudes (coherent)",
-        default=None,
-        one_of=("incoherent", "coherent"),
-        fixed=True,
-    )
-    fermi_eV: float | None = key("Fermi level above the material's own (of one with a gap: its middle)", default=None)
-    height_nm: float | None = key("setpoint as the gap whose median |I| is the setpoint", default=None, above=0)
-    current_nA: float | None = key("setpoint current", default=None, above=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        exactly_one(self, "kappa_per_nm", "work_function_eV")
-        exactly_one(self, "height_nm", "current_nA")
-
-    @property
-    def sample_bias_V(self) -> float:
-        """Sample bias: V > 0 probes empty sample states."""
-        return self.polarity * self.bias_V
-
-    @property
-    def window_eV(self) -> tuple[float, float]:
-        """Least and largest energy that carries current, from the material's own Fermi level."""
-        ends = (self.fermi_eV or 0.0) + np.array([0.0, self.sample_bias_V])
-        return float(ends.min()), float(ends.max())
-
-    @property
-    def decay_per_nm(self) -> float:
-        """Decay constant kappa of the wave function in 1/nm; the current falls by exp(-2 kappa)."""
-        if self.kappa_per_nm is not None:
-            return self.kappa_per_nm
-        assert self.work_function_eV is not None  # exactly_one
-        return units.decay_constant(self.work_function_eV)
-
-    def expected_height_nm(self) -> float:
-        """Return the setpoint's gap, or for a setpoint current the gap of a point contact's exponential."""
-        if self.height_nm is not None:
-            return self.height_nm
-        assert self.current_nA is not None  # exactly_one
-        contact_nA = units.CONDUCTANCE_QUANTUM_nA_per_V * abs(self.bias_V)
-        return math.log(contact_nA / self.current_nA) / (2 * self.decay_per_nm)
 
 
 def calibration_nA_eV(material: Material) -> float:

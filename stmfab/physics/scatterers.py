@@ -30,6 +30,11 @@ class Adatom:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    @staticmethod
+    def sites(material: Material) -> list[str]:
+        """Return the sites it can take."""
+        return [site.name for site in material.sites]
+
 
 @dataclass(frozen=True)
 class CarbonMonoxide(Adatom):

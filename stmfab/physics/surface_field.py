@@ -19,8 +19,8 @@ from scipy import sparse, special
 
 from . import _surface_field_kernels, scattering, tips
 from .crystal import Imaged
-from .current import Junction
 from .field import CurrentField, chebyshev_nodes, padded, values_to_monomials
+from .junction import Junction
 from .materials import Material
 from .metals import Metal
 from .scattering import Waves

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stmfab.physics import coherent, crystal, current, greens, structure, tips
-from stmfab.physics.current import Junction
 from stmfab.physics.defects import Placed, Substitution, Vacancy
+from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
 from tests import second_reading as second
 

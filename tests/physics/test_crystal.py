@@ -8,8 +8,8 @@ import pytest
 
 from stmfab import plan, recipe, scenes
 from stmfab.physics import crystal, current, defects, greens, structure, tips
-from stmfab.physics.current import Junction
 from stmfab.physics.defects import Dopant, Placed, Vacancy
+from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.path import nominal_raster
 from tests import second_reading as second

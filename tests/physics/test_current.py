@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import crystal, current, greens, structure, tips, tungsten
+from stmfab.physics import crystal, current, greens, junction, structure, tips, tungsten
 from stmfab.physics.keys import KeyRangeError
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.structure import Window
@@ -147,17 +147,17 @@ def test_mixed_weights():
 
 
 def test_expected_height_of_a_setpoint():
-    at = current.Junction(bias_V=0.3, kappa_per_nm=KAPPA, current_nA=1.0).expected_height_nm()
+    at = junction.Junction(bias_V=0.3, kappa_per_nm=KAPPA, current_nA=1.0).expected_height_nm()
     assert second.G0_nA_per_V * 0.3 * math.exp(-2 * KAPPA * at) == pytest.approx(1.0)
-    assert current.Junction(bias_V=0.3, kappa_per_nm=KAPPA, height_nm=0.42).expected_height_nm() == 0.42
+    assert junction.Junction(bias_V=0.3, kappa_per_nm=KAPPA, height_nm=0.42).expected_height_nm() == 0.42
 
 
 def test_junction_needs_one_barrier_and_one_setpoint():
     with pytest.raises(KeyRangeError, match="exactly one"):
-        current.Junction(bias_V=0.3, kappa_per_nm=10, work_function_eV=4.5, height_nm=0.4)
+        junction.Junction(bias_V=0.3, kappa_per_nm=10, work_function_eV=4.5, height_nm=0.4)
     with pytest.raises(KeyRangeError, match="exactly one"):
-        current.Junction(bias_V=0.3, kappa_per_nm=10)
-    assert current.Junction(bias_V=0.3, work_function_eV=4.5, height_nm=0.4).decay_per_nm == pytest.approx(
+        junction.Junction(bias_V=0.3, kappa_per_nm=10)
+    assert junction.Junction(bias_V=0.3, work_function_eV=4.5, height_nm=0.4).decay_per_nm == pytest.approx(
         10.87, abs=0.005
     )
 

@@ -32,7 +32,7 @@ def test_lines_are_scan_lines(fast_axis):
     shape = (30, 1) if fast_axis == "x" else (1, 30)
     flat = RNG.standard_normal((30, 30))
     image = np.stack([flat, -flat]) + RNG.standard_normal(shape)
-    known = targets.Labels(None, None, 0.0, tip, None, None, None, None, image, None, None)
+    known = targets.Labels(None, None, 0.0, tip, None, None, None, None, image, None, None, None)
     for way, sign in (("forward", 1), ("backward", -1)):
         (found,) = targets.Levelled(by="lines", way=way).render(known)
         axis = 1 if fast_axis == "x" else 0

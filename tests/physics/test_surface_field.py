@@ -12,8 +12,8 @@ import stmfab
 from stmfab import plan, recipe, scenes
 from stmfab.errors import RecipeError
 from stmfab.physics import scattering, surface_field, tips
-from stmfab.physics.current import Junction
 from stmfab.physics.defects import Placed
+from stmfab.physics.junction import Junction
 from stmfab.physics.metals import METALS
 from stmfab.physics.path import tip_path
 from stmfab.physics.scatterers import SCATTERERS, Cluster, Line, Ring, corral_cells
