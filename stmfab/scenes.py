@@ -29,7 +29,7 @@ from .plan import DefectDraw, Parameters, Plan
 
 def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.Scene, Imaged]:
     """Return a crystal with its defects, and its current field along a path, tip after tip."""
-    later = sorted(drawn.later_tips.items())[: path.tip_numbers.max()]
+    later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
         lambda window: scene(recipe.seed, drawn, window),
         MATERIALS[drawn.material],
@@ -38,8 +38,8 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         window_eV=recipe.window_eV,
-        later_tips=[apex.tip() for _, apex in later],
-        tip_numbers=forward(path.tip_numbers, drawn.raster),
+        later_tips=later,
+        tip_numbers=forward(path.tip_numbers, drawn.raster) if later else crystal.FIRST_TIP,
     )
 
 

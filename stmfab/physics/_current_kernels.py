@@ -128,8 +128,6 @@ def conductances(
     power = exponent.view(np.float32)
     slope = np.float32(-2.0 * kappa / LN2)
     for p in range(ways.shape[0]):
-        if numbers[p].max() < 0:
-            continue
         _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
         _exp2(x, exponent, power)
         for r in range(numbers.shape[1]):
@@ -162,8 +160,6 @@ def lobed_conductances(
     power = exponent.view(np.float32)
     slope, n_nodes = np.float32(-2.0 * kappa / LN2), node_x.shape[0]
     for p in range(ways.shape[0]):
-        if numbers[p].max() < 0:
-            continue
         _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
         _exp2(x, exponent, power)
         for h in range(z.shape[0]):

@@ -23,7 +23,7 @@ from .materials import Material
 from .structure import Window
 from .units import Bools, Complexes, Floats, Floats32, Ints
 
-N_QUADRATURE = 32  # Gauss-Legendre nodes over the bias window; test_current.py::test_window_weights
+N_QUADRATURE, NODES_PER_BROADENING = 12, 2  # Gauss-Legendre nodes over a bias window, and more for a wide one
 NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; test_crystal.py::test_field_accuracy
 UNHEARD = 3e-6  # columns of conductances below this share of the largest are left out; test_field_accuracy
 MIXING_ERROR = 6e-5  # relative; test_current.py::test_mixed_weights
@@ -40,9 +40,9 @@ def calibration_nA_eV(material: Material) -> float:
 
 
 @functools.cache
-def _quadrature() -> tuple[Floats, Floats]:
-    """Return nodes and weights of the Gauss-Legendre rule on [-1, 1], each (N_QUADRATURE,)."""
-    nodes, weights = special.roots_legendre(N_QUADRATURE)
+def _quadrature(n_nodes: int) -> tuple[Floats, Floats]:
+    """Return nodes and weights of the Gauss-Legendre rule on [-1, 1], each (n_nodes,)."""
+    nodes, weights = special.roots_legendre(n_nodes)
     return nodes, weights
 
 
@@ -59,7 +59,7 @@ def window_weights(
 
     w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of the contour.
     """
-    nodes, weights = _quadrature()
+    nodes, weights = _quadrature(N_QUADRATURE + math.ceil(NODES_PER_BROADENING * abs(bias_V) / broadening_eV))
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
     return np.asarray(of_contour(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
@@ -128,6 +128,8 @@ class Pairs:
         Cell offsets (u, v).
     numbers : int array of shape (n_offsets, n_sites, n_mixed)
         The number of each column, the loud ones first; -1 where there is none.
+    columns : three int arrays of shape (n_columns,)
+        Offset, site and mixed weight of each column, in the order of their numbers.
     n_loud : int
         Number of loud columns.
     cells, sites, tip_atoms : int arrays of shape (n_pairs,)
@@ -142,6 +144,7 @@ class Pairs:
 
     offsets: Ints
     numbers: Ints
+    columns: tuple[Ints, ...]
     n_loud: int
     cells: Ints
     sites: Ints
@@ -173,13 +176,12 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
     largest = bounds.max()
     faint_share = FAINT if tip.p_shares is None else UNHEARD  # p waves are weak where s waves are strong
     loud, heard = bounds > faint_share * largest, bounds > UNHEARD * largest
-    n_loud, numbers = int(loud.sum()), np.full(bounds.shape, -1)
-    numbers[loud] = np.arange(n_loud)
-    faint = heard & ~loud
-    numbers[faint] = np.arange(n_loud, n_loud + int(faint.sum()))
+    n_loud, listed = int(loud.sum()), np.concatenate([np.flatnonzero(loud), np.flatnonzero(heard & ~loud)])
+    numbers, columns = np.full(bounds.shape, -1), np.unravel_index(listed, bounds.shape)
+    numbers[columns] = np.arange(len(listed))
     p_shares = None if tip.p_shares is None else tip.p_shares.astype(np.float32)
     close = shares > faint_share * largest
-    return Pairs(offsets, numbers, n_loud, cells, sites, tip_atoms, ways_nm, close, p_shares)
+    return Pairs(offsets, numbers, columns, n_loud, cells, sites, tip_atoms, ways_nm, close, p_shares)
 
 
 @functools.lru_cache(maxsize=64)
@@ -285,8 +287,7 @@ def current_field(
     polynomial in z.
     """
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
-    columns = carried.numbers >= 0
-    cell, site, r = (part[np.argsort(carried.numbers[columns])] for part in np.nonzero(columns))
+    cell, site, r = carried.columns
     of_pair = carried.numbers[carried.cells, carried.sites]
     fine = np.where(carried.close[:, None] & (of_pair < n_loud), of_pair, -1)
     shares = (mixing * calibration_nA_eV(material)).astype(np.float32)
@@ -317,9 +318,11 @@ def _conductances(
 
     ``numbers``, (n_pairs, n_mixed), are the columns that a pair adds to: -1 is none.
     """
+    used = (numbers >= 0).any(axis=1)
     out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
     heights_nm = table.nodes_nm.astype(np.float32)
-    carry = *nodes, heights_nm, carried.ways_nm, kappa_per_nm, numbers, carried.tip_atoms, shares
+    pairs_used = carried.ways_nm[used], kappa_per_nm, numbers[used], carried.tip_atoms[used]
+    carry = *nodes, heights_nm, *pairs_used, shares
     if carried.p_shares is None:
         _current_kernels.conductances(*carry, out)
     else:

@@ -233,6 +233,11 @@ class Perturbation:
     clusters: Sequence[Cluster] = ()
     added_eV: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
 
+    @functools.cached_property
+    def columns(self) -> _Columns:
+        """Q; what touches a removed orbital is dropped."""
+        return _columns(self)
+
     @property
     def size(self) -> int:
         """Number of changed orbitals."""
@@ -307,7 +312,7 @@ Split: TypeAlias = Callable[[Ints], tuple[Ints, Bools]]
 
 def changed_orbitals(perturbation: Perturbation) -> Ints:
     """Return the orbitals (u, v, orbital) that a ``Split`` is asked about, shape (n_changed, 3)."""
-    return _columns(perturbation).orbitals
+    return perturbation.columns.orbitals
 
 
 def local_green(
@@ -327,7 +332,7 @@ def local_green(
     ----------
     E. N. Economou, Green's Functions in Quantum Physics (2006), ch. 6, doi:10.1007/3-540-28841-4.
     """
-    local, q = _local_bare(table, perturbation, orbitals), _columns(perturbation)
+    local, q = _local_bare(table, perturbation, orbitals), perturbation.columns
     if not len(q.inverse):
         return local
     block, felt = (_one_block if split is None else split)(q.orbitals)
@@ -376,14 +381,14 @@ def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbital
 
 def changed(table: GreenTable, perturbation: Perturbation) -> tuple[Ints, Floats | None, Complexes]:
     """Return the changed orbitals (n, 3), Q^T over them (None: identity), and M (n_energies, n_columns, n_columns)."""
-    q = _columns(perturbation)
+    q = perturbation.columns
     return q.orbitals, q.spread, _matrix(table, perturbation, q)
 
 
 def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
     """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV."""
     bare = _between(table, perturbation, orbitals, orbitals)
-    q = _columns(perturbation)
+    q = perturbation.columns
     if not len(q.inverse):
         return bare
     coupled = _coupled(table, perturbation, q, orbitals)

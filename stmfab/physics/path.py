@@ -99,6 +99,11 @@ class Path:
         return None if self.holding is None else (self.holding[..., :-1] > 0) | (self.holding[..., 1:] > 0)
 
     @property
+    def n_changes(self) -> int:
+        """Return how often the tip changes in all."""
+        return 0 if self.changes is None else int(self.changes.max())
+
+    @property
     def tip_numbers(self) -> Ints:
         """Return how often the tip had changed before each pixel, (n_lines + 1, 2, n_pixels)."""
         shape = (*self.x_nm.shape[:2], self.raster.pixels)
