@@ -143,7 +143,7 @@ def _image(spec: ArraySpec, image: NDArray[Any]) -> Answer:
     height = spec.unit == "nm"
     values = 1e3 * gallery.levelled(image) if height else np.asarray(image, np.float64)
     low, high = gallery.limits(spec, values)
-    flat = spec.role == "target" and not height
+    flat = gallery.is_map(spec)
     data = np.ascontiguousarray(values, "<f4").tobytes()
     return {
         "name": spec.name,

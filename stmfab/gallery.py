@@ -273,7 +273,7 @@ def picture(spec: ArraySpec, image: Image) -> Picture:
     values = levelled(image) if height else np.asarray(image, np.float64)
     low, high = limits(spec, values)
     grey = np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(values.shape, 0.5)
-    flat = spec.role == "target" and not height
+    flat = is_map(spec)
     rgb = np.where(np.isfinite(values)[..., None], colours(GREY if flat else HOT, np.nan_to_num(grey)), NOT_A_NUMBER)
     return Picture(rgb[::-1].astype(np.uint8), _range_words(spec, low, high), "" if flat else HOT)
 
@@ -288,14 +288,19 @@ def colours(name: str, grey: Image) -> NDArray[np.uint8]:
 def limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
     """Return the values of an array that are shown black and white."""
     if np.dtype(spec.dtype).kind in "iu":
-        return 0.0, float(EVENTS_MAX)
-    return (0.0, 1.0) if spec.role == "target" and spec.unit != "nm" else grey_range(values)
+        return 0.0, float(EVENTS_MAX if spec.long_name.startswith("events") else max(1, values.max()))
+    return (0.0, 1.0) if is_map(spec) else grey_range(values)
+
+
+def is_map(spec: ArraySpec) -> bool:
+    """Return whether an array is a map from 0 to 1."""
+    return spec.role == "target" and spec.unit == "1"
 
 
 def _range_words(spec: ArraySpec, low: float, high: float) -> str:
     if spec.unit == "nm":
         return f"{1000 * (high - low):.3g} pm"
-    return "" if spec.role == "target" else f"{low:.2g} to {high:.2g} {spec.unit}"
+    return "" if is_map(spec) else f"{low:.2g} to {high:.2g} {spec.unit}"
 
 
 def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:

@@ -92,7 +92,7 @@ def _numbers(values: NDArray[Any]) -> dict[str, int]:
 def foregrounds(dataset: Store) -> dict[str, float]:
     """Return the share of pixels that each map of a target marks, in %: how unbalanced its classes are."""
     indices = gallery.spread_out(report.Made(dataset), IMAGES)
-    maps = [spec for spec in gallery.shown(dataset.layout.arrays) if spec.role == "target" and spec.unit == "1"]
+    maps = [spec for spec in gallery.shown(dataset.layout.arrays) if gallery.is_map(spec)]
     found = {}
     for spec in maps:
         limit = 0 if np.dtype(spec.dtype).kind in "iu" else ABOVE
