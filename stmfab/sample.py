@@ -19,7 +19,7 @@ from .physics.path import tip_path
 from .plan import Parameters, Plan
 
 Arrays = dict[str, NDArray[Any]]
-BATCH_PIXELS = 1 << 16  # of the samples made side by side: 8 % faster than one after the other
+BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
 
 
 @_threads.one_thread()
