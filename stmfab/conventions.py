@@ -22,7 +22,11 @@ EVENTS: Mapping[int, str] = {
     2: "slew_or_step_limit",
     4: "outside_the_tabulated_heights",
     8: "jump_of_the_tip",
+    16: "streak",
+    32: "ringing",
+    64: "amplifier_at_its_end",
 }
+EVENTS_NAME, CLASSES_NAME = "events", "class of the pixel"  # how the long names of such maps begin
 IMAGE = ("y", "x")
 DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",
@@ -105,11 +109,24 @@ def coordinates(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, An
 
 def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
     """Return the CF attributes of a coded array: what its numbers, or its bits, mean; none for any other."""
-    if categories is not None:
+    words = classes(spec) if categories is None else categories
+    if words:
         return {
-            "flag_values": list(range(len(categories))),
-            "flag_meanings": " ".join(word.replace(" ", "_") for word in categories),
+            "flag_values": list(range(len(words))),
+            "flag_meanings": " ".join(word.replace(" ", "_") for word in words),
         }
-    if spec.role == "target" and spec.dtype == "uint8":
+    if spec.role == "target" and spec.long_name.startswith(EVENTS_NAME):
         return {"flag_masks": list(EVENTS), "flag_meanings": " ".join(EVENTS.values())}
     return {}
+
+
+def classes(spec: ArraySpec) -> list[str]:
+    """Return the words of a map of classes by their number, as its long name counts them up; none of any other.
+
+    >>> classes(ArraySpec("a", IMAGE, (1, 1), "uint8", "1", "class of the pixel: 0 terrace, 1 step edge", "target"))
+    ['terrace', 'step edge']
+    """
+    head, _, rest = spec.long_name.partition(": ")
+    if head != CLASSES_NAME:
+        return []
+    return [word.strip().partition(" ")[2] for word in rest.partition(";")[0].split(",")]

@@ -12,7 +12,7 @@ from ._signals import sigterm_raises
 from .errors import DamagedError
 
 SHOWN_FAULTS = 10
-TO = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf"]
+TO = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf", "ome-zarr"]
 SPLIT = ["train", "val", "test"]
 
 

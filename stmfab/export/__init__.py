@@ -24,6 +24,7 @@ FORMATS: Mapping[str, tuple[str, str]] = {  # by name: module and class
     "png": ("pictures", "Png"),
     "coco": ("coco", "Coco"),
     "gsf": ("gsf", "Gsf"),
+    "ome-zarr": ("ome_zarr", "OmeZarr"),
 }
 
 

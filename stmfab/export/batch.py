@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class Batch:
         """Return the pixel pitch of a sample."""
         return float(self.arrays["pixel_size_nm"][row])
 
+    def pages(self, row: int) -> Iterator[tuple[str, str, NDArray[Any]]]:
+        """Yield the array's name, the picture's name and the picture, (n_rows, n_cols), of every image of a sample."""
+        for name in self.images:
+            yield name, name, self.arrays[name][row]
+
     def parameters(self, row: int) -> dict[str, Any]:
         """Return the drawn and derived numbers of a sample by their names, choices in words."""
         pairs = zip(report.columns(self.store), self.arrays["param"][row], strict=True)
@@ -79,18 +84,22 @@ def _in_words(words: list[str] | None, value: Any) -> Any:
     return None if isinstance(plain, float) and not np.isfinite(plain) else plain
 
 
-class Writer(Protocol):
+Read: TypeAlias = Callable[[str], bytes]  # how a file that was exported is read again, by its name
+
+
+class Writer:
     """A format: how a batch becomes files, and what is written when all batches are there."""
+
+    settings: Mapping[str, Any] = {}  # what decides the bytes beside the store
 
     def files(self, batch: Batch) -> dict[str, bytes]:
         """Return the files of a batch by their names in the folder of the export: always the same bytes."""
+        raise NotImplementedError
 
     def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield the files that join those of all batches, each in pieces; ``batches`` come without their images."""
+        yield from ()
 
-
-class Read(Protocol):
-    """How a file that was exported is read again."""
-
-    def __call__(self, name: str) -> bytes:
-        """Return the bytes of a file by its name."""
+    def told(self, read: Read) -> list[str]:
+        """Return what the user should know of a finished export, a line each."""
+        return []

@@ -1,8 +1,4 @@
-"""COCO: a PNG an image of the first channel, and for each split the defects as boxes, masks and attributes.
-
-The mask of a defect is the disc of half a lattice constant around it: on the map of the defects, where the store has
-it, the pixels whose true position lies so near a defect, of those the ones nearest to this one.
-"""
+"""COCO: a PNG an image of the first channel, and for each split the defects as boxes, masks and attributes."""
 
 from __future__ import annotations
 
@@ -13,22 +9,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..parts import material_of
-from ..physics.targets import DefectCone
-from ..plan import from_tree
 from ..store import Store
-from .batch import Batch, Read
+from .batch import Batch, Read, Writer
+from .masks import Mask, masks
 from .pictures import described
 
-NEAR = 0.1  # of the cone map: 1.1 - d / (a / 2) at d = a / 2
-SAME_PLACE = 1e-3  # square pixels: a defect of the top layer and one below it share their pixels
-Mask = NDArray[np.bool_]
 
-
-class Coco:
+class Coco(Writer):
     """``images/<split>/*.png``, ``annotations/instances_<split>.json``; the pieces of the latter stay in ``.parts``."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
@@ -97,12 +86,8 @@ def _categories(store: Store) -> list[dict[str, Any]]:
 
 def _annotations(batch: Batch, row: int) -> Iterator[dict[str, Any]]:
     """Yield an annotation for each defect in view; its id follows from the sample and its row of the table."""
-    count, slots = int(batch.arrays["defect_count"][row]), batch.arrays["defect_kind"].shape[1]
-    places = np.stack([batch.arrays["defect_row"][row], batch.arrays["defect_col"][row]], axis=-1)[:count]
-    for slot, defect in enumerate(batch.defects(row)):
-        if not defect["in_view"]:
-            continue
-        mask = _mask(batch, row, places.astype(np.float64), slot)
+    slots, defects = batch.arrays["defect_kind"].shape[1], batch.defects(row)
+    for slot, mask in masks(batch, row):
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         yield {
             "id": int(batch.indices[row]) * slots + slot + 1,
@@ -112,32 +97,8 @@ def _annotations(batch: Batch, row: int) -> Iterator[dict[str, Any]]:
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
             "iscrowd": 0,
-            "attributes": defect,
+            "attributes": defects[slot],
         }
-
-
-def _mask(batch: Batch, row: int, places: NDArray[np.float64], slot: int) -> Mask:
-    """Return the pixels of a defect, at least the one it is nearest to."""
-    shape = batch.arrays[batch.images[0]].shape[1:]
-    at_row, at_col = np.mgrid[: shape[0], : shape[1]]
-    squares = (at_row[..., None] - places[:, 0]) ** 2 + (at_col[..., None] - places[:, 1]) ** 2
-    material = material_of(batch.store.attributes["recipe"])
-    assert material is not None
-    reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(row)
-    shown = _map_of_all(batch)
-    near = squares[:, :, slot] <= reach**2 if shown is None else batch.arrays[shown][row] >= NEAR
-    own = squares[:, :, slot]
-    mask: Mask = near & (own <= squares.min(axis=-1) + SAME_PLACE) & (own <= (2 * reach) ** 2)
-    if not mask.any():
-        mask[tuple(np.clip(np.rint(places[slot]).astype(int), 0, np.array(shape) - 1))] = True
-    return mask
-
-
-def _map_of_all(batch: Batch) -> str | None:
-    """Return the name of the map of the defects of all layers, where one is exported."""
-    targets = from_tree(batch.store.attributes["recipe"]).targets
-    names = (name for name, target in targets.items() if isinstance(target, DefectCone) and target.layer == "all")
-    return next((name for name in names if name in batch.arrays), None)
 
 
 def run_lengths(mask: Mask) -> list[int]:

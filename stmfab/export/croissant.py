@@ -18,6 +18,7 @@ FORMATS: Mapping[str, tuple[str, str]] = {  # media type, and the pattern of the
     "parquet": ("application/x-parquet", "{split}-*.parquet"),
     "png": ("image/png", "{split}/*.png"),
     "coco": ("image/png", "images/{split}/*.png"),
+    "ome-zarr": ("application/x-zarr", "{split}/*.zarr/**"),
     "gsf": ("application/x-gwyddion-gsf", "{split}/*.gsf"),
 }
 CONTEXT = {
