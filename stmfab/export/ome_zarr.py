@@ -6,6 +6,7 @@ under ``labels`` what is a class, a count or bits, and the defects, each with it
 
 from __future__ import annotations
 
+import colorsys
 import gzip
 import json
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from .masks import instances
 DEFECTS = "defect_instances"
 COMPRESSION_LEVEL = 1  # of gzip, which every reader of zarr v3 has
 WHITE = "FFFFFF"
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 NUMBERS = "f"  # kind of dtype
 
 
@@ -58,7 +60,12 @@ def _image(batch: Batch, row: int) -> dict[str, bytes]:
     if labels:
         files["labels/zarr.json"] = _group({"ome": {"version": OME_ZARR, "labels": list(labels)}})
     for name, values in labels.items():
-        described = {"source": {"image": "../../"}, "properties": _properties(batch, row, name, values)}
+        numbers = [number for number in np.unique(values).tolist() if number] or [0]
+        described = {
+            "source": {"image": "../../"},
+            "colors": [_colour(number) for number in numbers],
+            "properties": _properties(batch, row, name, numbers),
+        }
         multiscale = _multiscale(batch, row, values.shape) | {"name": name}
         ome = {"version": OME_ZARR, "multiscales": [multiscale], "image-label": described}
         files[f"labels/{name}/zarr.json"] = _group({"ome": ome})
@@ -111,19 +118,26 @@ def _shown(channels: Mapping[str, tuple[NDArray[Any], str]]) -> list[dict[str, A
     return found
 
 
-def _properties(batch: Batch, row: int, name: str, values: NDArray[Any]) -> list[dict[str, Any]]:
-    """Return what the numbers of a label layer stand for: the attributes of a defect, the words of bits."""
+def _properties(batch: Batch, row: int, name: str, numbers: list[int]) -> list[dict[str, Any]]:
+    """Return what the numbers of a label layer stand for: the attributes of a defect, the words of classes and bits."""
     if name == DEFECTS:
         table = batch.defects(row)
-        return [{"label-value": slot, **table[slot - 1]} for slot in np.unique(values).tolist() if slot]
+        return [{"label-value": number, **(table[number - 1] if number else {})} for number in numbers]
     words = batch.store.metadata[name]["attributes"]
     meanings = words.get("flag_meanings", "").split()
     if "flag_masks" in words:
-        bits = dict(zip(words["flag_masks"], meanings, strict=True))
-        named = {value: ", ".join(word for bit, word in bits.items() if value & bit) for value in range(2**8)}
+        bits = list(zip(words["flag_masks"], meanings, strict=True))
+        named = {number: ", ".join(word for bit, word in bits if number & bit) for number in numbers}
     else:
         named = dict(enumerate(meanings))
-    return [{"label-value": value, "name": named[value]} for value in np.unique(values).tolist() if value and named]
+    return [{"label-value": number, "name": named.get(number, "") or str(number)} for number in numbers]
+
+
+def _colour(number: int) -> dict[str, Any]:
+    """Return the colour of a number of a label layer: none of 0, hues as far apart as they can be of the others."""
+    hue = number * GOLDEN_RATIO % 1.0
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.7, 1.0))
+    return {"label-value": number, "rgba": [red, green, blue, 255 if number else 0]}
 
 
 def _group(attributes: Mapping[str, Any]) -> bytes:
