@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from . import gallery, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
 from .held import Held, Varied
-from .parts import KIND, Part, Slot, keys_of
+from .parts import JUNCTION, KIND, Part, Slot, keys_of
 from .physics import piezo
 from .physics.arrays import ArraySpec
 from .physics.keys import KeyRangeError
 from .physics.piezo import LinearPiezo
 from .place import disk_errors
-from .plan import DERIVED, Plan
+from .plan import Plan
 from .ranges import Place
 from .recipe.values import expected
 
@@ -39,7 +39,7 @@ def form(still: Held, changes: Changes) -> Answer:
     found = ranges.places(plan)
     groups = [_material(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.fixed:
+        if slot.fixed or (slot.path == JUNCTION and plan.junctions):
             continue
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
         for path in paths or ([] if slot.named else [slot.path]):
@@ -56,7 +56,7 @@ def _material(plan: Plan) -> Answer:
 
 
 def _group(plan: Plan, path: str, slot: Slot, part: Part | None, found: Mapping[str, Place]) -> Answer:
-    keys = [_key(plan, found[f"{path}.{name}"]) for name in keys_of(part.cls)] if part is not None else []
+    keys = [_key(plan, found[part.key_path(name)]) for name in keys_of(part.cls)] if part is not None else []
     kinds: dict[str, str | None] = {}
     if not slot.named:
         kinds |= {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
@@ -130,7 +130,7 @@ def picture(still: Held, changes: Changes) -> Answer:
         "spectra": _spectra(arrays, raster.fast_axis, raster.size_nm / raster.pixels),
         "loop": _loop(varied, float(arrays["ideal_range_nm"])),
         "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
-        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in DERIVED],
+        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in varied.plan.derived],
     }
 
 

@@ -199,6 +199,7 @@ def _spec(name: str, node: Mapping[str, Any]) -> ArraySpec:
         unit=words["units"],
         long_name=words["long_name"],
         role=words["role"],
+        junctions=tuple(words.get("junctions", ())),
     )
 
 

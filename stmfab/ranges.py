@@ -115,9 +115,7 @@ def place(plan: Plan, path: str) -> Place:
 def places(plan: Plan) -> dict[str, Place]:
     """Return every key of the parts of a recipe by its path, in the order of the recipe."""
     return {
-        f"{part.path}.{name}": Place(f"{part.path}.{name}", part, name)
-        for part in plan.parts
-        for name in keys_of(part.cls)
+        part.key_path(name): Place(part.key_path(name), part, name) for part in plan.parts for name in keys_of(part.cls)
     }
 
 

@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import parts, streams
+from .parameters import DefectDraw, Parameters
 from .physics import crystal, defects, structure, surface_field, surface_state, tips
 from .physics.crystal import Imaged
 from .physics.defects import Placed
+from .physics.junction import Junction
 from .physics.materials import MATERIALS, Material
 from .physics.metals import METALS, Metal
 from .physics.path import Path, forward, nominal_raster
@@ -24,17 +26,17 @@ from .physics.structure import TILE_CELLS, Window
 from .physics.surface_field import Grid
 from .physics.surface_state import SurfaceBand
 from .physics.units import Bools, Ints
-from .plan import DefectDraw, Parameters, Plan
+from .plan import Plan
 
 
-def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.Scene, Imaged]:
+def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junction) -> tuple[crystal.Scene, Imaged]:
     """Return a crystal with its defects, and its current field along a path, tip after tip."""
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
         lambda window: scene(recipe.seed, drawn, window),
         MATERIALS[drawn.material],
         _tip(drawn),
-        drawn.junction,
+        junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         window_eV=recipe.window_eV,
@@ -48,7 +50,9 @@ def _tip(drawn: Parameters) -> tips.Tip:
     return tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())])
 
 
-def surface_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[surface_state.Scene, surface_field.Surface]:
+def surface_image(
+    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+) -> tuple[surface_state.Scene, surface_field.Surface]:
     """Return a metal's face with what is on it, and its current field along a path."""
     metal, band = METALS[drawn.material], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
@@ -56,7 +60,7 @@ def surface_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[surface_
         metal,
         band,
         _tip(drawn),
-        drawn.junction,
+        junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         rotation_deg=drawn.raster.rotation_deg,
@@ -135,8 +139,17 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
 
 
 Scene: TypeAlias = crystal.Scene | surface_state.Scene
-
-IMAGES: Mapping[str, Callable[[Plan, Parameters, Path], tuple[Scene, Imaged]]] = {
-    parts.CRYSTAL: crystal_image,
-    parts.SURFACE_STATE: surface_image,
+View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
+VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
+    parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
+    parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
 }
+
+
+def view(recipe: Plan, drawn: Parameters) -> View:
+    """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
+
+    What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample
+    that makes its scene before its fields makes it once, here.
+    """
+    return VIEWS[recipe.sample_kind](recipe, drawn)

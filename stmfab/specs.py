@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ DEFECT_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
     ("x_nm", "float64", "nm", "x in the sample frame"),
     ("y_nm", "float64", "nm", "y in the sample frame"),
+)
+PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("row", "float32", "1", "fractional row on the forward true path"),
     ("col", "float32", "1", "fractional column on the forward true path"),
     ("in_view", "bool", "1", "within 0.75 pixel of the frame"),
@@ -52,7 +54,9 @@ def parameters(n_columns: int) -> list[ArraySpec]:
     ]
 
 
-def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: float) -> list[ArraySpec]:
+def defect_table(
+    members: list[Part], largest: Mapping[str, float], size_nm: float, along_path: Sequence[str]
+) -> list[ArraySpec]:
     """Return the columns of the padded table of defects; none for a recipe without defects.
 
     Parameters
@@ -63,6 +67,8 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
         Upper end of every drawn key by path.
     size_nm : float
         Width of the largest frame.
+    along_path : sequence of str
+        The junctions, where each has a path of its own.
     """
     slots = _slots(members, largest, size_nm)
     if not slots:
@@ -70,7 +76,8 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
     keys = (key for member in members for key in keys_of(_listed(member.cls)).values() if key.legal.per_defect)
     values = {key.name: (key.name, "float32", unit_of(key.name), key.meaning) for key in keys}
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
-    return [count, *_columns((*DEFECT_COLUMNS, *values.values()), slots)]
+    places = [spec.of_each(along_path) for spec in _columns(PLACE_COLUMNS, slots)]
+    return [count, *_columns(DEFECT_COLUMNS, slots), *places, *_columns(values.values(), slots)]
 
 
 def _listed(kind: type[Any]) -> type[Any]:

@@ -22,7 +22,7 @@ LAYERS = (
         "distributions",
         "forms",
     ),
-    ("parts", "specs", "plan", "splits", "conventions"),
+    ("parts", "specs", "parameters", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),

@@ -1,10 +1,13 @@
-"""Targets: what a network learns, drawn in the frame of the scan from the labels of the sample world."""
+"""Targets: what a network learns, drawn in the frame of the scan from the labels of the sample world.
+
+``of_path`` says of a target that only the sample and the path decide it: junctions that share a path share it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +74,8 @@ def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float3
 class LatticeCone:
     """Lattice: clip(1.1 - d / (a/2), 0, 1), d from (x, y, 0) on the true path to the nearest atom or vacant site."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [_image(name, pixels, "1", "cone map of the lattice sites, true path")]
@@ -89,6 +94,8 @@ class LatticeCone:
 @dataclass(frozen=True)
 class DefectCone:
     """Defects: clip(1.1 - d / (a/2), 0, 1), d in the plane from the true path to the nearest defect site."""
+
+    of_path: ClassVar[bool] = True
 
     layer: str = key("layer whose defects are drawn", default="all", one_of=("all", *LAYERS), fixed=True)
 
@@ -114,6 +121,8 @@ class DefectCone:
 class Ideal:
     """Ideal: constant-current topography of a perfect microscope on the nominal raster, without tilt, in nm."""
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [_image(name, pixels, "nm", "constant-current topography, nominal raster")]
@@ -126,6 +135,8 @@ class Ideal:
 @dataclass(frozen=True)
 class Clean:
     """Clean: what a perfect loop would command along the true forward path, tilt included, in nm."""
+
+    of_path: ClassVar[bool] = False
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
@@ -146,6 +157,8 @@ class Events:
     something that it picked up, 32 ringing, as ``loop.Ringing`` defines it, 64 amplifier at the end of its range.
     """
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         bits = "1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak, 32 ringing"
@@ -165,6 +178,8 @@ class TipState:
     telegraph noise is up for more than half of the pixel.
     """
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [
@@ -181,6 +196,8 @@ class TipState:
 class TruePath:
     """Path: where the tip really was at each forward pixel, in the sample frame, nm."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
@@ -193,6 +210,8 @@ class TruePath:
 @dataclass(frozen=True)
 class Distortion:
     """Distortion: where the tip really was less where it was meant to be, along the frame's x and y, both ways, nm."""
+
+    of_path: ClassVar[bool] = True
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
@@ -212,6 +231,8 @@ class Distortion:
 class Terraces:
     """Terraces: their number along the true forward path, 0 on the lowest of the sample."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [_image(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
@@ -225,6 +246,8 @@ class Terraces:
 @dataclass(frozen=True)
 class Classes:
     """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
+
+    of_path: ClassVar[bool] = True
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
@@ -240,6 +263,8 @@ class Classes:
 @dataclass(frozen=True)
 class Conductance:
     """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
+
+    of_path: ClassVar[bool] = False
 
     bias_V: float = key("sample bias of the spectrum's point", above=-2, below=2, fixed=True)
 
@@ -261,6 +286,8 @@ class Conductance:
 @dataclass(frozen=True)
 class Levelled:
     """Levelled: the recorded topography as a reader would prepare it: less its plane, its lines' medians, or both."""
+
+    of_path: ClassVar[bool] = False
 
     by: str = key(
         "what is taken off: the best plane; the median of each line; the plane, then the medians; or a parabola a line",
