@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .physics.arrays import ArraySpec
+from .physics.arrays import JUNCTION, ArraySpec
 from .place import disk_errors
 
 TILE = 112  # pixels of one picture on a sheet of many
@@ -45,6 +45,7 @@ CAPTIONS = {
     "instrument.feedback.crossover_Hz": "loop {:.3g} Hz",
 }  # what a sample's caption says beside its bias, where the dataset has it
 
+JUNCTIONS = "junctions"  # where the recipe has several
 Image = NDArray[Any]
 
 
@@ -59,10 +60,10 @@ class Row:
 
 
 def shown(arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
-    """Return the arrays that are pictures: the topographies and their ideals first, then the rest in their order."""
-    pictures = [spec for spec in arrays if spec.dims == ("y", "x")]
+    """Return the arrays that are pictures, of several junctions one each: first the topographies and their ideals."""
+    pictures = [picture for spec in arrays if spec.is_image for picture in spec.apart().values()]
     rank = {name: position for position, name in enumerate(FIRST)}
-    return sorted(pictures, key=lambda spec: rank.get(spec.name, len(FIRST)))
+    return sorted(pictures, key=lambda spec: rank.get(spec.name.partition(".")[0], len(FIRST)))
 
 
 def rows(
@@ -101,10 +102,18 @@ def row(images: Mapping[str, Image], name: str, constants: Mapping[str, Any], dr
     def value(path: str) -> Any:
         return drawn.get(path, _constant(constants, path))
 
-    bias_V = float(value("junction.bias_V") or 0.0) * float(value("junction.polarity") or 1.0)
+    several = sorted(_constant(constants, JUNCTIONS) or {})
+    biases_V = [_bias_V(value, f"{JUNCTIONS}.{name}") for name in several] or [_bias_V(value, JUNCTION)]
     there = {path: value(path) for path in CAPTIONS if isinstance(value(path), (int, float, str))}
     words = [CAPTIONS[path].format(found) for path, found in there.items()]
-    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([name, f"{bias_V:+.2f} V", *words]))
+    shown = " ".join(f"{bias_V:+.2f}" for bias_V in biases_V)
+    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([name, f"{shown} V", *words]))
+
+
+def _bias_V(value: Callable[[str], Any], place: str) -> float:
+    """Return the sample bias of a junction; what it has not of its own is that of ``junction``."""
+    bias_V, polarity = (value(f"{place}.{key}") or value(f"{JUNCTION}.{key}") for key in ("bias_V", "polarity"))
+    return float(bias_V or 0.0) * float(polarity or 1.0)
 
 
 def _constant(tree: Any, path: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import forms, gallery, report, statistics, store
+from .layout import apart
 from .physics.arrays import ArraySpec
 from .store import Store
 
@@ -48,10 +49,9 @@ def cards(dataset: Store) -> tuple[list[ArraySpec], list[int], list[gallery.Row]
     specs = gallery.shown(dataset.layout.arrays)
     pixels = sum(min(spec.shape[0], LARGEST) * min(spec.shape[1], LARGEST) for spec in specs)
     indices = gallery.spread_out(report.Made(dataset), max(2, min(PICTURES, PIXELS // max(1, pixels))))
-    wanted = [spec.name for spec in specs] + ["param", "defect_count"]
-    arrays = {
-        name: np.concatenate(store.read_each(dataset, name, indices)) for name in wanted if name in dataset.metadata
-    }
+    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in ("param", "defect_count")]
+    read = {spec.name: np.concatenate(store.read_each(dataset, spec.name, indices)) for spec in wanted}
+    arrays = apart(wanted, read)
     names, recipe = [spec.name for spec in specs], dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
     return specs, list(indices), rows
@@ -92,7 +92,7 @@ def _numbers(values: NDArray[Any]) -> dict[str, int]:
 def foregrounds(dataset: Store) -> dict[str, float]:
     """Return the share of pixels that each map of a target marks, in %: how unbalanced its classes are."""
     indices = gallery.spread_out(report.Made(dataset), IMAGES)
-    maps = [spec for spec in gallery.shown(dataset.layout.arrays) if gallery.is_map(spec)]
+    maps = [spec for spec in dataset.layout.arrays if spec.is_image and gallery.is_map(spec)]
     found = {}
     for spec in maps:
         limit = 0 if np.dtype(spec.dtype).kind in "iu" else ABOVE
@@ -113,7 +113,9 @@ def spectra(dataset: Store) -> tuple[Spectra, dict[str, tuple[float, float, floa
     scans = list(report.scans(dataset, indices))
     kinds = {"topography": [scan["forward_nm"] for scan in scans]}
     if "ideal" in dataset.metadata:
-        kinds["ideal"] = [images[0] for images in store.read_each(dataset, "ideal", indices)]
+        kinds["ideal"] = [
+            image for images in store.read_each(dataset, "ideal", indices) for image in report.each_image(images)
+        ]
     pixels_nm, axes = [scan["pixel_nm"] for scan in scans], [scan["fast_axis"] for scan in scans]
     n = scans[0]["forward_nm"].shape[0]
     per_nm = np.geomspace(1 / (n * max(pixels_nm)), 1 / (2 * min(pixels_nm)), FREQUENCIES)

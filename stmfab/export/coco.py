@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import StoreError
 from ..store import Store
 from .batch import Batch, Read, Writer
-from .masks import Mask, masks
+from .masks import Mask, View, masks, views
 from .pictures import described
 
 
@@ -33,14 +33,13 @@ class Coco(Writer):
         files: dict[str, bytes] = {}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for row, index in enumerate(batch.indices):
-            data, words = described(batch, batch.images[0], row)
-            name = f"{batch.split}/{index:09d}.png"
-            files[f"images/{name}"] = data
-            n_rows, n_cols = batch.arrays[batch.images[0]].shape[1:]
-            sizes = {"width": n_cols, "height": n_rows, "pixel_size_nm": batch.pixel_size_nm(row)}
-            images.append({"id": int(index), "file_name": name, **sizes, **words})
-            annotations += _annotations(batch, row)
+        for view in (view for row in range(len(batch.indices)) for view in views(batch, row)):
+            data, words = described(batch, view.image, view.row)
+            files[f"images/{view.file}"] = data
+            n_rows, n_cols = view.shape
+            sizes = {"width": n_cols, "height": n_rows, "pixel_size_nm": batch.pixel_size_nm(view.row)}
+            images.append({"id": view.number, "file_name": view.file, **sizes, **words})
+            annotations += _annotations(view)
         files[_piece(batch)] = json.dumps({"images": images, "annotations": annotations}).encode()
         return files
 
@@ -84,15 +83,15 @@ def _categories(store: Store) -> list[dict[str, Any]]:
     return [{"id": number, "name": kind, "supercategory": "defect"} for number, kind in enumerate(kinds, 1)]
 
 
-def _annotations(batch: Batch, row: int) -> Iterator[dict[str, Any]]:
-    """Yield an annotation for each defect in view; its id follows from the sample and its row of the table."""
-    slots, defects = batch.arrays["defect_kind"].shape[1], batch.defects(row)
-    for slot, mask in masks(batch, row):
+def _annotations(view: View) -> Iterator[dict[str, Any]]:
+    """Yield an annotation for each defect in view; its id follows from the picture and its row of the table."""
+    kinds, defects = view.of("defect_kind"), view.batch.defects(view.row)
+    for slot, mask in masks(view):
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         yield {
-            "id": int(batch.indices[row]) * slots + slot + 1,
-            "image_id": int(batch.indices[row]),
-            "category_id": int(batch.arrays["defect_kind"][row, slot]) + 1,
+            "id": view.number * len(kinds) + slot + 1,
+            "image_id": view.number,
+            "category_id": int(kinds[slot]) + 1,
             "bbox": [int(cols[0]), int(rows[0]), int(np.ptp(cols)) + 1, int(np.ptp(rows)) + 1],
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},

@@ -7,14 +7,14 @@ those the ones nearest to this one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..parts import material_of
-from ..physics.targets import DefectCone
-from ..plan import from_tree
 from .batch import Batch
 
 NEAR = 0.1  # of the cone map: 1.1 - d / (a / 2) at d = a / 2
@@ -22,27 +22,67 @@ SAME_PLACE = 1e-3  # square pixels: a defect of the top layer and one below it s
 Mask = NDArray[np.bool_]
 
 
-def masks(batch: Batch, row: int) -> Iterator[tuple[int, Mask]]:
+@dataclass(frozen=True)
+class View:
+    """A picture of a sample: through its only junction, or through one of several; ``number`` is its id."""
+
+    batch: Batch
+    row: int
+    image: str
+    number: int
+
+    @property
+    def file(self) -> str:
+        """Return the name of its file."""
+        index = int(self.batch.indices[self.row])
+        _, dot, junction = self.image.partition(".")
+        return f"{self.batch.split}/{index:09d}{dot}{junction}.png"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return its rows and columns."""
+        n_rows, n_cols = self.batch.arrays[self.image].shape[1:]
+        return n_rows, n_cols
+
+    def own(self, name: str) -> str:
+        """Return the name of that array of a label which goes with the picture: its junction's, where each has one."""
+        own = name + self.image.removeprefix(self.image.partition(".")[0])
+        return own if own in self.batch.arrays else name
+
+    def of(self, name: str) -> NDArray[Any]:
+        """Return an array of the sample, that of the view's junction where each has its own."""
+        found: NDArray[Any] = self.batch.arrays[self.own(name)][self.row]
+        return found
+
+
+def views(batch: Batch, row: int) -> list[View]:
+    """Return the pictures of a sample: the first channel through every junction."""
+    first = batch.images[0].partition(".")[0]
+    names = [name for name in batch.images if name.partition(".")[0] == first]
+    number = int(batch.indices[row]) * len(names)
+    return [View(batch, row, name, number + place) for place, name in enumerate(names)]
+
+
+def masks(view: View) -> Iterator[tuple[int, Mask]]:
     """Yield the row of the table of each defect in view and its pixels, (n_rows, n_cols), at least the nearest one."""
-    count, shape = int(batch.arrays["defect_count"][row]), batch.arrays[batch.images[0]].shape[-2:]
+    count = int(view.of("defect_count"))
     if not count:
         return
-    places = np.stack([batch.arrays["defect_row"][row], batch.arrays["defect_col"][row]], axis=-1)[:count]
-    places = places.astype(np.float64)
-    material = material_of(batch.store.attributes["recipe"])
+    places = np.stack([view.of("defect_row"), view.of("defect_col")], axis=-1)[:count].astype(np.float64)
+    material = material_of(view.batch.store.attributes["recipe"])
     assert material is not None
-    reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(row)
-    least, _ = cKDTree(places).query(np.moveaxis(np.indices(shape), 0, -1))
-    shown = map_of_all(batch)
-    near = least <= reach if shown is None else batch.arrays[shown][row] >= NEAR
-    for slot in np.flatnonzero(batch.arrays["defect_in_view"][row, :count]):
+    reach = material.lattice_constant_nm / 2 / view.batch.pixel_size_nm(view.row)
+    least, _ = cKDTree(places).query(np.moveaxis(np.indices(view.shape), 0, -1))
+    shown = view.batch.map_of_all
+    near = least <= reach if shown is None else view.of(shown) >= NEAR
+    for slot in np.flatnonzero(view.of("defect_in_view")[:count]):
         yield int(slot), _mask(places[slot], near, least**2, reach)
 
 
-def instances(batch: Batch, row: int) -> NDArray[np.int32]:
+def instances(view: View) -> NDArray[np.int32]:
     """Return the defect that each pixel is of, (n_rows, n_cols): 1 + its row of the table; 0 for none."""
-    found = np.zeros(batch.arrays[batch.images[0]].shape[-2:], np.int32)
-    for slot, mask in masks(batch, row):
+    found = np.zeros(view.shape, np.int32)
+    for slot, mask in masks(view):
         found[mask & (found == 0)] = slot + 1
     return found
 
@@ -58,10 +98,3 @@ def _mask(place: NDArray[np.float64], near: Mask, least: NDArray[np.float64], re
     if not mask.any():
         mask[tuple(np.clip(np.rint(place).astype(int), 0, np.array(near.shape) - 1))] = True
     return mask
-
-
-def map_of_all(batch: Batch) -> str | None:
-    """Return the name of the map of the defects of all layers, where one is exported."""
-    targets = from_tree(batch.store.attributes["recipe"]).targets
-    names = (name for name, target in targets.items() if isinstance(target, DefectCone) and target.layer == "all")
-    return next((name for name in names if name in batch.arrays), None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..conventions import FRAMES, OME_ZARR
 from .batch import Batch, Writer
-from .masks import instances
+from .masks import instances, views
 
 DEFECTS = "defect_instances"
 COMPRESSION_LEVEL = 1  # of gzip, which every reader of zarr v3 has
@@ -77,13 +77,16 @@ def _layers(batch: Batch, row: int) -> tuple[dict[str, tuple[NDArray[Any], str]]
     """Return the channels of a sample, each with its unit, and its label layers."""
     channels: dict[str, tuple[NDArray[Any], str]] = {}
     labels: dict[str, NDArray[Any]] = {}
-    for name, page, image in batch.pages(row):
+    for name in batch.images:
+        image = batch.arrays[name][row]
         if image.dtype.kind == NUMBERS:
-            channels[page] = (image, batch.unit(name))
+            channels[name] = (image, batch.unit(name))
         else:
-            labels[page] = image
-    if "defect_count" in batch.arrays:
-        labels[DEFECTS] = instances(batch, row)
+            labels[name] = image
+    for view in views(batch, row) if "defect_count" in batch.arrays else ():
+        name = view.own("defect_row").replace("defect_row", DEFECTS)  # one a junction, where each has its own path
+        if name not in labels:
+            labels[name] = instances(view)
     return channels, labels
 
 
@@ -120,10 +123,10 @@ def _shown(channels: Mapping[str, tuple[NDArray[Any], str]]) -> list[dict[str, A
 
 def _properties(batch: Batch, row: int, name: str, numbers: list[int]) -> list[dict[str, Any]]:
     """Return what the numbers of a label layer stand for: the attributes of a defect, the words of classes and bits."""
-    if name == DEFECTS:
+    if name.partition(".")[0] == DEFECTS:
         table = batch.defects(row)
         return [{"label-value": number, **(table[number - 1] if number else {})} for number in numbers]
-    words = batch.store.metadata[name]["attributes"]
+    words = batch.attributes(name)
     meanings = words.get("flag_meanings", "").split()
     if "flag_masks" in words:
         bits = list(zip(words["flag_masks"], meanings, strict=True))
