@@ -109,7 +109,14 @@ Read: TypeAlias = Callable[[str], bytes]  # how a file that was exported is read
 class Writer:
     """A format: how a batch becomes files, and what is written when all batches are there."""
 
-    settings: Mapping[str, Any] = {}  # what decides the bytes beside the store
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return what decides the bytes beside the store."""
+        return {}
+
+    def used(self, store: Store, images: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the chosen images that are read; an error of the user where the format cannot be made."""
+        return images
 
     def files(self, batch: Batch) -> dict[str, bytes]:
         """Return the files of a batch by their names in the folder of the export: always the same bytes."""

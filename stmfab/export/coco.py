@@ -20,16 +20,20 @@ from .pictures import described
 class Coco(Writer):
     """``images/<split>/*.png``, ``annotations/instances_<split>.json``; the pieces of the latter stay in ``.parts``."""
 
-    def files(self, batch: Batch) -> dict[str, bytes]:
-        """Return the pictures of a batch and its piece of the annotations.
+    def used(self, store: Store, images: tuple[str, ...]) -> tuple[str, ...]:
+        """Return all images: the first is drawn, and the map of the defects says how far their masks reach.
 
         Raises
         ------
         StoreError
             If the store has no defects.
         """
-        if "defect_count" not in batch.arrays:
-            raise StoreError(f"{batch.store}: has no table of defects to annotate")
+        if "defect_count" not in store.metadata:
+            raise StoreError(f"{store}: has no table of defects to annotate")
+        return images
+
+    def files(self, batch: Batch) -> dict[str, bytes]:
+        """Return the pictures of a batch and its piece of the annotations."""
         files: dict[str, bytes] = {}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []

@@ -19,6 +19,7 @@ FORMATS: Mapping[str, tuple[str, str]] = {  # media type, and the pattern of the
     "png": ("image/png", "{split}/*.png"),
     "coco": ("image/png", "images/{split}/*.png"),
     "ome-zarr": ("application/x-zarr", "{split}/*.zarr/**"),
+    "episodes": ("application/x-npy", "crops.npy"),
     "gsf": ("application/x-gwyddion-gsf", "{split}/*.gsf"),
 }
 CONTEXT = {
@@ -102,7 +103,7 @@ def _set(kind: str, pattern: str) -> dict[str, Any]:
         "@id": FILES,
         "name": FILES,
         "encodingFormat": kind,
-        "includes": [pattern.format(split=split) for split in SPLITS],
+        "includes": list(dict.fromkeys(pattern.format(split=split) for split in SPLITS)),
     }
 
 
