@@ -19,7 +19,7 @@ from tests.runs import wait_for
 ROOT = Path(__file__).parent.parent
 SAMPLES = 70  # three shards
 SETTINGS = ["channels=[topography, current]", "targets.lattice=null", "targets.ideal=null"]
-FORMATS = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf", "ome-zarr"]
+FORMATS = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf", "ome-zarr", "episodes"]
 NEEDS = {"hdf5": "h5py", "parquet": "pyarrow"}
 
 

@@ -82,7 +82,7 @@ class Episodes(Writer):
         return (names[self.single_junction],)
 
     def files(self, batch: Batch) -> dict[str, bytes]:
-        """Return the crops of a batch and what is known of each; with ``folders`` each crop also as a file of its own."""
+        """Return the crops of a batch and what is known of each; with ``folders`` each crop as a file too."""
         cut = [self._cut(batch, row) for row in range(len(batch.indices))]
         rows = [one for _, found in cut for one in found]
         values = np.concatenate([found for found, _ in cut])

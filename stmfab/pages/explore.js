@@ -2,7 +2,7 @@
 const token = new URLSearchParams(location.search).get("token") || "";
 const at = (id) => document.getElementById(id);
 const state = {sample: undefined, values: {}, images: [], shown: "topography", row: null, answer: null, form: null};
-const drawn = {count: 0, ms: 0}; // for whoever measures
+const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0}; // for whoever measures
 window.stmfab = drawn;
 
 async function ask(question, more) {
@@ -14,6 +14,7 @@ async function ask(question, more) {
   const type = response.headers.get("Content-Type") || "";
   const answer = type.startsWith("application/json") ? await response.json() : {error: (await response.text()).trim()};
   if (!response.ok) throw new Error(answer.error);
+  drawn.server_ms = Number((response.headers.get("Server-Timing") || "").split("dur=")[1]);
   return answer;
 }
 
@@ -36,8 +37,10 @@ async function draw() {
   busy = true;
   const began = touched || performance.now();
   try {
-    show(await ask("picture"));
+    const answer = await ask("picture"), came = performance.now();
+    show(answer);
     tell("");
+    drawn.drawing_ms = performance.now() - came;
     drawn.ms = performance.now() - began;
     at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
   } catch (error) {
