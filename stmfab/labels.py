@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import structure, targets
+from .physics import instances, structure, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Imaged
+from .physics.instances import Seen
+from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface
-from .physics.targets import LAYERS, Labels
+from .physics.targets import LAYERS, Instances, Labels
 from .plan import DERIVED, Plan, arrays
 from .scenes import Scene
 from .specs import DEFECT_MARGIN_nm
@@ -117,6 +119,33 @@ def listed_again(before: Listed, labels: Labels) -> Listed:
     """Return the defects that an earlier scan listed, where they are in another."""
     pixels = targets.pixels_of(labels.x_nm, labels.y_nm, before.sites_nm)
     return Listed(before.sites_nm, before.columns | _places(pixels, labels))
+
+
+def seen(target: Instances, table: Listed, labels: Labels, bare: Imaged, quiet: Scan) -> Seen:
+    """Return what the listed defects show: ``bare`` is the field without any, ``quiet`` the scan without noise."""
+    path = labels.path
+    with_all, with_none = (
+        targets.without_tilt(fields, path, labels.log_setpoint) for fields in (labels.field, bare.fields)
+    )
+    noise_nm = instances.noise_nm(labels.topography_nm[0], quiet.topography_nm[0], path.raster.fast_axis)
+    return instances.seen(
+        with_all - with_none,
+        labels.x_nm,
+        labels.y_nm,
+        table.sites_nm,
+        noise_nm=noise_nm,
+        threshold_nm=target.threshold_nm(noise_nm),
+        window_nm=target.window_nm,
+    )
+
+
+def with_seen(table: Listed, labels: Labels) -> Listed:
+    """Return the listed defects with what they show of themselves."""
+    found = labels.seen
+    assert found is not None
+    boxes = dict(zip(("row_min", "row_max", "col_min", "col_max"), found.boxes.T, strict=True))
+    own = {"apparent_height_pm": found.heights_nm / NM_PER_PM, "visibility": found.visibility, **boxes}
+    return Listed(table.sites_nm, table.columns | own)
 
 
 def _n_rows(plan: Plan) -> int | None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
 from .field import CurrentField, FieldsInTurn
-from .instrument import Instrument
+from .instances import Seen
+from .instrument import NM_PER_PM, Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
@@ -49,6 +50,8 @@ class Labels:
         Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
+    seen : Seen or None
+        What the defects of the table show of themselves, for ``Instances``.
     """
 
     material: Material
@@ -64,6 +67,7 @@ class Labels:
     defect_layers: Ints
     tip_raised: Callable[[], Bools]
     surface: Surface | None = None
+    seen: Seen | None = None
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
@@ -284,6 +288,39 @@ class Conductance:
 
 
 @dataclass(frozen=True)
+class Instances:
+    """Instances: 1 + the row of the table of defects where a defect changes the height, else 0; true forward path.
+
+    What is above the threshold in a render without noise, against one without defects, is the nearest defect's. The
+    table tells each one's apparent height, its visibility (that over the noise) and its box; the noise is stored too.
+    """
+
+    of_path: ClassVar[bool] = False
+
+    threshold_pm: float = key("least change of height", at_least=0, fixed=True)
+    sigmas: float = key("least change of height over the noise of the image", default=2.0, at_least=0, fixed=True)
+    window_nm: float = key("a defect's apparent height is the largest so far from it", default=1.5, above=0, fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def threshold_nm(self, noise_nm: float) -> float:
+        """Return the least change of height that is marked."""
+        return max(self.threshold_pm * NM_PER_PM, self.sigmas * noise_nm)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        meaning = "0 none, else 1 + row of the table of defects, true path"
+        noise = ArraySpec(f"{name}_noise_pm", (), (), "float32", "pm", "rms of the noise of the topography", "label")
+        return [_image(name, pixels, "1", meaning, "int16"), noise]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's image and the noise."""
+        assert labels.seen is not None
+        return [labels.seen.mask, np.array(labels.seen.noise_nm / NM_PER_PM)]
+
+
+@dataclass(frozen=True)
 class Levelled:
     """Levelled: the recorded topography as a reader would prepare it: less its plane, its lines' medians, or both."""
 
@@ -323,6 +360,7 @@ Target: TypeAlias = (
     | TruePath
     | Distortion
     | Levelled
+    | Instances
     | Terraces
     | Classes
     | Conductance
@@ -338,6 +376,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "path": TruePath,
     "distortion": Distortion,
     "levelled": Levelled,
+    "instances": Instances,
 }
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **TARGETS,
@@ -346,6 +385,11 @@ SURFACE_TARGETS: Mapping[str, type[Target]] = {
     "conductance": Conductance,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
+
+
+def without_tilt(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> Floats:
+    """Return the constant-current heights along a true forward path over the sample's plane, (n_rows, n_cols)."""
+    return field.during(forward(path.tip_numbers, path.raster)).heights(*path.forward_pixels(), log_setpoint)
 
 
 def tip_raised(path: Path, instrument: Instrument, *, streams: Streams) -> Bools:
