@@ -27,6 +27,7 @@ DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",
     "y": "upwards, with the row: row 0 is the smallest y",
 }
+EVENTS_NAME = "events"  # as the meaning of a map of bits begins
 FRAMES = (
     "images are (sample, y, x), in space whatever the fast axis; row 0 is the smallest y and column 0 the smallest x: "
     "a picture of them has its origin below; the backward pass lies at the same pixels as the forward pass"
@@ -122,6 +123,6 @@ def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
             "flag_values": list(range(len(categories))),
             "flag_meanings": " ".join(word.replace(" ", "_") for word in categories),
         }
-    if spec.role == "target" and spec.dtype == "uint8":
+    if spec.long_name.startswith(EVENTS_NAME):
         return {"flag_masks": list(EVENTS), "flag_meanings": " ".join(EVENTS.values())}
     return {}

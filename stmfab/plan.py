@@ -21,9 +21,9 @@ from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
 from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, numbers, parts, sample_kind
 from .physics.arrays import ArraySpec
+from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
-from .physics.targets import Instances, Target
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold

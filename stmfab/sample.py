@@ -93,7 +93,7 @@ def scanned(
     recorded = record(drawn.instrument, channels=recipe.channels)
     yield
     raised = functools.partial(targets.tip_raised, path, drawn.instrument, streams=random)
-    known = labels.known(scene, imaged, path, recorded, raised)
+    known = labels.known(recipe, scene, imaged, path, recorded, raised)
     listed = labels.listed(recipe, drawn, scene, known) if listed is None else labels.listed_again(listed, known)
     if recipe.instances is not None and pristine is not None:
         quiet = record(dataclasses.replace(drawn.instrument, noise={}))

@@ -1,7 +1,8 @@
 """COCO: a PNG an image of the first channel, and for each split the defects as boxes, masks and attributes.
 
-The mask of a defect is the disc of half a lattice constant around it: on the map of the defects, where the store has
-it, the pixels whose true position lies so near a defect, of those the ones nearest to this one.
+Where the store has instances, a defect's mask is its own, and one that shows nowhere is not annotated. Elsewhere it is
+the disc of half a lattice constant around it: on the map of the defects, where the store has it, the pixels whose true
+position lies so near a defect, of those the ones nearest to this one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..parts import material_of
+from ..physics.defect_targets import Instances, Target
 from ..physics.targets import DefectCone
 from ..plan import from_tree
 from ..store import Store
@@ -92,6 +94,15 @@ class View:
         found: NDArray[Any] = self.batch.arrays[own if own in self.batch.arrays else name][self.row]
         return found
 
+    def own(self, defect: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a defect, of several junctions what this one shows."""
+        _, dot, junction = self.image.partition(".")
+        return {
+            name.partition(".")[0]: value
+            for name, value in defect.items()
+            if "." not in name or name.endswith(f"{dot}{junction}")
+        }
+
 
 def _views(batch: Batch) -> Iterator[View]:
     """Yield the pictures of every sample: the first channel through every junction."""
@@ -134,13 +145,17 @@ def _categories(store: Store) -> list[dict[str, Any]]:
 
 
 def _annotations(view: View) -> Iterator[dict[str, Any]]:
-    """Yield an annotation for each defect in view; its id follows from the picture and its row of the table."""
+    """Yield an annotation for each defect that is shown; its id follows from the picture and its row of the table."""
     kinds, count = view.of("defect_kind"), int(view.of("defect_count"))
     places = np.stack([view.of("defect_row"), view.of("defect_col")], axis=-1)[:count]
+    instances = _map(view.batch, lambda target: isinstance(target, Instances))
     for slot, defect in enumerate(view.batch.defects(view.row)):
-        if not view.of("defect_in_view")[slot]:
+        if instances is not None:
+            mask = view.of(instances) == slot + 1
+        else:
+            mask = view.of("defect_in_view")[slot] & _mask(view, places.astype(np.float64), slot)
+        if not mask.any():
             continue
-        mask = _mask(view, places.astype(np.float64), slot)
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         yield {
             "id": view.number * len(kinds) + slot + 1,
@@ -150,7 +165,7 @@ def _annotations(view: View) -> Iterator[dict[str, Any]]:
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
             "iscrowd": 0,
-            "attributes": defect,
+            "attributes": view.own(defect),
         }
 
 
@@ -162,7 +177,7 @@ def _mask(view: View, places: NDArray[np.float64], slot: int) -> Mask:
     material = material_of(batch.store.attributes["recipe"])
     assert material is not None
     reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(view.row)
-    shown = _map_of_all(batch)
+    shown = _map(batch, lambda target: isinstance(target, DefectCone) and target.layer == "all")
     near = squares[:, :, slot] <= reach**2 if shown is None else view.of(shown) >= NEAR
     own = squares[:, :, slot]
     mask: Mask = near & (own <= squares.min(axis=-1) + SAME_PLACE) & (own <= (2 * reach) ** 2)
@@ -171,10 +186,10 @@ def _mask(view: View, places: NDArray[np.float64], slot: int) -> Mask:
     return mask
 
 
-def _map_of_all(batch: Batch) -> str | None:
-    """Return the name of the map of the defects of all layers, where one is exported."""
+def _map(batch: Batch, wanted: Callable[[Target], bool]) -> str | None:
+    """Return the name of the map of a target that is wanted, where one is exported."""
     targets = from_tree(batch.store.attributes["recipe"]).targets
-    names = (name for name, target in targets.items() if isinstance(target, DefectCone) and target.layer == "all")
+    names = (name for name, target in targets.items() if wanted(target))
     return next((name for name in names if name in {array.partition(".")[0] for array in batch.arrays}), None)
 
 

@@ -46,17 +46,28 @@ class Seen:
         return np.asarray(np.abs(self.heights_nm) / max(self.noise_nm, LEAST_NOISE_nm))
 
 
+def nearest(x_nm: Floats, y_nm: Floats, sites_nm: Floats) -> tuple[Ints, Floats]:
+    """Return which of some sites, (n_sites, 3), is nearest to each pixel (x, y, 0), and its squared distance beside it.
+
+    -1 without any site; both in the shape of x, the distance in the plane, in nm^2.
+    """
+    owner, beside_nm2 = np.full(x_nm.shape, -1), np.full(x_nm.shape, np.inf)
+    _instances_kernels.nearest(x_nm, y_nm, np.ascontiguousarray(sites_nm), owner, beside_nm2)
+    return owner, beside_nm2
+
+
 def seen(
     change_nm: Floats,
     x_nm: Floats,
     y_nm: Floats,
     sites_nm: Floats,
     *,
+    others_nm: Floats,
     noise_nm: float,
     threshold_nm: float,
     window_nm: float,
 ) -> Seen:
-    """Return what defects at ``sites_nm``, (n_defects, 3), show of themselves.
+    """Return what defects at ``sites_nm``, (n_defects, 3), show of themselves; what the others change is nobody's.
 
     A defect's own pixels are those nearer to it than to any other one, in space: of two in one column the lower has
     none. Its height is taken from those within ``window_nm`` in the plane; its mask holds those, however far, that
@@ -76,10 +87,10 @@ def seen(
     """
     if len(sites_nm) > MOST:
         raise OverflowError(f"{len(sites_nm)} defects; a map tells {MOST} apart")
-    owner, beside2_nm2 = np.full(x_nm.shape, -1), np.empty(x_nm.shape)
-    _instances_kernels.nearest(x_nm, y_nm, np.ascontiguousarray(sites_nm), owner, beside2_nm2)
+    owner, beside_nm2 = nearest(x_nm, y_nm, np.concatenate([sites_nm, others_nm]))
+    owner[owner >= len(sites_nm)] = -1
     heights_nm, boxes = np.zeros(len(sites_nm)), np.full((len(sites_nm), 4), -1)
-    _instances_kernels.peaks(change_nm, owner, beside2_nm2, window_nm**2, heights_nm)
+    _instances_kernels.peaks(change_nm, owner, beside_nm2, window_nm**2, heights_nm)
     mask = np.where(np.abs(change_nm) > threshold_nm, owner + 1, 0).astype(np.int16)
     _instances_kernels.boxes(mask, boxes)
     return Seen(mask, noise_nm, heights_nm, boxes)

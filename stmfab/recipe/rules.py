@@ -28,9 +28,10 @@ from ..parts import (
     sample_kind,
 )
 from ..physics import greens
+from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
-from ..physics.targets import CHANNELS, Instances
+from ..physics.targets import CHANNELS
 from ..plan import DERIVED, Joint, evaluate, formula, joint, junction_parts
 from ..streams import Floats
 from .across import check_across
@@ -58,6 +59,7 @@ def check_rules(report: Report, tree: Tree) -> None:
             _check_joint(part, report)
     _check_target_names(report)
     _check_instances(all_parts, report)
+    _check_keypoints(all_parts, report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
     check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
@@ -95,6 +97,17 @@ def _check_instances(all_parts: list[Part], report: Report) -> None:
             report.fault_at(part.path, "found with instrument.constant_height; legal: with a topography")
         elif not any(path.startswith(PLACED) for path in paths):
             report.fault_at(part.path, "the sample has no defects; legal: beside sample.defects")
+
+
+def _check_keypoints(all_parts: list[Part], report: Report) -> None:
+    """Report keypoints of defects that the recipe has not."""
+    names = [part.path.split(".", 2)[2] for part in all_parts if part.path.startswith(PLACED)]
+    for slot, part in report.parts:
+        if slot.path != "targets" or not issubclass(part.cls, Keypoints):
+            continue
+        of = part.constants["of"]
+        if of not in (ALL, *names):
+            report.fault_at(f"{part.path}.of", f"unknown defects {of!r}{did_you_mean(str(of), [ALL, *names])}")
 
 
 def _check_later_tips(all_parts: list[Part], report: Report) -> None:
