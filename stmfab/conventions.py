@@ -26,11 +26,11 @@ EVENTS: Mapping[int, str] = {
     32: "ringing",
     64: "amplifier_at_its_end",
 }
-EVENTS_NAME, CLASSES_NAME = "events", "class of the pixel"  # how the long names of such maps begin
 DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",
     "y": "upwards, with the row: row 0 is the smallest y",
 }
+EVENTS_NAME = "events"  # as the meaning of a map of bits begins
 FRAMES = (
     "images are (sample, y, x), in space whatever the fast axis; row 0 is the smallest y and column 0 the smallest x: "
     "a picture of them has its origin below; the backward pass lies at the same pixels as the forward pass"
@@ -121,24 +121,11 @@ def _junctions(names: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any
 
 def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
     """Return the CF attributes of a coded array: what its numbers, or its bits, mean; none for any other."""
-    words = classes(spec) if categories is None else categories
-    if words:
+    if categories is not None:
         return {
-            "flag_values": list(range(len(words))),
-            "flag_meanings": " ".join(word.replace(" ", "_") for word in words),
+            "flag_values": list(range(len(categories))),
+            "flag_meanings": " ".join(word.replace(" ", "_") for word in categories),
         }
-    if spec.role == "target" and spec.long_name.startswith(EVENTS_NAME):
+    if spec.long_name.startswith(EVENTS_NAME):
         return {"flag_masks": list(EVENTS), "flag_meanings": " ".join(EVENTS.values())}
     return {}
-
-
-def classes(spec: ArraySpec) -> list[str]:
-    """Return the words of a map of classes by their number, as its long name counts them up; none of any other.
-
-    >>> classes(ArraySpec("a", IMAGE, (1, 1), "uint8", "1", "class of the pixel: 0 terrace, 1 step edge", "target"))
-    ['terrace', 'step edge']
-    """
-    head, _, rest = spec.long_name.partition(": ")
-    if head != CLASSES_NAME:
-        return []
-    return [word.strip().partition(" ")[2] for word in rest.partition(";")[0].split(",")]

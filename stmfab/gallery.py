@@ -34,6 +34,9 @@ FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
 EVENTS_MAX = 127  # the events' bits, all set
 GREY, HOT = "grey", "hot"  # colours of masks and of measured images
+NUMBERED = np.array(  # colours of classes and instances: 0 black, the others in turn
+    [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)], np.uint8
+)  # M. Okabe and K. Ito, Color Universal Design (2002)
 NOT_A_NUMBER = (51, 102, 230)
 CAPTIONS = {
     "scan.size_nm": "{:.3g} nm",
@@ -198,6 +201,8 @@ def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, 
 def _fitting(words: str, pixels: int, font: float, lines: int) -> str:
     """Return words broken into lines that fit; what is too much gives way to an ellipsis."""
     characters = int(pixels / (CHARACTER * font * DPI / 72))
+    if lines == 1 and " " not in words and len(words) > characters:
+        return "..." + words[3 - characters :]  # a name: its end tells more
     return "\n".join(textwrap.wrap(words, characters, max_lines=lines, placeholder=" ..."))
 
 
@@ -283,6 +288,9 @@ def picture(spec: ArraySpec, image: Image) -> Picture:
     low, high = limits(spec, values)
     grey = np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(values.shape, 0.5)
     flat = is_map(spec)
+    if is_numbered(spec):
+        turn = np.where(values > 0, 1 + (values.astype(int) - 1) % (len(NUMBERED) - 1), 0)
+        return Picture(NUMBERED[turn][::-1], "", "")
     rgb = np.where(np.isfinite(values)[..., None], colours(GREY if flat else HOT, np.nan_to_num(grey)), NOT_A_NUMBER)
     return Picture(rgb[::-1].astype(np.uint8), _range_words(spec, low, high), "" if flat else HOT)
 
@@ -304,6 +312,11 @@ def limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
 def is_map(spec: ArraySpec) -> bool:
     """Return whether an array is a map from 0 to 1."""
     return spec.role == "target" and spec.unit == "1"
+
+
+def is_numbered(spec: ArraySpec) -> bool:
+    """Return whether an array is a map of classes or of instances, whose numbers are names."""
+    return spec.role == "target" and np.dtype(spec.dtype).kind == "i"
 
 
 def _range_words(spec: ArraySpec, low: float, high: float) -> str:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import structure, targets
+from .physics import instances, structure, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Imaged
+from .physics.defect_targets import Instances
+from .physics.instances import Seen
+from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
 from .physics.path import Path
 from .physics.scan import Scan
@@ -28,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def known(
-    scene: Scene, imaged: Imaged, path: Path, recorded: Scan, tip_raised: Callable[[], NDArray[np.bool_]]
+    plan: Plan, scene: Scene, imaged: Imaged, path: Path, recorded: Scan, tip_raised: Callable[[], NDArray[np.bool_]]
 ) -> Labels:
     """Return what the targets of a sample are drawn from."""
     x_nm, y_nm = path.forward_pixels()
@@ -50,7 +53,9 @@ def known(
         topography_nm=recorded.topography_nm,
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
+        members=scene.members,
         tip_raised=tip_raised,
+        kinds=tuple(defect_kinds(plan.sample_kind).values()),
         surface=imaged if isinstance(imaged, Surface) else None,
     )
 
@@ -109,7 +114,7 @@ def listed(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) -> Liste
     near = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
     if near.sum() > n_rows:
         raise OverflowError(f"sample {drawn.index}: {near.sum()} defects do not fit the table's {n_rows} rows")
-    columns = _columns(plan, scene, labels) | _places(pixels, labels)
+    columns = _columns(scene, labels) | _places(pixels, labels)
     return Listed(labels.defect_sites_nm[near], {name: column[near] for name, column in columns.items()})
 
 
@@ -117,6 +122,40 @@ def listed_again(before: Listed, labels: Labels) -> Listed:
     """Return the defects that an earlier scan listed, where they are in another."""
     pixels = targets.pixels_of(labels.x_nm, labels.y_nm, before.sites_nm)
     return Listed(before.sites_nm, before.columns | _places(pixels, labels))
+
+
+def seen(target: Instances, table: Listed, labels: Labels, bare: Imaged, quiet: Scan) -> Seen:
+    """Return what the listed defects show: ``bare`` is the field without any, ``quiet`` the scan without noise."""
+    path = labels.path
+    with_all, with_none = (
+        targets.without_tilt(fields, path, labels.log_setpoint) for fields in (labels.field, bare.fields)
+    )
+    noise_nm = instances.noise_nm(labels.topography_nm[0], quiet.topography_nm[0], path.raster.fast_axis)
+    return instances.seen(
+        with_all - with_none,
+        labels.x_nm,
+        labels.y_nm,
+        table.sites_nm,
+        others_nm=_others(table, labels),
+        noise_nm=noise_nm,
+        threshold_nm=target.threshold_nm(noise_nm),
+        window_nm=target.window_nm,
+    )
+
+
+def _others(table: Listed, labels: Labels) -> NDArray[np.float64]:
+    """Return the sites of the defects that are not listed, (n_defects, 3)."""
+    listed = {site.tobytes() for site in table.sites_nm}
+    return labels.defect_sites_nm[[site.tobytes() not in listed for site in labels.defect_sites_nm]]
+
+
+def with_seen(table: Listed, labels: Labels) -> Listed:
+    """Return the listed defects with what they show of themselves."""
+    found = labels.seen
+    assert found is not None
+    boxes = dict(zip(("row_min", "row_max", "col_min", "col_max"), found.boxes.T, strict=True))
+    own = {"apparent_height_pm": found.heights_nm / NM_PER_PM, "visibility": found.visibility, **boxes}
+    return Listed(table.sites_nm, table.columns | own)
 
 
 def _n_rows(plan: Plan) -> int | None:
@@ -139,12 +178,11 @@ def defect_table(plan: Plan, table: Listed) -> Arrays:
     }
 
 
-def _columns(plan: Plan, scene: Scene, labels: Labels) -> Arrays:
+def _columns(scene: Scene, labels: Labels) -> Arrays:
     """Return the columns of the table of defects that the scan does not decide, a row for every defect of the scene."""
     members = list(scene.members.values())
     counts = [len(placed.cells) for _, placed in members]
-    known = list(defect_kinds(plan.sample_kind).values())
-    kinds = [known.index(kind) for kind, _ in members]
+    kinds = [labels.kinds.index(kind) for kind, _ in members]
     values = {key for kind, _ in members for key in scenes.value_keys(kind)}
     return {
         "kind": np.repeat(kinds, counts),

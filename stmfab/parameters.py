@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,11 @@ class Parameters:
     later_tips: Mapping[str, Apex]
     junctions: Mapping[str, Junction]
     instrument: Instrument
+
+    def pristine(self) -> Parameters:
+        """Return the parameters of the same sample without its defects."""
+        kept = {name: made for name, made in self.sample.items() if not name.startswith("corrals.")}
+        return replace(self, defects={}, sample=kept)
 
     @property
     def junction(self) -> Junction:

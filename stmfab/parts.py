@@ -16,6 +16,7 @@ from typing import Any
 from . import forms
 from .distributions import Distribution, Words
 from .physics import (
+    defect_targets,
     defects,
     instrument,
     junction,
@@ -25,7 +26,6 @@ from .physics import (
     piezo,
     scatterers,
     surface_state,
-    targets,
     terraces,
     tips,
 )
@@ -130,8 +130,8 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
-    Slot("targets", targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
-    Slot("targets", targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
+    Slot("targets", defect_targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
+    Slot("targets", defect_targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
 )
 
 

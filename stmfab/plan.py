@@ -21,9 +21,9 @@ from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
 from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, numbers, parts, sample_kind
 from .physics.arrays import ArraySpec
+from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
-from .physics.targets import Target
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
@@ -134,6 +134,11 @@ class Plan:
         return tuple(part.path.partition(".")[2] for part in junction_parts(self.parts) if part.path != JUNCTION)
 
     @property
+    def instances(self) -> Instances | None:
+        """Return the target that asks what each defect shows of itself; None where none does."""
+        return next((target for target in self.targets.values() if isinstance(target, Instances)), None)
+
+    @property
     def has_offsets(self) -> bool:
         """Return whether the scans of several junctions can be off one another: then each has a path of its own."""
         junctions = [part for part in junction_parts(self.parts) if part.path != JUNCTION]
@@ -168,6 +173,8 @@ class Plan:
         ]
         members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
         labels = specs.defect_table(members, self.largest, self.raster.size_nm, along_path)
+        if self.instances is not None:
+            labels += specs.seen_columns(labels, self.junctions)
         return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
 
 

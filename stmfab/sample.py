@@ -6,6 +6,7 @@ scans the field along the tip's path; targets are drawn from both.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from .physics import constant_height, scan, targets
 from .physics.noise import Streams
 from .physics.path import tip_path
 from .plan import Plan
+from .scenes import View
 
 Arrays = dict[str, NDArray[Any]]
 BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
@@ -53,18 +55,21 @@ def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
     ArithmeticError
         If a stage gives something that is not a number; a note names the sample.
     """
-    view, seen, listed = scenes.view(recipe, drawn), {}, None
+    seen: dict[str, Arrays] = {}
+    listed, view = None, scenes.view(recipe, drawn)
+    pristine = None if recipe.instances is None else scenes.view(recipe, drawn.pristine())
     for name in drawn.junctions:
-        seen[name], listed = yield from scanned(recipe, drawn, view, name, listed)
+        seen[name], listed = yield from scanned(recipe, drawn, name, view=view, pristine=pristine, listed=listed)
     return labels.joined(recipe, seen)
 
 
 def scanned(
-    recipe: Plan, drawn: Parameters, view: scenes.View, name: str, listed: Listed | None
+    recipe: Plan, drawn: Parameters, name: str, *, view: View, pristine: View | None, listed: Listed | None
 ) -> Generator[None, None, tuple[Arrays, Listed]]:
     """Return what one junction makes of a sample, and the defects that it lists: those of the junction before, if any.
 
-    All junctions share the lateral path, but for their offsets; the noise is each one's own.
+    All junctions share the lateral path, but for their offsets; the noise is each one's own. ``view`` is of the sample,
+    ``pristine`` of the same without its defects, where someone asks what they change.
     """
     junction = drawn.junctions[name]
     shared = functools.partial(streams.stream, recipe.seed, drawn.index)
@@ -75,21 +80,26 @@ def scanned(
     yield
     held = drawn.instrument.constant_height
     run = scan.run if held is None else functools.partial(constant_height.run, held=held, height_nm=imaged.height_nm)
-    recorded = run(
+    record = functools.partial(
+        run,
         imaged.fields,
         path,
-        drawn.instrument,
         log_setpoint=imaged.log_setpoint,
         kappa_per_nm=junction.decay_per_nm,
         ideal_range_nm=imaged.range_nm,
         log_spread=scan.first_line_spread(imaged.field, drawn.raster, height_nm=imaged.height_nm),
         streams=random,
-        channels=recipe.channels,
     )
+    recorded = record(drawn.instrument, channels=recipe.channels)
     yield
     raised = functools.partial(targets.tip_raised, path, drawn.instrument, streams=random)
-    known = labels.known(scene, imaged, path, recorded, raised)
+    known = labels.known(recipe, scene, imaged, path, recorded, raised)
     listed = labels.listed(recipe, drawn, scene, known) if listed is None else labels.listed_again(listed, known)
+    if recipe.instances is not None and pristine is not None:
+        quiet = record(dataclasses.replace(drawn.instrument, noise={}))
+        _, bare = pristine(path, junction.at(imaged.log_setpoint))
+        known = dataclasses.replace(known, seen=labels.seen(recipe.instances, listed, known, bare, quiet))
+        listed = labels.with_seen(listed, known)
     arrays = {
         **labels.channel_images(recipe, recorded),
         **labels.target_images(recipe, known),

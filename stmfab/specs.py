@@ -36,6 +36,16 @@ PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+SEEN_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+    ("apparent_height_pm", "float32", "pm", "largest change of height by the defect, signed, without noise"),
+    ("visibility", "float32", "1", "the same over the noise of the topography, without its sign"),
+    ("row_min", "int16", "1", "first row of its instance, -1 without one"),
+    ("row_max", "int16", "1", "last row of its instance, -1 without one"),
+    ("col_min", "int16", "1", "first column of its instance, -1 without one"),
+    ("col_max", "int16", "1", "last column of its instance, -1 without one"),
+)
+
+
 def channel(name: str, pixels: int) -> ArraySpec:
     """Return the array of a recorded channel."""
     unit, meaning = CHANNEL_MEANINGS[name]
@@ -78,6 +88,12 @@ def defect_table(
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
     places = [spec.of_each(along_path) for spec in _columns(PLACE_COLUMNS, slots)]
     return [count, *_columns(DEFECT_COLUMNS, slots), *places, *_columns(values.values(), slots)]
+
+
+def seen_columns(table: list[ArraySpec], junctions: Sequence[str]) -> list[ArraySpec]:
+    """Return the columns of a table of defects that say what each junction shows of them; none without a table."""
+    slots = next((spec.shape[-1] for spec in table if spec.dims), 0)
+    return [spec.of_each(junctions) for spec in _columns(SEEN_COLUMNS, slots)] if slots else []
 
 
 def _listed(kind: type[Any]) -> type[Any]:

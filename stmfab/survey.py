@@ -21,6 +21,7 @@ LARGEST = 256  # pixels a side of one picture; larger images are thinned
 IMAGES = 192  # of which spectra and shares of pixels are taken
 FREQUENCIES = 96  # points of a spectrum
 BAND = (10, 50, 90)  # percentiles of spectra over images
+VISIBLE = (1.0, 3.0, 10.0)  # times the noise: steps of a defect's visibility
 ABOVE = 0.5  # a pixel of a map of cones counts above this
 
 
@@ -75,13 +76,29 @@ def defects(dataset: Store) -> dict[str, dict[str, int]]:
     there = np.arange(dataset.layout.array("defect_kind").shape[0]) < counts[:, None]
     found = {"defects a sample": _numbers(counts)}
     if "defect_in_view" in dataset.metadata:
-        found["defects in view"] = _numbers((report.of_shards(dataset, "defect_in_view", made) & there).sum(axis=1))
+        found["defects in view"] = _numbers((_in_view(dataset, made) & there).sum(axis=1))
     for name in ("kind", "name", "site", "layer"):
         words = dataset.metadata[f"defect_{name}"]["attributes"].get("categories")
         if words:
             codes = Counter(report.of_shards(dataset, f"defect_{name}", made)[there].tolist())
             found[f"by {name}"] = {word: codes[code] for code, word in enumerate(words) if codes[code]}
+    if "defect_visibility" in dataset.metadata:
+        found["by visibility"] = _by_visibility(report.of_shards(dataset, "defect_visibility", made), there)
     return found
+
+
+def _by_visibility(visibility: NDArray[Any], there: NDArray[np.bool_]) -> dict[str, int]:
+    """Return how many defects stand how far out of the noise, through the junction that shows them best."""
+    most = visibility.reshape(len(visibility), -1, visibility.shape[-1]).max(axis=1)[there]
+    ends = [0.0, *VISIBLE, np.inf]
+    pairs = zip(ends[:-1], ends[1:], strict=True)
+    return {f"{low:g} to {high:g} times the noise": int(((low <= most) & (most < high)).sum()) for low, high in pairs}
+
+
+def _in_view(dataset: Store, made: list[int]) -> NDArray[np.bool_]:
+    """Return which rows of the tables of defects are in view, through one junction at least, (n_samples, n_rows)."""
+    found = report.of_shards(dataset, "defect_in_view", made)
+    return np.asarray(found.reshape(len(found), -1, found.shape[-1]).any(axis=1))
 
 
 def _numbers(values: NDArray[Any]) -> dict[str, int]:
@@ -96,8 +113,11 @@ def foregrounds(dataset: Store) -> dict[str, float]:
     found = {}
     for spec in maps:
         limit = 0 if np.dtype(spec.dtype).kind in "iu" else ABOVE
-        marked = [float((image > limit).mean()) for image in store.read_each(dataset, spec.name, indices)]
-        found[spec.name] = 100 * float(np.mean(marked))
+        images = store.read_each(dataset, spec.name, indices)
+        found[spec.name] = 100 * float(np.mean([float((image > limit).mean()) for image in images]))
+        words = dataset.metadata[spec.name]["attributes"].get("categories", [])
+        for code, word in list(enumerate(words))[1:]:
+            found[f"{spec.name}: {word}"] = 100 * float(np.mean([float((image == code).mean()) for image in images]))
     return found
 
 

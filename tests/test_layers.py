@@ -35,7 +35,7 @@ PHYSICS = """
     units keys arrays materials structure greens defects tungsten tungsten_spd tips field
     junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
-    noise piezo instrument path loop scan constant_height levelling targets
+    noise piezo instrument path loop scan constant_height levelling instances targets defect_targets
 """.split()
 
 HOME = {

@@ -136,6 +136,6 @@ def test_ome_zarr_reads_the_store_itself_as_a_stack_of_its_first_image(place, he
 def test_classes_are_named_and_are_no_events():
     plan = recipe.load("ag111-corrals", samples=2)
     root = json.loads(metadata.documents(plan, metadata.planned(plan))["classes/zarr.json"])["attributes"]
-    words = ["terrace", "adatom", "co", "vacancy", "substitutional", "step_edge"]
+    words = ["background", "adatom", "co", "vacancy", "substitutional", "step_edge"]
     assert (root["flag_values"], root["flag_meanings"].split()) == (list(range(6)), words)
     assert "flag_masks" not in root

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import report
 from ..physics.arrays import ArraySpec
-from ..physics.targets import DefectCone
+from ..physics.defect_targets import Target
 from ..plan import from_tree
 from ..store import Store
 
@@ -65,14 +65,14 @@ class Batch:
         return float(self.arrays["pixel_size_nm"][row])
 
     @functools.cached_property
-    def map_of_all(self) -> str | None:
-        """Return the name of the map of the defects of all layers, where one is exported."""
-        targets, known = (
-            from_tree(self.store.attributes["recipe"]).targets,
-            {name.partition(".")[0] for name in self.arrays},
-        )
-        maps = (name for name, target in targets.items() if isinstance(target, DefectCone) and target.layer == "all")
-        return next((name for name in maps if name in known), None)
+    def _targets(self) -> Mapping[str, Target]:
+        return from_tree(self.store.attributes["recipe"]).targets
+
+    def map_of(self, kind: type[Target], **keys: Any) -> str | None:
+        """Return the name of the first map that is exported of a kind of target with some values of its keys."""
+        known = {name.partition(".")[0] for name in self.arrays}
+        wanted = (name for name, target in self._targets.items() if isinstance(target, kind) and name in known)
+        return next((name for name in wanted if keys.items() <= vars(self._targets[name]).items()), None)
 
     def parameters(self, row: int) -> dict[str, Any]:
         """Return the drawn and derived numbers of a sample by their names, choices in words."""

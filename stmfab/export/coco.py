@@ -88,7 +88,7 @@ def _categories(store: Store) -> list[dict[str, Any]]:
 
 
 def _annotations(view: View) -> Iterator[dict[str, Any]]:
-    """Yield an annotation for each defect in view; its id follows from the picture and its row of the table."""
+    """Yield an annotation for each defect that is shown; its id follows from the picture and its row of the table."""
     kinds, defects = view.of("defect_kind"), view.batch.defects(view.row)
     for slot, mask in masks(view):
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
@@ -100,7 +100,7 @@ def _annotations(view: View) -> Iterator[dict[str, Any]]:
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
             "iscrowd": 0,
-            "attributes": defects[slot],
+            "attributes": view.own_of(defects[slot]),
         }
 
 

@@ -1,12 +1,12 @@
-"""Which pixels are a defect's: the disc of half a lattice constant around it, as the tip passed it.
+"""Which pixels are a defect's: its own instance, where the store has instances; one that shows nowhere has none.
 
-On the map of the defects, where the store has it, these are the pixels whose true position lies so near a defect, of
-those the ones nearest to this one.
+Elsewhere it is the disc of half a lattice constant around it: on the map of the defects, where the store has it, the
+pixels whose true position lies so near a defect, of those the ones nearest to this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..parts import material_of
+from ..physics.defect_targets import Instances
+from ..physics.targets import DefectCone
 from .batch import Batch
 
 NEAR = 0.1  # of the cone map: 1.1 - d / (a / 2) at d = a / 2
@@ -54,6 +56,15 @@ class View:
         found: NDArray[Any] = self.batch.arrays[self.own(name)][self.row]
         return found
 
+    def own_of(self, defect: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a defect, of several junctions what this one shows."""
+        _, dot, junction = self.image.partition(".")
+        return {
+            name.partition(".")[0]: value
+            for name, value in defect.items()
+            if "." not in name or name.endswith(f"{dot}{junction}")
+        }
+
 
 def views(batch: Batch, row: int) -> list[View]:
     """Return the pictures of a sample: the first channel through every junction."""
@@ -64,7 +75,18 @@ def views(batch: Batch, row: int) -> list[View]:
 
 
 def masks(view: View) -> Iterator[tuple[int, Mask]]:
-    """Yield the row of the table of each defect in view and its pixels, (n_rows, n_cols), at least the nearest one."""
+    """Yield the row of the table of each defect that is shown and its pixels, (n_rows, n_cols)."""
+    shown = view.batch.map_of(Instances)
+    if shown is None:
+        yield from _discs(view)
+        return
+    owner = view.of(shown)
+    for number in np.unique(owner[owner > 0]).tolist():
+        yield number - 1, owner == number
+
+
+def _discs(view: View) -> Iterator[tuple[int, Mask]]:
+    """Yield the row of the table of each defect in view and its pixels, at least the nearest one."""
     count = int(view.of("defect_count"))
     if not count:
         return
@@ -73,7 +95,7 @@ def masks(view: View) -> Iterator[tuple[int, Mask]]:
     assert material is not None
     reach = material.lattice_constant_nm / 2 / view.batch.pixel_size_nm(view.row)
     least, _ = cKDTree(places).query(np.moveaxis(np.indices(view.shape), 0, -1))
-    shown = view.batch.map_of_all
+    shown = view.batch.map_of(DefectCone, layer="all")
     near = least <= reach if shown is None else view.of(shown) >= NEAR
     for slot in np.flatnonzero(view.of("defect_in_view")[:count]):
         yield int(slot), _mask(places[slot], near, least**2, reach)

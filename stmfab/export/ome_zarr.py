@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..conventions import FRAMES, OME_ZARR
+from ..physics.defect_targets import Instances
 from .batch import Batch, Writer
 from .masks import instances, views
 
@@ -83,7 +84,9 @@ def _layers(batch: Batch, row: int) -> tuple[dict[str, tuple[NDArray[Any], str]]
             channels[name] = (image, batch.unit(name))
         else:
             labels[name] = image
-    for view in views(batch, row) if "defect_count" in batch.arrays else ():
+    if "defect_count" not in batch.arrays or batch.map_of(Instances) is not None:
+        return channels, labels
+    for view in views(batch, row):
         name = view.own("defect_row").replace("defect_row", DEFECTS)  # one a junction, where each has its own path
         if name not in labels:
             labels[name] = instances(view)
@@ -123,7 +126,7 @@ def _shown(channels: Mapping[str, tuple[NDArray[Any], str]]) -> list[dict[str, A
 
 def _properties(batch: Batch, row: int, name: str, numbers: list[int]) -> list[dict[str, Any]]:
     """Return what the numbers of a label layer stand for: the attributes of a defect, the words of classes and bits."""
-    if name.partition(".")[0] == DEFECTS:
+    if name.partition(".")[0] in (DEFECTS, batch.map_of(Instances)):
         table = batch.defects(row)
         return [{"label-value": number, **(table[number - 1] if number else {})} for number in numbers]
     words = batch.attributes(name)

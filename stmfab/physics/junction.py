@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from . import units
@@ -59,6 +59,10 @@ class Junction:
             return self.kappa_per_nm
         assert self.work_function_eV is not None  # exactly_one
         return units.decay_constant(self.work_function_eV)
+
+    def at(self, log_setpoint: float) -> Junction:
+        """Return the junction at a setpoint ln(I / nA)."""
+        return replace(self, height_nm=None, current_nA=math.exp(log_setpoint))
 
     def expected_height_nm(self) -> float:
         """Return the setpoint's gap, or for a setpoint current the gap of a point contact's exponential."""

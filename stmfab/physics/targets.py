@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
+from .defects import Placed
 from .field import CurrentField, FieldsInTurn
+from .instances import Seen
 from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
 from .path import Path, distortion, forward
 from .scan import perfect_height
-from .scatterers import SCATTERERS
 from .surface_field import Surface
 from .units import Bools, Floats, Ints
 
@@ -45,10 +46,16 @@ class Labels:
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
+    members : mapping
+        The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     tip_raised : callable
         Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
+    kinds : sequence of types
+        The kinds of defects that there are.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
+    seen : Seen or None
+        What the defects of the table show of themselves, where a target asks.
     """
 
     material: Material
@@ -62,11 +69,15 @@ class Labels:
     topography_nm: Floats
     defect_sites_nm: Floats
     defect_layers: Ints
+    members: Mapping[str, tuple[type[Any], Placed]]
     tip_raised: Callable[[], Bools]
+    kinds: Sequence[type[Any]] = ()
     surface: Surface | None = None
+    seen: Seen | None = None
 
 
-def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
+def image_spec(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
+    """Return the array of a target that is an image."""
     return ArraySpec(name, ("y", "x"), (pixels, pixels), dtype, unit, meaning, "target")
 
 
@@ -78,7 +89,7 @@ class LatticeCone:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "1", "cone map of the lattice sites, true path")]
+        return [image_spec(name, pixels, "1", "cone map of the lattice sites, true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -105,7 +116,7 @@ class DefectCone:
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         where = "all layers" if self.layer == "all" else f"{self.layer} layer"
-        return [_image(name, pixels, "1", f"cone map of the defects ({where}), true path")]
+        return [image_spec(name, pixels, "1", f"cone map of the defects ({where}), true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -125,7 +136,7 @@ class Ideal:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nm", "constant-current topography, nominal raster")]
+        return [image_spec(name, pixels, "nm", "constant-current topography, nominal raster")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -140,7 +151,7 @@ class Clean:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nm", "constant-current topography, true path, tilt included")]
+        return [image_spec(name, pixels, "nm", "constant-current topography, true path, tilt included")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -163,7 +174,7 @@ class Events:
         """Return the arrays of this target."""
         bits = "1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak, 32 ringing"
         meaning = f"events, bits: {bits}, 64 amplifier at the end of its range"
-        return [_image(name, pixels, "1", meaning, "uint8")]
+        return [image_spec(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -183,8 +194,10 @@ class TipState:
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [
-            _image(name, pixels, "1", "changes of the tip so far", "int16"),
-            _image(f"{name}_raised", pixels, "1", "1 where the tip holds something or telegraph noise is up", "uint8"),
+            image_spec(name, pixels, "1", "changes of the tip so far", "int16"),
+            image_spec(
+                f"{name}_raised", pixels, "1", "1 where the tip holds something or telegraph noise is up", "uint8"
+            ),
         ]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
@@ -200,7 +213,7 @@ class TruePath:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
+        return [image_spec(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -217,7 +230,7 @@ class Distortion:
         """Return the arrays of this target."""
         ways = (("", "forward"), ("_backward", "backward"))
         return [
-            _image(f"{name}{suffix}_{axis}_nm", pixels, "nm", f"true less nominal position along {axis}, {way}")
+            image_spec(f"{name}{suffix}_{axis}_nm", pixels, "nm", f"true less nominal position along {axis}, {way}")
             for suffix, way in ways
             for axis in "xy"
         ]
@@ -235,29 +248,12 @@ class Terraces:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
+        return [image_spec(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
         assert labels.surface is not None
         return [labels.surface.scene.terrace(labels.x_nm, labels.y_nm).astype(np.uint8)]
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
-
-    of_path: ClassVar[bool] = True
-
-    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
-        """Return the arrays of this target."""
-        words = ", ".join(f"{number} {kind}" for number, kind in enumerate(("terrace", *SCATTERERS, "step edge")))
-        return [_image(name, pixels, "1", f"class of the pixel: {words}; true path", "uint8")]
-
-    def render(self, labels: Labels) -> list[NDArray[Any]]:
-        """Return the target's images."""
-        assert labels.surface is not None
-        return [labels.surface.scene.class_map(labels.x_nm, labels.y_nm).astype(np.uint8)]
 
 
 @dataclass(frozen=True)
@@ -273,7 +269,7 @@ class Conductance:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
+        return [image_spec(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -324,7 +320,6 @@ Target: TypeAlias = (
     | Distortion
     | Levelled
     | Terraces
-    | Classes
     | Conductance
 )
 
@@ -342,10 +337,14 @@ TARGETS: Mapping[str, type[Target]] = {
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **TARGETS,
     "terraces": Terraces,
-    "classes": Classes,
     "conductance": Conductance,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
+
+
+def without_tilt(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> Floats:
+    """Return the constant-current heights along a true forward path over the sample's plane, (n_rows, n_cols)."""
+    return field.during(forward(path.tip_numbers, path.raster)).heights(*path.forward_pixels(), log_setpoint)
 
 
 def tip_raised(path: Path, instrument: Instrument, *, streams: Streams) -> Bools:

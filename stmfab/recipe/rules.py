@@ -28,6 +28,7 @@ from ..parts import (
     sample_kind,
 )
 from ..physics import greens
+from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
 from ..physics.targets import CHANNELS
@@ -38,6 +39,7 @@ from .checking import Report
 from .values import expected, stand_in
 
 DIMENSIONS = ("sample", JUNCTION, "y", "x", "defect", "parameter")
+PLACED = ("sample.defects.", "sample.corrals.")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
@@ -56,6 +58,8 @@ def check_rules(report: Report, tree: Tree) -> None:
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
     _check_target_names(report)
+    _check_instances(all_parts, report)
+    _check_keypoints(all_parts, report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
     check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
@@ -80,6 +84,30 @@ def _check_target_names(report: Report) -> None:
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
+
+
+def _check_instances(all_parts: list[Part], report: Report) -> None:
+    """Report instances of nothing, of a topography that there is not, or by two rules at once."""
+    found = [part for slot, part in report.parts if slot.path == "targets" and issubclass(part.cls, Instances)]
+    paths = [part.path for part in all_parts]
+    for number, part in enumerate(found):
+        if number:
+            report.fault_at(part.path, f"found beside {found[0].path}; legal: one target of this kind")
+        elif "instrument.constant_height" in paths:
+            report.fault_at(part.path, "found with instrument.constant_height; legal: with a topography")
+        elif not any(path.startswith(PLACED) for path in paths):
+            report.fault_at(part.path, "the sample has no defects; legal: beside sample.defects")
+
+
+def _check_keypoints(all_parts: list[Part], report: Report) -> None:
+    """Report keypoints of defects that the recipe has not."""
+    names = [part.path.split(".", 2)[2] for part in all_parts if part.path.startswith(PLACED)]
+    for slot, part in report.parts:
+        if slot.path != "targets" or not issubclass(part.cls, Keypoints):
+            continue
+        of = part.constants["of"]
+        if of not in (ALL, *names):
+            report.fault_at(f"{part.path}.of", f"unknown defects {of!r}{did_you_mean(str(of), [ALL, *names])}")
 
 
 def _check_later_tips(all_parts: list[Part], report: Report) -> None:
