@@ -33,7 +33,7 @@ TIMED = """async ([path, place]) => {
 
 
 def measured(page, key: str) -> np.ndarray:
-    """Return the times of the legal moves of one slider, (n_moves, 3): to the picture, of the server, of drawing, ms."""
+    """Return the times of the legal moves of one slider, (n_moves, 3), ms: whole, server, drawing."""
     places = np.random.default_rng(0).permutation(np.linspace(50, 950, MOVES))
     found = [page.evaluate(TIMED, [key, float(place)]) for place in places]
     return np.array([times for times in found if times])
