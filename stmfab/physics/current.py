@@ -318,12 +318,13 @@ def _conductances(
     """
     n_columns = carried.n_loud if fine else len(carried.columns[0])
     out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
-    at = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm, kappa_per_nm
-    listed = carried.cells, carried.sites, carried.tip_atoms, carried.close, carried.numbers, carried.n_loud, fine
+    at = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm
+    listed = carried.cells, carried.sites, carried.tip_atoms, carried.close
+    into = carried.numbers, carried.n_loud, fine, shares
     if carried.p_shares is None:
-        _current_kernels.conductances(*at, *listed, shares, out)
+        _current_kernels.conductances(*at, kappa_per_nm, *listed, *into, out)
     else:
-        _current_kernels.lobed_conductances(*at, *listed, shares, carried.p_shares, out)
+        _current_kernels.lobed_conductances(*at, kappa_per_nm, *listed, *into, carried.p_shares, out)
     return out
 
 

@@ -24,8 +24,10 @@ Real = TypeVar("Real", np.float32, np.float64)
 NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
-POINTS_NEEDED, POINTS_JOINED = 2.5, 4.0  # a period of a spectrum's highest frequency: as they are, joined by lines
-NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times
+POINTS_NEEDED, POINTS_JOINED = 2.5, 3.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times,
+LINES_AT_ONCE = 16
+CARRIED_POINTS = 0.03  # where its spectrum would need more points a sample than this: they cost thirty times as much
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,9 @@ class Hum:
         in_line = np.multiply.outer(omega, (np.arange(clock.n_samples) + 0.5) * clock.step_s)
         first = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1)
         second = np.concatenate([np.cos(in_line), np.sin(in_line)])
-        out += first.astype(np.float32) @ second.astype(np.float32)
+        first, second = first.astype(np.float32), second.astype(np.float32)
+        for start in range(0, clock.n_lines, LINES_AT_ONCE):
+            out[start : start + LINES_AT_ONCE] += first[start : start + LINES_AT_ONCE] @ second
 
 
 @dataclass(frozen=True)
@@ -319,7 +323,7 @@ def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
     """Return whether a source is a line so narrow and so fast that its wandering amplitude is less work than itself."""
     if not isinstance(source, Vibration):
         return False
-    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= 1
+    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= CARRIED_POINTS
 
 
 def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator, out: Floats32) -> None:
@@ -338,17 +342,26 @@ def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.ran
     power = np.zeros(len(f_Hz), dtype=np.float32)
     for source in sources:
         power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** (-4 if smooth else 2) / (2 * step_s), n, rng)
+    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step; a straight line between points loses its square
+    drawn = _gaussian((power / (heard * heard) if smooth else power * heard) / (2 * step_s), n, rng)
     if smooth:
         _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, out)
     else:
         _noise_kernels.add_means(drawn, n_points, tone.log_per_pm, out.ravel())
 
 
-def add_white(out: Floats32, sigma: float, rng: np.random.Generator) -> None:
-    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each."""
-    words = np.asarray(rng.bit_generator.random_raw(-(-out.size // 2)))
-    _noise_kernels.add_white(words.view(np.uint32), sigma, out.ravel())
+def white_state(rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Return the state that ``add_white`` begins with."""
+    words = np.asarray(rng.bit_generator.random_raw(2 * _noise_kernels.LANES))
+    return words.view(np.uint32).reshape(4, -1)
+
+
+def add_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
+    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each.
+
+    ``state`` goes on.
+    """
+    _noise_kernels.add_white(state, sigma, out.reshape(-1))
 
 
 def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:

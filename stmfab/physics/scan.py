@@ -6,6 +6,7 @@ Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from . import _scan_kernels
 from .field import CurrentField, FieldsInTurn, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma
+from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma, white_state
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .units import Floats, Floats32, Ints
@@ -209,6 +210,11 @@ class _Disturbance:
         signal = coloured(sources, clock, tone, streams)
         self._coloured = None if signal is None else signal.reshape(-1, *self._shape)
 
+    @functools.cached_property
+    def _state(self) -> NDArray[np.uint32]:
+        """The state of the white noise within pixels."""
+        return white_state(self._white)
+
     def sigma(self, timing: Timing) -> float:
         """Return the rms of the white noise in what the controller hears, an update."""
         n_updates = max(1, self._shape[1] // timing.per_update)
@@ -218,14 +224,11 @@ class _Disturbance:
     def of(self, passes: slice) -> Floats32:
         """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
         shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
-        noise = np.zeros(shape, np.float32)
+        noise = np.zeros(shape, np.float32) if self._coloured is None else self._coloured[passes]
         if self._sigma > 0 and self._shape[1] > 1:
-            add_white(noise, self._sigma, self._white)
+            add_white(noise, self._sigma, self._state)
         elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            self._white.standard_normal(dtype=np.float32, out=noise)
-            noise *= np.float32(self._sigma)
-        if self._coloured is not None:
-            noise += self._coloured[passes]
+            noise += np.float32(self._sigma) * self._white.standard_normal(shape, dtype=np.float32)
         return noise
 
 
