@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,8 +92,10 @@ def _by_visibility(visibility: NDArray[Any], there: NDArray[np.bool_]) -> dict[s
     """Return how many defects stand how far out of the noise, through the junction that shows them best."""
     most = visibility.reshape(len(visibility), -1, visibility.shape[-1]).max(axis=1)[there]
     ends = [0.0, *VISIBLE, np.inf]
-    pairs = zip(ends[:-1], ends[1:], strict=True)
-    return {f"{low:g} to {high:g} times the noise": int(((low <= most) & (most < high)).sum()) for low, high in pairs}
+    pairs = itertools.pairwise(ends)
+    words = [f"below {ends[1]:g} times the noise", *(f"{low:g} times the noise and more" for low in ends[1:-1])]
+    counts = [int(((low <= most) & (most < high)).sum()) for low, high in pairs]
+    return dict(zip(words, counts, strict=True))
 
 
 def _in_view(dataset: Store, made: list[int]) -> NDArray[np.bool_]:
