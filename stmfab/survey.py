@@ -51,7 +51,7 @@ def cards(dataset: Store) -> tuple[list[ArraySpec], list[int], list[gallery.Row]
     specs = gallery.shown(dataset.layout.arrays)
     pixels = sum(min(spec.shape[0], LARGEST) * min(spec.shape[1], LARGEST) for spec in specs)
     indices = gallery.spread_out(report.Made(dataset), max(2, min(PICTURES, PIXELS // max(1, pixels))))
-    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in ("param", "defect_count")]
+    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in gallery.TOLD]
     read = {spec.name: np.concatenate(store.read_each(dataset, spec.name, indices)) for spec in wanted}
     arrays = apart(wanted, read)
     names, recipe = [spec.name for spec in specs], dataset.attributes["recipe"]
