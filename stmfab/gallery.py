@@ -30,6 +30,7 @@ CHARACTER = 0.57  # width of a character of words, over the font's size
 ASPECT = 1.5  # width over height that the sheet aims at
 SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
 SHOWN_SPREAD = 6.0  # median absolute deviations from the median: a deep vacancy must not hide the lattice
+TOLD = ("param", "defect_count")  # arrays that a caption is told from
 FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
 EVENTS_MAX = 127  # the events' bits, all set

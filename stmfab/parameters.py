@@ -34,6 +34,13 @@ class DefectDraw:
         """Return the mean number of defects per area in this sample."""
         return float(self.constants["density_per_nm2"])
 
+    @property
+    def spread(self) -> tuple[float | None, float | None, float | None]:
+        """Return least distance, members of a cluster and its radius; None for what is not asked."""
+        names = ("min_distance_nm", "cluster_n", "cluster_radius_nm")
+        least_nm, number, radius_nm = (self.constants.get(name) for name in names)
+        return least_nm, number, radius_nm
+
     def values(self, key: str, uniforms: Floats) -> Floats:
         """Return a key's values for some defects, shape (n_defects,), from one uniform number each."""
         if key in self.per_defect:

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import parts, streams
 from .parameters import DefectDraw, Parameters
-from .physics import crystal, defects, structure, surface_field, surface_state, tips
+from .physics import crystal, defects, placement, structure, surface_field, surface_state, tips
 from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.junction import Junction
@@ -25,7 +25,7 @@ from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
 from .physics.surface_field import Grid
 from .physics.surface_state import SurfaceBand
-from .physics.units import Bools, Ints
+from .physics.units import Bools, Floats, Ints
 from .plan import Plan
 
 
@@ -100,31 +100,85 @@ def placed_members(
     seed: int, drawn: Parameters, material: Material, view: Window, *, margin_nm: float
 ) -> dict[str, tuple[type[Any], Placed]]:
     """Return the kinds and the placed defects of every member in the tiles within a margin of a window."""
-    tiles = structure.tiles(material, view, margin_nm=margin_nm)
+    reach_nm = sum((least_nm or 0) + 2 * (radius_nm or 0) for least_nm, _, radius_nm in _spreads(drawn))
+    tiles = structure.tiles(material, view, margin_nm=margin_nm + reach_nm)
     taken = np.zeros((len(material.sites), len(tiles), TILE_CELLS**2), dtype=np.bool_)
-    mean_per_density = material.cell_area_nm2 * TILE_CELLS**2
     members = {}
     for name, member in sorted(drawn.defects.items()):
         site = material.site_index(member.site)
-        mean = member.density_per_nm2 * mean_per_density
-        stream = (seed, drawn.index, f"sample.defects.{name}")
-        members[name] = (member.kind, _placed(stream, member, tiles, site=site, mean=mean, taken=taken[site]))
+        stream = functools.partial(_tile_uniforms, seed, drawn.index, f"sample.defects.{name}", tiles)
+        members[name] = (member.kind, _placed(stream, member, tiles, material, site=site, taken=taken[site]))
     return members
 
 
+def _spreads(drawn: Parameters) -> list[tuple[float | None, float | None, float | None]]:
+    return [member.spread for member in drawn.defects.values()]
+
+
+def _tile_uniforms(seed: int, index: int, path: str, tiles: Ints, what: str, n_words: int) -> Floats:
+    """Return numbers of tiles, (n_tiles, n_words), ``what`` for: of a member's own stream, or of another beside it."""
+    return streams.tile_uniforms(seed, index, f"{path}{what}", tiles, n_words)
+
+
 def _placed(
-    stream: tuple[int, int, str], member: DefectDraw, tiles: Ints, *, site: int, mean: float, taken: Bools
+    stream: Callable[[str, int], Floats],
+    member: DefectDraw,
+    tiles: Ints,
+    material: Material,
+    *,
+    site: int,
+    taken: Bools,
 ) -> Placed:
-    """Return one member's defects, on average ``mean`` a tile; their places join ``taken`` (n_tiles, n_places)."""
+    """Return one member's defects; their places join ``taken`` (n_tiles, n_places)."""
     keys = value_keys(member.kind)
-    cells, uniforms = defects.place(
-        taken,
-        tiles=tiles,
-        mean_per_tile=mean,
-        n_values=len(keys),
-        uniforms=lambda n_words: streams.tile_uniforms(*stream, tiles, n_words),
+    least_nm, cluster_n, _ = member.spread
+    if cluster_n is not None:
+        cells, uniforms = _clustered(stream, member, tiles, material, len(keys), taken=taken)
+    else:
+        share = member.density_per_nm2 * material.cell_area_nm2
+        if least_nm is not None:
+            share = placement.candidates_per_cell(material, member.density_per_nm2, least_nm)
+        cells, uniforms = defects.place(
+            taken,
+            tiles=tiles,
+            mean_per_tile=share * TILE_CELLS**2,
+            n_values=len(keys),
+            uniforms=functools.partial(stream, ""),
+        )
+    placed = Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
+    if least_nm is None:
+        return placed
+    order = stream(".order", TILE_CELLS**2)[placement.tile_of(cells, tiles)]
+    return placed.kept(placement.apart(material, cells, order, min_distance_nm=least_nm))
+
+
+def _clustered(
+    stream: Callable[[str, int], Floats],
+    member: DefectDraw,
+    tiles: Ints,
+    material: Material,
+    n_values: int,
+    *,
+    taken: Bools,
+) -> tuple[Ints, Floats]:
+    """Return the cells of a member's clusters that are free, and their numbers; the cells join ``taken``."""
+    _, cluster_n, radius_nm = member.spread
+    assert cluster_n is not None
+    assert radius_nm is not None  # Spread
+    cells, uniforms = placement.in_clusters(
+        material,
+        tiles,
+        density_per_nm2=member.density_per_nm2,
+        cluster_n=cluster_n,
+        radius_nm=radius_nm,
+        n_values=n_values,
+        parents=functools.partial(stream, ".clusters"),
+        members=functools.partial(stream, ""),
     )
-    return Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
+    tile, place = placement.tile_of(cells, tiles)
+    free = (tile >= 0) & ~taken[tile, place]
+    taken[tile[free], place[free]] = True
+    return cells[free], uniforms[free]
 
 
 def value_keys(kind: type[Any]) -> tuple[str, ...]:

@@ -111,13 +111,20 @@ def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[A
 def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) -> int:
     """Return the rows of the table of defects: from the recipe alone, more than a sample will need.
 
-    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin, and
-    the most atoms of every corral.
+    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin, of
+    clusters that of their members after that of their number, and the most atoms of every corral.
     """
-    densities = [
-        float(largest.get(f"{member.path}.density_per_nm2", member.constants.get("density_per_nm2", 0.0)))
-        for member in members
-    ]
-    mean = STRETCH * sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
-    atoms = [float(largest.get(f"{member.path}.n_atoms", member.constants.get("n_atoms", 0))) for member in members]
-    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0]) + math.ceil(sum(atoms))
+
+    def most(name: str) -> list[float]:
+        return [float(largest.get(f"{m.path}.{name}", m.constants.get(name) or 0.0)) for m in members]
+
+    densities, clusters = most("density_per_nm2"), most("cluster_n")
+    area_nm2 = STRETCH * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
+    alone = _nearly_most(area_nm2 * sum(d for d, n in zip(densities, clusters, strict=True) if not n))
+    together = [_nearly_most(n * _nearly_most(area_nm2 * d / n)) for d, n in zip(densities, clusters, strict=True) if n]
+    return alone + sum(together) + math.ceil(sum(most("n_atoms")))
+
+
+def _nearly_most(mean: float) -> int:
+    """Return what a Poisson number of some mean exceeds with odds of ``OVERFLOW_ODDS`` only."""
+    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def cards(dataset: Store) -> tuple[list[ArraySpec], list[int], list[gallery.Row]
     specs = gallery.shown(dataset.layout.arrays)
     pixels = sum(min(spec.shape[0], LARGEST) * min(spec.shape[1], LARGEST) for spec in specs)
     indices = gallery.spread_out(report.Made(dataset), max(2, min(PICTURES, PIXELS // max(1, pixels))))
-    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in ("param", "defect_count")]
+    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in gallery.TOLD]
     read = {spec.name: np.concatenate(store.read_each(dataset, spec.name, indices)) for spec in wanted}
     arrays = apart(wanted, read)
     names, recipe = [spec.name for spec in specs], dataset.attributes["recipe"]
@@ -91,8 +92,10 @@ def _by_visibility(visibility: NDArray[Any], there: NDArray[np.bool_]) -> dict[s
     """Return how many defects stand how far out of the noise, through the junction that shows them best."""
     most = visibility.reshape(len(visibility), -1, visibility.shape[-1]).max(axis=1)[there]
     ends = [0.0, *VISIBLE, np.inf]
-    pairs = zip(ends[:-1], ends[1:], strict=True)
-    return {f"{low:g} to {high:g} times the noise": int(((low <= most) & (most < high)).sum()) for low, high in pairs}
+    pairs = itertools.pairwise(ends)
+    words = [f"below {ends[1]:g} times the noise", *(f"{low:g} times the noise and more" for low in ends[1:-1])]
+    counts = [int(((low <= most) & (most < high)).sum()) for low, high in pairs]
+    return dict(zip(words, counts, strict=True))
 
 
 def _in_view(dataset: Store, made: list[int]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from .targets import LAYERS, Labels, image_spec
 from .units import Bools, Ints
 
 ALL = "all"
+FARTHEST = 6.0  # sigmas: a keypoint ends where it is 1.5e-8
 BACKGROUND, STEP_EDGE = "background", "step edge"
 
 
@@ -127,8 +128,9 @@ class Keypoints:
         chosen = labels.defect_sites_nm[self._chosen(labels)] * (1.0, 1.0, 0.0)
         raster = labels.path.raster
         sigma_nm = max(self.sigma_nm, self.sigma_pixels * raster.size_nm / raster.pixels)
-        owner, beside_nm2 = instances.nearest(labels.x_nm, labels.y_nm, chosen)
-        return [np.where(owner >= 0, np.exp(-beside_nm2 / (2 * sigma_nm**2)), 0.0)]
+        _, beside_nm2 = instances.nearest(labels.x_nm, labels.y_nm, chosen)
+        near = beside_nm2 < (FARTHEST * sigma_nm) ** 2
+        return [np.where(near, np.exp(-np.where(near, beside_nm2, 0.0) / (2 * sigma_nm**2)), 0.0)]
 
     def _chosen(self, labels: Labels) -> Bools:
         """Return which defects are drawn, (n_defects,)."""

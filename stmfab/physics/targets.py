@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -46,10 +47,10 @@ class Labels:
     defect_sites_nm : array of shape (n_defects, 3)
     defect_layers : int array of shape (n_defects,)
         Positions in ``LAYERS``.
-    members : mapping
-        The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     tip_raised : callable
         Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
+    members : mapping
+        The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     kinds : sequence of types
         The kinds of defects that there are.
     surface : Surface or None
@@ -69,8 +70,8 @@ class Labels:
     topography_nm: Floats
     defect_sites_nm: Floats
     defect_layers: Ints
-    members: Mapping[str, tuple[type[Any], Placed]]
     tip_raised: Callable[[], Bools]
+    members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
     surface: Surface | None = None
     seen: Seen | None = None

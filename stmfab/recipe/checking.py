@@ -284,7 +284,8 @@ def _member(
     if not MEMBER.fullmatch(name):
         report.fault(node.key_place, path, "legal names: a letter or '_', then letters, digits and '_'")
     elif not _holds_keys(node):
-        report.fault(node.place, path, f"found {_found(node)}; legal: a mapping with kind: ...")
+        legal = "with kind: ..." if slot.kind_names() else f"({slot.meaning})"
+        report.fault(node.place, path, f"found {_found(node)}; legal: a mapping {legal}")
     else:
         _put(tree, path, read(node, path, slot, report))
 

@@ -27,7 +27,7 @@ from ..parts import (
     numbers,
     sample_kind,
 )
-from ..physics import greens
+from ..physics import greens, placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
@@ -286,12 +286,24 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
             report.fault_at(f"{part.path}.site", f"no {part.kind} of {material.name} on {site}; legal: {words}")
             continue
         density = ends.get(path, (0.0, float(part.constants.get("density_per_nm2", 0.0))))[1]
+        _check_apart(part, material, density, ends, report)
         left = room - sum(taken[site])
         if density > left:
             others = f" beside the {sum(taken[site]):g} of the defects before it" if taken[site] else ""
             report.fault_at(path, f"{density:g} per nm^2 do not fit on {site}; legal: at most {left:.4g}{others}")
         else:
             taken[site].append(density)
+
+
+def _check_apart(part: Part, material: Material, density: float, ends: Ends, report: Report) -> None:
+    """Report defects that keep a distance at a density at which they cannot; those of clusters thin out."""
+    least_nm = _range(part, "min_distance_nm", ends)[1]
+    if not least_nm or "cluster_n" in part.drawn or part.constants["cluster_n"]:
+        return
+    most = placement.most_per_nm2(material, least_nm)
+    if density > most:
+        found = f"{density:g} per nm^2 do not fit {least_nm:g} nm apart"
+        report.fault_at(f"{part.path}.density_per_nm2", f"{found}; legal: at most {most:.4g}")
 
 
 def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
