@@ -41,13 +41,13 @@ EXAMPLES_OF_CHECK = """
 \b
 Examples:
   stmfab check my.yaml
+  stmfab check wse2-demo > mine.yaml   (a built-in recipe with all its keys, to be changed)
   stmfab check wse2-defects -n 1000000 --set scan.pixels=128
 """
 EXAMPLES_OF_RECIPES = """
 \b
 Examples:
   stmfab recipes
-  stmfab check wse2-demo > my.yaml     (a built-in recipe with all its keys, to be changed)
 """
 EXAMPLES_OF_SCHEMA = """
 \b
