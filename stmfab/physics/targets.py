@@ -53,6 +53,8 @@ class Labels:
         The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     kinds : sequence of types
         The kinds of defects that there are.
+    conductance : callable
+        Gives the field of ln(dI/dV / (nA/V)) at a bias in V.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
     seen : Seen or None
@@ -73,6 +75,7 @@ class Labels:
     tip_raised: Callable[[], Bools]
     members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
+    conductance: Callable[[float], CurrentField] | None = None
     surface: Surface | None = None
     seen: Seen | None = None
 
@@ -274,9 +277,9 @@ class Conductance:
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
-        assert labels.surface is not None
-        held_nm = labels.surface.field.heights(labels.x_nm, labels.y_nm, labels.log_setpoint)
-        field = labels.surface.maker.conductance(self.bias_V)
+        assert labels.conductance is not None
+        held_nm = without_tilt(labels.field, labels.path, labels.log_setpoint)
+        field = labels.conductance(self.bias_V)
         return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
 
 
@@ -335,11 +338,8 @@ TARGETS: Mapping[str, type[Target]] = {
     "distortion": Distortion,
     "levelled": Levelled,
 }
-SURFACE_TARGETS: Mapping[str, type[Target]] = {
-    **TARGETS,
-    "terraces": Terraces,
-    "conductance": Conductance,
-}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**TARGETS, "conductance": Conductance}
+SURFACE_TARGETS: Mapping[str, type[Target]] = {**CRYSTAL_TARGETS, "terraces": Terraces}
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
 
