@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from stmfab import explore, held, loaded, metadata, ranges, recipe
-from stmfab.physics import defect_targets, defects, materials, noise
+from stmfab import explore, held, loaded, metadata, parts, ranges, recipe
+from stmfab.physics import defects, materials, noise, targets
 from stmfab.physics.arrays import ArraySpec
 from stmfab.physics.keys import check_ranges, key
 from stmfab.physics.targets import image_spec
@@ -77,7 +77,9 @@ pytestmark = pytest.mark.usefixtures("schema_made_anew")
 
 
 def test_a_target(monkeypatch):
-    monkeypatch.setitem(defect_targets.TARGETS, "slope", Slope)
+    table = next(slot.kinds for slot in parts.slots(parts.CRYSTAL) if slot.path == "targets")
+    assert targets.TARGETS.items() <= table.items()  # what is in the file's table is in that of every kind of sample
+    monkeypatch.setitem(table, "slope", Slope)
     plan, sample = known_everywhere({"targets.steep": "{kind: slope, factor: 2}"}, "targets.steep.factor", "")
     np.testing.assert_allclose(sample["steep"], 2 * np.hypot(*np.gradient(sample["ideal"])), atol=1e-6)
     assert "steep/zarr.json" in metadata.documents(plan, metadata.planned(plan))

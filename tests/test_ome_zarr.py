@@ -10,7 +10,7 @@ import zarr
 from stmfab import cli, factory, metadata, recipe, splits, store
 from stmfab.place import Folder
 
-SAMPLES = 12
+SAMPLES = 7
 READERS_OWN = ("DeprecationWarning", "FutureWarning", "ResourceWarning", "UserWarning")  # calls that grow old
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{silent}") for silent in READERS_OWN]
 
