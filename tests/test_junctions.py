@@ -259,7 +259,7 @@ def test_what_looks_at_a_store_shows_every_junction(place, tmp_path, capsys):
     assert "-0.50 +1.00 V" in rows[0].caption
 
 
-@pytest.mark.parametrize("to", ["png", "coco", "hdf5", "parquet", "webdataset", "gsf"])
+@pytest.mark.parametrize("to", ["png", "coco", "hdf5", "parquet", "webdataset", "gsf", "ome-zarr"])
 def test_every_format_has_one_image_a_junction(place, tmp_path, to):
     for module in {"hdf5": ["h5py"], "parquet": ["pyarrow"]}.get(to, []):
         pytest.importorskip(module, reason=f"{module} is not installed")
@@ -270,6 +270,10 @@ def test_every_format_has_one_image_a_junction(place, tmp_path, to):
     if to in ("png", "gsf"):
         suffix = {"png": "png", "gsf": "gsf"}[to]
         assert {f"000000003.topography.{junction}.{suffix}" for junction in ("empty", "filled")} <= {*names}
+    if to == "ome-zarr":
+        (document,) = out.glob("*/000000003.zarr/zarr.json")
+        shown = json.loads(document.read_text())["attributes"]["ome"]["omero"]["channels"]
+        assert {"topography.empty, nm", "topography.filled, nm"} <= {channel["label"] for channel in shown}
     if to == "coco":
         assert {"000000003.empty.png", "000000003.filled.png"} <= {*names}
         _look_at_annotations(out, store.open_store(Folder(place)))
