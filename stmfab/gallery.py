@@ -133,15 +133,17 @@ def levelled(image: Image) -> NDArray[np.float64]:
     step or a stop does not tilt the rest.
     """
     values = np.asarray(image, np.float64)
-    y, x = np.indices(values.shape)
-    design = np.stack([np.ones(values.size), x.ravel(), y.ravel()], axis=1)
+    y, x = (np.linspace(-1, 1, length) for length in values.shape)
+    planes = np.stack([np.ones(values.size), np.tile(x, len(y)), np.repeat(y, len(x))])  # well conditioned
     flat = values.ravel()
-    kept = np.isfinite(flat)
-    left = flat - np.nanmean(flat)
+    left, kept = flat, np.isfinite(flat)
     for _ in range(2):
-        plane, *_rest = np.linalg.lstsq(design[kept], flat[kept], rcond=None)
-        left = flat - design @ plane
-        kept = np.isfinite(left) & (np.abs(left) <= 2 * np.nanstd(left) + np.finfo(np.float64).tiny)
+        used = planes * kept
+        plane = np.linalg.lstsq(used @ planes.T, used @ np.where(kept, flat, 0.0), rcond=None)[0]
+        left = flat - plane @ planes
+        there = np.isfinite(left)
+        near = there & (np.abs(left) <= 2 * left[there].std() if there.any() else there)
+        kept = near if near.any() else there  # a flat image keeps all
     return left.reshape(values.shape)
 
 

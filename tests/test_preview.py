@@ -216,3 +216,22 @@ def test_preview_of_a_store_makes_what_its_recipe_makes(monkeypatch, capsys):
     words = capsys.readouterr().out
     assert "mine: sample 2 (seed 9)" in words
     assert f"{held.hold(plan, 2).value('scan.size_nm'):.6g} nm" in words
+
+
+def test_levelling_is_the_least_squares_plane_without_the_outliers():
+    rng = np.random.default_rng(0)
+    for shape in ((64, 64), (48, 80), (5, 7)):
+        y, x = np.indices(shape)
+        slopes = 3.0 + 0.2 * x - 0.1 * y
+        for value in (2.0, 0.4567):
+            assert np.abs(gallery.levelled(np.full(shape, value))).max() < 1e-12
+        assert np.abs(gallery.levelled(slopes)).max() < 1e-12
+        image = slopes + rng.normal(size=shape)
+        image[0, 0], image[2, 3] = 400.0, np.nan
+        design = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
+        flat, kept = image.ravel(), np.isfinite(image.ravel())
+        for _ in range(2):
+            plane = np.linalg.lstsq(design[kept], flat[kept], rcond=None)[0]
+            left = flat - design @ plane
+            kept = np.isfinite(left) & (np.abs(left) <= 2 * np.nanstd(left))
+        np.testing.assert_allclose(gallery.levelled(image).ravel(), left, atol=1e-10)
