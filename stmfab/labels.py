@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from . import scenes
 from .parts import defect_kinds
-from .physics import structure, targets
+from .physics import orbital_scene, structure, targets
 from .physics.crystal import Imaged
+from .physics.orbital_field import OrbitalImage
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface
@@ -44,10 +45,12 @@ def known(
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
         topography_nm=recorded.topography_nm,
-        defect_sites_nm=structure.positions(material, cells, sites),
+        defect_sites_nm=(
+            scene.places_nm if isinstance(scene, orbital_scene.Scene) else structure.positions(material, cells, sites)
+        ),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
         tip_raised=tip_raised,
-        surface=imaged if isinstance(imaged, Surface) else None,
+        surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
     )
 
 

@@ -19,11 +19,14 @@ from .physics import (
     defects,
     instrument,
     junction,
+    ledges,
     materials,
     metals,
     noise,
+    orbitals,
     piezo,
     scatterers,
+    site_defects,
     surface_state,
     targets,
     terraces,
@@ -38,10 +41,11 @@ KIND = "kind"
 PER = "per"
 SAMPLE = "sample"
 LEARNT = "what a network learns, by names of your choice"
-CRYSTAL, SURFACE_STATE = "tight-binding", "surface-state"
+CRYSTAL, SURFACE_STATE, ORBITALS = "tight-binding", "surface-state", "local-orbitals"
 MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
     CRYSTAL: materials.MATERIALS,
     SURFACE_STATE: {name: metal.lattice for name, metal in metals.METALS.items()},
+    ORBITALS: {name: surface.lattice for name, surface in orbitals.ORBITAL_SURFACES.items()},
 }
 
 
@@ -87,6 +91,15 @@ SLOTS: tuple[Slot, ...] = (
     ),
     Slot("sample.steps", {PLAIN: terraces.Steps}, "a flight of steps", sample=SURFACE_STATE),
     Slot("sample.herringbone", {PLAIN: terraces.Herringbone}, "the reconstruction of Au(111)", sample=SURFACE_STATE),
+    Slot("sample.surface", {PLAIN: orbitals.Orbitals}, "how the rows show", sample=ORBITALS),
+    Slot(
+        "sample.defects",
+        site_defects.SITE_DEFECTS,
+        "defects by density, by names of your choice",
+        named=True,
+        sample=ORBITALS,
+    ),
+    Slot("sample.steps", {PLAIN: ledges.Ledges}, "a flight of steps with kinks", sample=ORBITALS),
     Slot("tip", tips.TIPS, "the tip", required=True, usual="tungsten"),
     Slot(
         "extra_apexes",
@@ -125,6 +138,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
     Slot("targets", targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
     Slot("targets", targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
+    Slot("targets", targets.ORBITAL_TARGETS, LEARNT, named=True, fixed=True, sample=ORBITALS),
 )
 
 

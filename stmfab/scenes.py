@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy import special
 
 from . import parts, streams
-from .physics import crystal, defects, structure, surface_field, surface_state, tips
+from .physics import (
+    crystal,
+    defects,
+    ledges,
+    orbital_field,
+    orbital_scene,
+    structure,
+    surface_field,
+    surface_state,
+    tips,
+)
 from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.materials import MATERIALS, Material
 from .physics.metals import METALS, Metal
+from .physics.orbitals import ORBITAL_SURFACES, Orbitals, OrbitalSurface
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
 from .physics.surface_field import Grid
 from .physics.surface_state import SurfaceBand
-from .physics.units import Bools, Ints
+from .physics.units import Bools, Floats, Ints
 from .plan import DefectDraw, Parameters, Plan
 
 
@@ -85,6 +98,56 @@ def surface(
     return surface_state.Scene(metal, band, heard, flight, pattern)
 
 
+def orbital_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[orbital_scene.Scene, Imaged]:
+    """Return a surface of local orbitals with what is on it, and its current field along a path."""
+    surface = ORBITAL_SURFACES[drawn.material]
+    return orbital_field.image(
+        lambda view: orbitals(recipe.seed, drawn, surface, view),
+        surface,
+        _tip(drawn),
+        drawn.junction,
+        lines_nm=[path.lines_nm],
+        raster_nm=nominal_raster(drawn.raster),
+    )
+
+
+def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window) -> orbital_scene.Scene:
+    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at."""
+    random = functools.partial(streams.stream, seed, drawn.index)
+    look, steps = drawn.sample.get("surface", Orbitals()), drawn.sample.get("steps")
+    region, lattice = orbital_scene.box(surface, view), surface.lattice
+    flight = ledges.flat()
+    if steps is not None:
+        flight = steps.flight(surface.cells_nm, turns=surface.turns, rng=random("sample.steps"))
+    noise = correlated_noise((seed, drawn.index, "sample.surface"), surface, region, look.disorder_length_nm)
+    return orbital_scene.scene(
+        surface,
+        look,
+        flight,
+        region,
+        members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_scene.MARGIN_nm),
+        strength=look.disorder_percent / 100 * noise,
+        rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
+    )
+
+
+def correlated_noise(
+    stream: tuple[int, int, str], surface: OrbitalSurface, region: orbital_scene.Box, length_nm: float
+) -> Floats:
+    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over a length; tile by tile."""
+    margin = math.ceil(orbital_scene.smoothing_margin_nm(length_nm) / min(surface.cells_nm))
+    first = np.array([region.u0 - margin, region.v0 - margin]) // TILE_CELLS
+    last = np.array([region.u0 + region.n_u + margin, region.v0 + region.n_v + margin]) // TILE_CELLS
+    n_u, n_v = (last - first + 1).tolist()
+    v, u = np.indices((n_v, n_u)).reshape(2, -1)
+    words = streams.tile_uniforms(*stream, first + np.stack([u, v], axis=1), TILE_CELLS**2)
+    tiled = special.ndtri(words).reshape(n_v, n_u, TILE_CELLS, TILE_CELLS).transpose(0, 2, 1, 3)
+    white = tiled.reshape(n_v * TILE_CELLS, n_u * TILE_CELLS)
+    column, row = np.array([region.u0, region.v0]) - first * TILE_CELLS
+    noise = orbital_scene.smoothed(white, surface.cells_nm, length_nm)
+    return noise[row : row + region.n_v, column : column + region.n_u]
+
+
 def scene(seed: int, drawn: Parameters, view: Window) -> crystal.Scene:
     """Return the crystal of a sample with the defects that a window feels."""
     material = MATERIALS[drawn.material]
@@ -134,9 +197,10 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields if getattr(field.metadata["legal"], "per_defect", False))
 
 
-Scene: TypeAlias = crystal.Scene | surface_state.Scene
+Scene: TypeAlias = crystal.Scene | surface_state.Scene | orbital_scene.Scene
 
 IMAGES: Mapping[str, Callable[[Plan, Parameters, Path], tuple[Scene, Imaged]]] = {
     parts.CRYSTAL: crystal_image,
     parts.SURFACE_STATE: surface_image,
+    parts.ORBITALS: orbital_image,
 }

@@ -16,9 +16,11 @@ from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
+from .orbital_field import OrbitalImage
 from .path import Path, distortion, forward
 from .scan import perfect_height
 from .scatterers import SCATTERERS
+from .site_defects import SITE_DEFECTS
 from .surface_field import Surface
 from .units import Bools, Floats, Ints
 
@@ -60,7 +62,7 @@ class Labels:
     defect_sites_nm: Floats
     defect_layers: Ints
     tip_raised: Callable[[], Bools]
-    surface: Surface | None = None
+    surface: Surface | OrbitalImage | None = None
 
 
 def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
@@ -238,6 +240,16 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class SiteClasses(Classes):
+    """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        words = ", ".join(f"{number} {kind}" for number, kind in enumerate(("terrace", *SITE_DEFECTS, "step edge")))
+        return [_image(name, pixels, "1", f"class of the pixel: {words}; true path", "uint8")]
+
+
+@dataclass(frozen=True)
 class Conductance:
     """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
 
@@ -252,7 +264,7 @@ class Conductance:
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
-        assert labels.surface is not None
+        assert isinstance(labels.surface, Surface)
         held_nm = labels.surface.field.heights(labels.x_nm, labels.y_nm, labels.log_setpoint)
         field = labels.surface.maker.conductance(self.bias_V)
         return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
@@ -318,6 +330,7 @@ SURFACE_TARGETS: Mapping[str, type[Target]] = {
     "classes": Classes,
     "conductance": Conductance,
 }
+ORBITAL_TARGETS: Mapping[str, type[Target]] = {**TARGETS, "terraces": Terraces, "classes": SiteClasses}
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
 

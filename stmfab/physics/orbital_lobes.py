@@ -1,0 +1,157 @@
+"""What a junction sees of a surface of local orbitals: how much each lobe of its units carries, and what defects add.
+
+Over a clean terrace the mean current at the expected gap z_0 is exp(-2 kappa z_0) of a point contact's: from
+
+int exp(-2 kappa sqrt(r^2 + z^2)) d^2r = 2 pi (1 + 2 kappa z) exp(-2 kappa z) / (2 kappa)^2.
+
+What stands a height h over the terrace at its setpoint carries A = (I_0 - I_rest) / exp(-2 kappa |d|) with all currents
+at z_0 + h over it: exact for an isolated one under a point.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _orbital_lobes_kernels
+from .orbital_scene import Scene, Sited, unit_at
+from .orbitals import Lobe
+from .site_defects import Added, Edit
+from .units import Floats
+
+NM_PER_PM = 1e-3
+PATCH = (range(-7, 8), range(-3, 4))  # units along and across, around a defect, that decide its height
+HALO_CORE_nm = 1.0  # inside, the field of a charge is flat
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A scene at one junction: its filled or empty ``state``, the decay constant, the expected gap at the setpoint."""
+
+    scene: Scene
+    state: int
+    kappa_per_nm: float
+    height_nm: float
+
+    @functools.cached_property
+    def split_nm(self) -> float:
+        """How far lobes of the top layer sit from the middle of their unit, across the row."""
+        return self.scene.look.split_nm(self.scene.surface, self.state)
+
+    @functools.cached_property
+    def clean(self) -> Floats:
+        """How much each lobe of a unit of the clean surface carries, (n_states, n_lobes)."""
+        surface, kappa = self.scene.surface, self.kappa_per_nm
+        shares = np.array([[(lobe.filled, lobe.empty)[self.state] for lobe in unit] for unit in surface.states])
+        z_nm = np.array([[lobe.z_nm for lobe in unit] for unit in surface.states])
+        means = 2 * math.pi * (1 + 2 * kappa * (self.height_nm - z_nm)) / (2 * kappa) ** 2 * np.exp(2 * kappa * z_nm)
+        means *= shares / (surface.pair * surface.lattice.cell_area_nm2)
+        return np.asarray(shares / means.sum(axis=1, keepdims=True))
+
+    @functools.cached_property
+    def strengths(self) -> Floats:
+        """How much each lobe of each unit carries, (n_units, n_lobes)."""
+        scene, units = self.scene, self.scene.units
+        local = scene.strength[units.v - scene.region.v0, units.u - scene.region.u0] + self._tinted(scene.middles_nm)
+        out = self.clean[scene.states] * np.exp(local)[:, None]
+        for each in scene.sited:
+            for scaled in each.edit.scaled:
+                own = unit_at(scene.surface, units, scene.region, each, scaled.along, scaled.across)
+                if own >= 0:
+                    lobes = scene.surface.states[scene.states[own]]
+                    chosen = _chosen(lobes, scaled.layer, scaled.side * each.signs[1])
+                    out[own, chosen] *= (scaled.filled, scaled.empty)[self.state]
+        return out
+
+    def _tinted(self, points_nm: Floats) -> Floats:
+        """Return the change of ln I by charges and swellings at points (n, 2)."""
+        out, look = np.zeros(len(points_nm)), self.scene.look
+        halo = (look.halo_filled, look.halo_empty)[self.state]
+        for each in self.scene.sited:
+            if each.charge == 0 and each.edit.swell_nm == 0:
+                continue
+            away_nm = np.hypot(*(points_nm - each.probe_nm).T)
+            if each.charge != 0:
+                out += halo * each.charge * np.exp(-away_nm / look.screening_nm) / np.hypot(1.0, away_nm / HALO_CORE_nm)
+            if each.edit.swell_nm > 0:
+                rise = 2 * self.kappa_per_nm * each.heights_pm[self.state] * NM_PER_PM
+                out += rise * np.exp(-(away_nm**2) / (2 * each.edit.swell_nm**2))
+        return out
+
+    @functools.cached_property
+    def added(self) -> Floats:
+        """The lobes that defects add, rows (terrace, x, y, z over the terrace, kappa ratio, strength)."""
+        rows = [row for each in self.scene.sited if each.edit.added for row in self._added_by(each)]
+        table = np.array(rows).reshape(-1, 6)
+        table[:, 5] *= np.exp(self._tinted(table[:, 1:3]))
+        return table
+
+    def _added_by(self, each: Sited) -> list[tuple[float, ...]]:
+        """Return the rows of the lobes that a defect adds."""
+        share = self.scale(each.edit, each.heights_pm[self.state])
+        weights = _weights(each.edit.added, self.state, self.kappa_per_nm)
+        places = [each.point_nm(lobe.along_nm, lobe.across_nm) for lobe in each.edit.added]
+        return [
+            (each.level, *place, lobe.z_nm, lobe.kappa_ratio, share * weight)
+            for place, lobe, weight in zip(places, each.edit.added, weights, strict=True)
+        ]
+
+    def scale(self, edit: Edit, height_pm: float) -> float:
+        """Return what the added lobes of an edit are multiplied by, so that they stand a height over the terrace.
+
+        Raises
+        ------
+        ArithmeticError
+            If what is left without them already stands higher.
+        """
+        kappa = self.kappa_per_nm
+        at = np.array([*edit.probe_nm, self.height_nm + height_pm * NM_PER_PM])
+        lobes = np.array([[lobe.along_nm, lobe.across_nm, lobe.z_nm, kappa * lobe.kappa_ratio] for lobe in edit.added])
+        own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added, self.state, kappa))
+        rest = self._without(edit, at)
+        share = (math.exp(-2 * kappa * self.height_nm) - rest) / own
+        if share < 0:
+            raise ArithmeticError(
+                f"a height of {height_pm:g} pm is out of reach: the surface without it is higher there"
+            )
+        return float(share)
+
+    @functools.cached_property
+    def _patch(self) -> tuple[dict[tuple[int, int], int], Floats, Floats]:
+        """The units around one of a clean terrace by their offsets; their lobes, (n_units, n_lobes, 4), strengths."""
+        surface, unit = self.scene.surface, self.scene.surface.states[0]
+        along_nm, across_nm = surface.spacing_nm(0)
+        offsets = [(along, across) for along in PATCH[0] for across in PATCH[1]]
+        middles = np.array(
+            [(along * along_nm, across * surface.pair * across_nm, 0.0, 0.0) for along, across in offsets]
+        )
+        own = np.array([(lobe.along_nm, lobe.across(self.split_nm), lobe.z_nm, self.kappa_per_nm) for lobe in unit])
+        numbers = {offset: number for number, offset in enumerate(offsets)}
+        return numbers, middles[:, None] + own, np.repeat(self.clean[:1], len(offsets), axis=0)
+
+    def _without(self, edit: Edit, at: Floats) -> float:
+        """Return the current at a point (3,) of a clean terrace with an edit's unit in its middle, added lobes aside."""
+        numbers, lobes, clean = self._patch
+        strengths = clean.copy()
+        for scaled in edit.scaled:
+            number = numbers.get((scaled.along, scaled.across))
+            if number is not None:
+                chosen = _chosen(self.scene.surface.states[0], scaled.layer, scaled.side)
+                strengths[number, chosen] *= (scaled.filled, scaled.empty)[self.state]
+        return float(_orbital_lobes_kernels.seen(at, lobes.reshape(-1, 4), strengths.ravel()))
+
+
+def _weights(added: Sequence[Added], state: int, kappa_per_nm: float) -> Floats:
+    """Return how strong lobes are among themselves, so that alone each would stand its height: (n_lobes,)."""
+    lower_pm = np.array([(lobe.below_filled_pm, lobe.below_empty_pm)[state] for lobe in added])
+    kappas = kappa_per_nm * np.array([lobe.kappa_ratio for lobe in added])
+    return np.asarray(np.exp(-2 * kappas * (lower_pm * NM_PER_PM + np.array([lobe.z_nm for lobe in added]))))
+
+
+def _chosen(unit: Sequence[Lobe], layer: int, side: int) -> list[int]:
+    """Return which lobes of a unit are of a layer and on a side (0: on any)."""
+    return [number for number, lobe in enumerate(unit) if lobe.layer == layer and side in (0, lobe.side)]
