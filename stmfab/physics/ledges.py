@@ -19,7 +19,6 @@ from .units import Floats, Ints
 KINK_CELLS = 2  # an edge moves by whole dimers, along itself and across
 REACH_KINKS = 1024  # an edge is drawn so far to either side, some 800 nm
 LEAST_TERRACE = 0.2  # of the mean width: the next edge is at least this far
-TETHER_CELLS = 4.0  # an edge that has strayed so far from its mean direction comes back as often as it strays
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ class Ledges:
         "chance of a kink a dimer, edges across the rows of the upper terrace", default=0.5, at_least=0, at_most=1
     )
 
+    stray_nm: float = key("how far edges stray from their mean direction", default=3.0, above=0)
+    rim_percent: float = key("how much stronger the edges of upper terraces are", default=25.0, above=-100)
+
     def __post_init__(self) -> None:
         check_ranges(self)
 
@@ -51,8 +53,11 @@ class Ledges:
         down_nm, along_nm = cells_nm[quarter % 2], cells_nm[1 - quarter % 2]
         slope = (1 if quarter in (1, 2) else -1) * aside * along_nm / down_nm
         chances = [self._kinks(self.count - n, quarter, turns) for n in range(self.count)]
-        walks = [_walk(chance, slope, rng) for chance in chances]
-        return Edges(quarter, places_nm / down_nm / math.cos(math.atan(aside)), tuple(walks))
+        tether = max(1.0, self.stray_nm / down_nm / KINK_CELLS)
+        walks = [_walk(chance, slope, tether, rng) for chance in chances]
+        return Edges(
+            quarter, places_nm / down_nm / math.cos(math.atan(aside)), tuple(walks), math.log1p(self.rim_percent / 100)
+        )
 
     def _kinks(self, upper: int, quarter: int, turns: bool) -> float:
         """Return the chance of a kink of the edge below a terrace, where edges run across the descent."""
@@ -60,12 +65,12 @@ class Ledges:
         return self.smooth_kinks if along_rows else self.rough_kinks
 
 
-def _walk(chance: float, slope: float, rng: np.random.Generator) -> Ints:
+def _walk(chance: float, slope: float, tether: float, rng: np.random.Generator) -> Ints:
     """Return how far an edge is from its place, in kinks, at REACH_KINKS dimers to either side of its middle."""
     out = np.zeros(2 * REACH_KINKS, dtype=np.int64)
     uniforms = rng.random((2, REACH_KINKS))
-    _ledges_kernels.walk(uniforms[0], chance, slope, TETHER_CELLS / KINK_CELLS, out[REACH_KINKS:])
-    _ledges_kernels.walk(uniforms[1], chance, -slope, TETHER_CELLS / KINK_CELLS, out[REACH_KINKS - 1 :: -1])
+    _ledges_kernels.walk(uniforms[0], chance, slope, tether, out[REACH_KINKS:])
+    _ledges_kernels.walk(uniforms[1], chance, -slope, tether, out[REACH_KINKS - 1 :: -1])
     return out
 
 
@@ -74,12 +79,13 @@ class Edges:
     """Edges, from the highest terrace down.
 
     ``quarter`` is the direction of descent, 0 to 3: x, y, -x, -y; ``places`` where edges cross it, in cells;
-    ``walks`` how far each edge strays, in kinks.
+    ``walks`` how far each edge strays, in kinks; ``rim`` the change of ln I along the upper terraces' edges.
     """
 
     quarter: int
     places: Floats
     walks: tuple[Ints, ...]
+    rim: float = 0.0
 
     def levels(self, u: Ints, v: Ints) -> Ints:
         """Return the number of the terrace of cells in columns u and rows v, 0 the lowest, shape (n_v, n_u).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -94,13 +94,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes the field of a scene at one junction; ``height_nm`` is the expected gap at the setpoint."""
+    """Makes the field of a scene at one junction."""
 
     scene: Scene
     tip: Tip
     junction: Junction
     grid: Grid
-    height_nm: float
 
     @property
     def kappa_per_nm(self) -> float:
@@ -111,7 +110,21 @@ class Maker:
     def seen(self) -> Seen:
         """The scene at this junction."""
         state = EMPTY if self.junction.sample_bias_V > 0 else FILLED
-        return Seen(self.scene, state, self.kappa_per_nm, self.height_nm)
+        return Seen(self.scene, state, self.kappa_per_nm)
+
+    @functools.cached_property
+    def atoms(self) -> list[Apex]:
+        """The apexes of the tip that are felt."""
+        return _atoms(self.tip, self.junction.sample_bias_V, self.kappa_per_nm)
+
+    @functools.cached_property
+    def height_nm(self) -> float:
+        """The expected gap at the setpoint."""
+        if self.junction.current_nA is None:
+            return self.junction.expected_height_nm()
+        contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
+        own = max(float(np.exp(-2 * self.kappa_per_nm * apex[:, 2]) @ apex[:, 3]) for _, apex in self.atoms)
+        return self.seen.gap_nm(self.junction.current_nA / (contact * own))
 
     @functools.cached_property
     def range_nm(self) -> tuple[float, float]:
@@ -150,8 +163,7 @@ class Maker:
 
     def current(self) -> CurrentField:
         """Return the field of ln|I / nA|."""
-        atoms = _atoms(self.tip, self.junction.sample_bias_V, self.kappa_per_nm)
-        total = self._summed(atoms)
+        total = self._summed()
         contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
         base = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm
         monomials, to_monomials = np.empty_like(total), values_to_monomials(N_HEIGHTS)
@@ -160,9 +172,9 @@ class Maker:
         )
         return self._tabulated(monomials)
 
-    def _summed(self, atoms: Sequence[Apex]) -> Floats:
+    def _summed(self) -> Floats:
         """Return the current over exp(-2 kappa height), at the heights over the reference, (n_v, n_u, n_heights)."""
-        lobes, tables = self.lobes, self._tables(atoms)
+        lobes, tables = self.lobes, self._tables()
         total = np.zeros((*self.grid.shape, N_HEIGHTS))
         nodes, to_monomials = chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
         for level in np.unique(lobes.level):
@@ -177,13 +189,13 @@ class Maker:
             _orbital_field_kernels.add_terrace(current.reshape(total.shape), above_nm, *heights, total)
         return total
 
-    def _tables(self, atoms: Sequence[Apex]) -> list[list[tuple[tuple[int, int], Floats32]]]:
+    def _tables(self) -> list[list[tuple[tuple[int, int], Floats32]]]:
         """Return for each group of lobes, and each apex of the tip, its table and the node where it starts."""
         strongest = np.zeros(len(self.lobes.kinds))
         np.maximum.at(strongest, self.lobes.group, self.lobes.strength)
         falls = functools.lru_cache(maxsize=None)(self._falls)
         return [
-            [self._table(kind, most, apex, falls) for apex in atoms]
+            [self._table(kind, most, apex, falls) for apex in self.atoms]
             for kind, most in zip(self.lobes.kinds, strongest, strict=True)
         ]
 
@@ -271,7 +283,7 @@ class Maker:
 
     def _added_lobes(self) -> Iterator[tuple[Floats, Floats]]:
         """Yield the lobes that defects add, as ``_unit_lobes`` does."""
-        table = self.seen.added
+        table = self.seen.added(self.height_nm)
         nodes = (table[:, 1:3] - self.grid.origin_nm) / self.grid.steps_nm
         whole = np.floor(nodes + SAME_PLACE)
         shares = np.round((nodes - whole) / SAME_PLACE) * SAME_PLACE
@@ -365,7 +377,7 @@ def image(
     nodes = per_cell(surface.cells_nm, raster_nm)
     view = structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=min(nodes))
     scene = scene_of(view)
-    maker = Maker(scene, tip, junction, Grid(view, nodes, surface.cells_nm), junction.expected_height_nm())
+    maker = Maker(scene, tip, junction, Grid(view, nodes, surface.cells_nm))
     field = maker.current()
     over_raster = field.over(*raster_nm)
     if junction.current_nA is not None:

@@ -1,6 +1,6 @@
 """What a junction sees of a surface of local orbitals: how much each lobe of its units carries, and what defects add.
 
-Over a clean terrace the mean current at the expected gap z_0 is exp(-2 kappa z_0) of a point contact's: from
+Over a clean terrace the mean current at a gap of 0.7 nm is exp(-2 kappa 0.7 nm) of a point contact's: from
 
 int exp(-2 kappa sqrt(r^2 + z^2)) d^2r = 2 pi (1 + 2 kappa z) exp(-2 kappa z) / (2 kappa)^2.
 
@@ -25,17 +25,18 @@ from .units import Floats
 
 NM_PER_PM = 1e-3
 PATCH = (range(-7, 8), range(-3, 4))  # units along and across, around a defect, that decide its height
+CALIBRATED_nm = 0.7  # a clean terrace carries at this gap what a point contact's exponential does
+NEWTON = 4
 HALO_CORE_nm = 1.0  # inside, the field of a charge is flat
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene at one junction: its filled or empty ``state``, the decay constant, the expected gap at the setpoint."""
+    """A scene at one junction: its filled or empty ``state``, and the decay constant."""
 
     scene: Scene
     state: int
     kappa_per_nm: float
-    height_nm: float
 
     @functools.cached_property
     def split_nm(self) -> float:
@@ -45,12 +46,33 @@ class Seen:
     @functools.cached_property
     def clean(self) -> Floats:
         """How much each lobe of a unit of the clean surface carries, (n_states, n_lobes)."""
-        surface, kappa = self.scene.surface, self.kappa_per_nm
-        shares = np.array([[(lobe.filled, lobe.empty)[self.state] for lobe in unit] for unit in surface.states])
-        z_nm = np.array([[lobe.z_nm for lobe in unit] for unit in surface.states])
-        means = 2 * math.pi * (1 + 2 * kappa * (self.height_nm - z_nm)) / (2 * kappa) ** 2 * np.exp(2 * kappa * z_nm)
-        means *= shares / (surface.pair * surface.lattice.cell_area_nm2)
-        return np.asarray(shares / means.sum(axis=1, keepdims=True))
+        shares = np.array([[(lobe.filled, lobe.empty)[self.state] for lobe in unit] for unit in self._units])
+        means = (shares * self._means(CALIBRATED_nm)).sum(axis=1, keepdims=True)
+        return np.asarray(shares * math.exp(-2 * self.kappa_per_nm * CALIBRATED_nm) / means)
+
+    def _means(self, gap_nm: float) -> Floats:
+        """Return the mean current over a terrace of a lobe in every unit, at a gap, (n_states, n_lobes)."""
+        kappa, surface = self.kappa_per_nm, self.scene.surface
+        away_nm = gap_nm - np.array([[lobe.z_nm for lobe in unit] for unit in self._units])
+        area_nm2 = surface.pair * surface.lattice.cell_area_nm2
+        return 2 * math.pi / area_nm2 * (1 + 2 * kappa * away_nm) / (2 * kappa) ** 2 * np.exp(-2 * kappa * away_nm)
+
+    @property
+    def _units(self) -> tuple[tuple[Lobe, ...], ...]:
+        return self.scene.surface.states
+
+    def mean_current(self, gap_nm: float) -> float:
+        """Return the mean current over a clean terrace at a gap, a point contact's being 1."""
+        return float((self.clean[0] * self._means(gap_nm)[0]).sum())
+
+    def gap_nm(self, current: float) -> float:
+        """Return the gap at which the mean current over a clean terrace has a value."""
+        kappa = self.kappa_per_nm
+        gap_nm = -math.log(current) / (2 * kappa)
+        for _ in range(NEWTON):
+            fall = 2 * kappa * (1 - 1 / (1 + 2 * kappa * gap_nm))
+            gap_nm += math.log(self.mean_current(gap_nm) / current) / fall
+        return gap_nm
 
     @functools.cached_property
     def strengths(self) -> Floats:
@@ -82,17 +104,16 @@ class Seen:
                 out += rise * np.exp(-(away_nm**2) / (2 * each.edit.swell_nm**2))
         return out
 
-    @functools.cached_property
-    def added(self) -> Floats:
-        """The lobes that defects add, rows (terrace, x, y, z over the terrace, kappa ratio, strength)."""
-        rows = [row for each in self.scene.sited if each.edit.added for row in self._added_by(each)]
+    def added(self, gap_nm: float) -> Floats:
+        """Return the lobes that defects add at a setpoint: rows (terrace, x, y, z over it, kappa ratio, strength)."""
+        rows = [row for each in self.scene.sited if each.edit.added for row in self._added_by(each, gap_nm)]
         table = np.array(rows).reshape(-1, 6)
         table[:, 5] *= np.exp(self._tinted(table[:, 1:3]))
         return table
 
-    def _added_by(self, each: Sited) -> list[tuple[float, ...]]:
+    def _added_by(self, each: Sited, gap_nm: float) -> list[tuple[float, ...]]:
         """Return the rows of the lobes that a defect adds."""
-        share = self.scale(each.edit, each.heights_pm[self.state])
+        share = self.scale(each.edit, each.heights_pm[self.state], gap_nm)
         weights = _weights(each.edit.added, self.state, self.kappa_per_nm)
         places = [each.point_nm(lobe.along_nm, lobe.across_nm) for lobe in each.edit.added]
         return [
@@ -100,7 +121,7 @@ class Seen:
             for place, lobe, weight in zip(places, each.edit.added, weights, strict=True)
         ]
 
-    def scale(self, edit: Edit, height_pm: float) -> float:
+    def scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
         """Return what the added lobes of an edit are multiplied by, so that they stand a height over the terrace.
 
         Raises
@@ -109,11 +130,10 @@ class Seen:
             If what is left without them already stands higher.
         """
         kappa = self.kappa_per_nm
-        at = np.array([*edit.probe_nm, self.height_nm + height_pm * NM_PER_PM])
+        at = np.array([*edit.probe_nm, gap_nm + height_pm * NM_PER_PM])
         lobes = np.array([[lobe.along_nm, lobe.across_nm, lobe.z_nm, kappa * lobe.kappa_ratio] for lobe in edit.added])
         own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added, self.state, kappa))
-        rest = self._without(edit, at)
-        share = (math.exp(-2 * kappa * self.height_nm) - rest) / own
+        share = (self.mean_current(gap_nm) - self._without(edit, at)) / own
         if share < 0:
             raise ArithmeticError(
                 f"a height of {height_pm:g} pm is out of reach: the surface without it is higher there"
@@ -134,7 +154,7 @@ class Seen:
         return numbers, middles[:, None] + own, np.repeat(self.clean[:1], len(offsets), axis=0)
 
     def _without(self, edit: Edit, at: Floats) -> float:
-        """Return the current at a point (3,) of a clean terrace with an edit's unit in its middle, added lobes aside."""
+        """Return the current at a point (3,) of a clean terrace with an edit in its middle, added lobes aside."""
         numbers, lobes, clean = self._patch
         strengths = clean.copy()
         for scaled in edit.scaled:

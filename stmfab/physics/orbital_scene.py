@@ -23,6 +23,7 @@ from .units import Bools, Floats, Ints
 MARGIN_nm = 3.0  # units so far outside the window are part of the scene: a vacancy's, a contaminant's
 TRUNCATED = 3.0  # standard deviations of a smoothing
 STEP_CLASS_nm = 0.45
+RIM_CELLS = 1  # an edge of a terrace is as wide
 Members = Mapping[str, tuple[type[SiteDefect], Placed]]
 
 
@@ -247,6 +248,7 @@ def scene(
         if kind is Island:
             levels = _lowered(levels, region, surface, placed)
     there = units(surface, levels, region)
+    rims = ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
     found: dict[str, list[Sited | None]] = {
         name: [_sited(surface, there, levels, region, kind, name, placed, i, rng_of) for i in range(len(placed.cells))]
         for name, (kind, placed) in members.items()
@@ -260,7 +262,7 @@ def scene(
         sited += [each for each, fits in zip(row, chosen, strict=True) if fits and each is not None]
         first += len(row)
     states = np.zeros(len(there.u), dtype=np.int64)
-    return Scene(surface, look, region, levels, there, out, tuple(sited), strength, states)
+    return Scene(surface, look, region, levels, there, out, tuple(sited), strength + edges.rim * rims, states)
 
 
 def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed) -> Ints:
