@@ -99,6 +99,7 @@ SLOTS: tuple[Slot, ...] = (
         named=True,
         sample=ORBITALS,
     ),
+    Slot("sample.buckling", {PLAIN: orbitals.Buckling}, "how dimers are buckled", sample=ORBITALS),
     Slot("sample.steps", {PLAIN: ledges.Ledges}, "a flight of steps with kinks", sample=ORBITALS),
     Slot("tip", tips.TIPS, "the tip", required=True, usual="tungsten"),
     Slot(

@@ -21,6 +21,7 @@ from .physics import (
     ledges,
     orbital_field,
     orbital_scene,
+    orbital_units,
     structure,
     surface_field,
     surface_state,
@@ -30,7 +31,7 @@ from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.materials import MATERIALS, Material
 from .physics.metals import METALS, Metal
-from .physics.orbitals import ORBITAL_SURFACES, Orbitals, OrbitalSurface
+from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurface
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
@@ -115,24 +116,30 @@ def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window
     """Return a surface of local orbitals with the steps and the defects that a window of cells looks at."""
     random = functools.partial(streams.stream, seed, drawn.index)
     look, steps = drawn.sample.get("surface", Orbitals()), drawn.sample.get("steps")
-    region, lattice = orbital_scene.box(surface, view), surface.lattice
+    region, lattice = orbital_units.box(surface, view), surface.lattice
     flight = ledges.flat()
     if steps is not None:
         flight = steps.flight(surface.cells_nm, turns=surface.turns, rng=random("sample.steps"))
-    noise = correlated_noise((seed, drawn.index, "sample.surface"), surface, region, look.disorder_length_nm)
+    noise = functools.partial(correlated_noise, seed, drawn.index, surface=surface, region=region)
+    buckled = None
+    if len(surface.states) > 1:
+        own = drawn.sample.get("buckling", Buckling())
+        domains, phase = noise("sample.buckling", own.domain_nm), noise("sample.buckling.phase", own.phase_nm)
+        buckled = orbital_scene.Buckled(own, domains, phase)
     return orbital_scene.scene(
         surface,
         look,
         flight,
         region,
-        members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_scene.MARGIN_nm),
-        strength=look.disorder_percent / 100 * noise,
+        members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_units.MARGIN_nm),
+        strength=look.disorder_percent / 100 * noise("sample.surface", look.disorder_length_nm),
+        buckled=buckled,
         rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
     )
 
 
 def correlated_noise(
-    stream: tuple[int, int, str], surface: OrbitalSurface, region: orbital_scene.Box, length_nm: float
+    seed: int, index: int, name: str, length_nm: float, *, surface: OrbitalSurface, region: orbital_units.Box
 ) -> Floats:
     """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over a length; tile by tile."""
     margin = math.ceil(orbital_scene.smoothing_margin_nm(length_nm) / min(surface.cells_nm))
@@ -140,7 +147,7 @@ def correlated_noise(
     last = np.array([region.u0 + region.n_u + margin, region.v0 + region.n_v + margin]) // TILE_CELLS
     n_u, n_v = (last - first + 1).tolist()
     v, u = np.indices((n_v, n_u)).reshape(2, -1)
-    words = streams.tile_uniforms(*stream, first + np.stack([u, v], axis=1), TILE_CELLS**2)
+    words = streams.tile_uniforms(seed, index, name, first + np.stack([u, v], axis=1), TILE_CELLS**2)
     tiled = special.ndtri(words).reshape(n_v, n_u, TILE_CELLS, TILE_CELLS).transpose(0, 2, 1, 3)
     white = tiled.reshape(n_v * TILE_CELLS, n_u * TILE_CELLS)
     column, row = np.array([region.u0, region.v0]) - first * TILE_CELLS

@@ -35,7 +35,7 @@ PHYSICS = """
     units keys arrays materials structure greens defects tungsten tungsten_spd tips field
     junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
-    ledges orbitals site_defects orbital_scene orbital_lobes orbital_field
+    ledges orbitals site_edits dimer_defects site_defects orbital_units orbital_scene orbital_lobes orbital_field
     noise piezo instrument path loop scan constant_height levelling targets
 """.split()
 

@@ -79,31 +79,53 @@ def add_terrace(current: F4, above: F8, half: float, kappa: float, nodes: F8, to
     """Add the current of one terrace's lobes to out, both (n_v, n_u, n_heights), at heights ``above`` it, (n_v, n_u).
 
     The current over exp(-2 kappa height) is given at ``half`` times the ``nodes`` around the middle of the heights over
-    the terrace itself.
+    the terrace itself; it is 0 at all heights where no lobe reaches.
     """
-    monomials, here = np.empty(nodes.size), np.empty(nodes.size)
+    n = nodes.size
+    monomials, here = np.empty(n), np.empty(n)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            here[:] = current[i, j]
-            if here.min() > 0 and above[i, j] == 0:
-                out[i, j] += here
-            elif here.min() > 0:
-                _monomials(here, to_monomials, monomials)
-                for k in range(nodes.size):
-                    rise = _straight_outside(monomials, nodes[k] + above[i, j] / half)
-                    out[i, j, k] += np.exp(rise - 2 * kappa * above[i, j])
+            if current[i, j, 0] > 0:
+                for k in range(n):
+                    here[k] = current[i, j, k]
+                if above[i, j] != 0:
+                    _monomials(here, to_monomials, monomials)
+                    for k in range(n):
+                        rise = _straight_outside(monomials, nodes[k] + above[i, j] / half)
+                        here[k] = np.exp(rise - 2 * kappa * above[i, j])
+                for k in range(n):
+                    out[i, j, k] += here[k]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def to_polynomials(current: F8, base: F8, computed: B1, to_monomials: F8, per: I8, out: F8) -> None:
+def _shift(monomials: F8, start: float, scale: float) -> None:
+    """Turn a polynomial p(s) into p(start + scale s): Horner's scheme in place, highest power first."""
+    n = monomials.size
+    for m in range(n - 1):
+        for k in range(n - 2, m - 1, -1):
+            monomials[k] += start * monomials[k + 1]
+    power = 1.0
+    for k in range(n):
+        monomials[k] *= power
+        power *= scale
+
+
+@numba.njit(cache=True, error_model="numpy")
+def to_polynomials(current: F8, base: F8, computed: B1, to_monomials: F8, start: F8, scale: float, out: F4) -> None:
     """Write the polynomials of ln(current) + base to out, both (n_v, n_u, n_heights); NaN in cells not ``computed``.
 
-    A cell (row, column) holds per[1] x per[0] nodes; ``base`` is a polynomial already.
+    ``base`` is a polynomial already. Those that are written are p(start + scale s), start (n_v, n_u).
     """
+    monomials = np.empty(base.size)
+    per_v, per_u = out.shape[0] // computed.shape[0], out.shape[1] // computed.shape[1]
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if computed[i // per[1], j // per[0]]:
-                _monomials(current[i, j], to_monomials, out[i, j])
-                out[i, j] += base
+            if computed[i // per_v, j // per_u]:
+                _monomials(current[i, j], to_monomials, monomials)
+                monomials += base
+                if start[i, j] != 0 or scale != 1:
+                    _shift(monomials, start[i, j], scale)
+                for k in range(base.size):
+                    out[i, j, k] = monomials[k]
             else:
                 out[i, j] = np.nan

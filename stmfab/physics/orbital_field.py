@@ -18,13 +18,14 @@ from scipy import ndimage
 
 from . import _orbital_field_kernels, structure, tips
 from .crystal import Imaged
-from .field import CurrentField, chebyshev_nodes, padded, values_to_monomials
+from .field import CurrentField, chebyshev_nodes, values_to_monomials
 from .junction import Junction
 from .orbital_lobes import Seen
-from .orbital_scene import Scene, middle_nm
+from .orbital_scene import Scene
+from .orbital_units import middle_nm
 from .orbitals import EMPTY, FILLED, OrbitalSurface
 from .structure import Window
-from .surface_field import Lines, shifted
+from .surface_field import Lines
 from .terraces import EDGE_nm
 from .tips import Tip
 from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats, Floats32, Ints
@@ -45,26 +46,17 @@ Apex: TypeAlias = tuple[tuple[float, float], Floats]  # where it is, and its ato
 
 
 @dataclass(frozen=True)
-class Lobes:
-    """Lobes in groups that share a table, arrays (n_lobes,): group, terrace, column and row of nodes, strength.
+class Group:
+    """Figures of lobes that are alike, arrays (n,): the terrace, column and row of the node, and strength of each.
 
-    They are in the order of their terraces and groups.
-
-    ``kinds``, rows (column's share, row's share, z_nm, kappa ratio), are the groups'.
+    ``lobes``, rows (x, y, z, kappa ratio, strength), are a figure's, x and y from its node, z from the terrace.
     """
 
-    group: Ints
+    lobes: Floats
     level: Ints
     column: Ints
     row: Ints
     strength: Floats32
-    kinds: Floats
-
-    def parts(self, level: int) -> list[slice]:
-        """Return each group's lobes on a terrace."""
-        first, last = np.searchsorted(self.level, [level, level + 1])
-        ends = first + np.searchsorted(self.group[first:last], np.arange(len(self.kinds) + 1))
-        return [slice(int(start), int(end)) for start, end in itertools.pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -165,57 +157,56 @@ class Maker:
         """Return the field of ln|I / nA|."""
         total = self._summed()
         contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
-        base = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm
-        monomials, to_monomials = np.empty_like(total), values_to_monomials(N_HEIGHTS)
+        to_monomials = values_to_monomials(N_HEIGHTS)
+        base = to_monomials @ (math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm)
+        low, high = float(self.reference_nm.min()), float(self.reference_nm.max())
+        own_middle_nm, own_nm = self.range_nm
+        middle_nm, reach_nm = (low + high) / 2 + own_middle_nm, (high - low) / 2 + own_nm
+        start = (middle_nm - self.reference_nm - own_middle_nm) / own_nm
+        out = np.empty(total.shape, dtype=np.float32)
         _orbital_field_kernels.to_polynomials(
-            total, to_monomials @ base, self.grid.view.cells, to_monomials, np.array(self.grid.per_cell), monomials
+            total, base, self.grid.view.cells, to_monomials, start, reach_nm / own_nm, out
         )
-        return self._tabulated(monomials)
+        polarity = 1 if self.junction.sample_bias_V > 0 else -1
+        return CurrentField(out, self.grid.origin_nm, np.diag(self.grid.steps_nm), middle_nm, reach_nm, polarity)
 
     def _summed(self) -> Floats:
         """Return the current over exp(-2 kappa height), at the heights over the reference, (n_v, n_u, n_heights)."""
-        lobes, tables = self.lobes, self._tables()
+        groups = [*self._unit_groups(), *self._added_groups()]
+        falls = functools.lru_cache(maxsize=None)(self._falls)
+        tables = [[self._table(group, apex, falls) for apex in self.atoms] for group in groups]
         total = np.zeros((*self.grid.shape, N_HEIGHTS))
-        nodes, to_monomials = chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
-        for level in np.unique(lobes.level):
-            current = np.zeros((total.shape[0], total.shape[1] * N_HEIGHTS), dtype=np.float32)
-            for group, part in enumerate(lobes.parts(level)):
-                for (column, row), table in tables[group]:
-                    at = lobes.column[part] + column, lobes.row[part] + row
-                    _orbital_field_kernels.add_lobes(*at, lobes.strength[part], table, N_HEIGHTS, current)
+        heights = self.range_nm[1], self.kappa_per_nm, chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
+        current = np.empty((total.shape[0], total.shape[1] * N_HEIGHTS), dtype=np.float32)
+        for level in np.unique(np.concatenate([group.level for group in groups])):
+            current[:] = 0
+            for group, own in zip(groups, tables, strict=True):
+                here = group.level == level
+                column, row, strength = group.column[here], group.row[here], group.strength[here]
+                for (first, below), table in own:
+                    _orbital_field_kernels.add_lobes(column + first, row + below, strength, table, N_HEIGHTS, current)
             above_nm = self.reference_nm - level * self.scene.surface.step_nm
             above_nm[np.abs(above_nm) < LEVEL_nm] = 0.0
-            heights = self.range_nm[1], self.kappa_per_nm, nodes, to_monomials
             _orbital_field_kernels.add_terrace(current.reshape(total.shape), above_nm, *heights, total)
         return total
 
-    def _tables(self) -> list[list[tuple[tuple[int, int], Floats32]]]:
-        """Return for each group of lobes, and each apex of the tip, its table and the node where it starts."""
-        strongest = np.zeros(len(self.lobes.kinds))
-        np.maximum.at(strongest, self.lobes.group, self.lobes.strength)
-        falls = functools.lru_cache(maxsize=None)(self._falls)
-        return [
-            [self._table(kind, most, apex, falls) for apex in self.atoms]
-            for kind, most in zip(self.lobes.kinds, strongest, strict=True)
-        ]
-
     def _table(
-        self, kind: Floats, most: float, apex: Apex, falls: Callable[..., Floats]
+        self, group: Group, apex: Apex, falls: Callable[[float, float, float, float], Floats]
     ) -> tuple[tuple[int, int], Floats32]:
-        """Return the table of a group of lobes under one apex, (n_rows, n_columns * n_heights), and where it starts."""
-        place, own = apex
-        steps_nm = self.grid.steps_nm
-        at = kind[:2] - np.array(place) / steps_nm
-        reach_nm = self._reach_nm(most, *kind[2:])
-        half = np.ceil(reach_nm / steps_nm).astype(np.int64)
-        start = np.floor(at).astype(np.int64) - half
-        n_u, n_v = (2 * half + 2).tolist()
+        """Return the table of a group under one apex, (n_rows, n_columns * n_heights), and where it starts."""
+        place, atoms = apex
+        steps_nm, most = self.grid.steps_nm, float(group.strength.max(initial=0.0))
+        at = group.lobes[:, :2] - np.array(place)
+        reach_nm = max(self._reach_nm(most * strength, z, ratio) for _, _, z, ratio, strength in group.lobes)
+        start = np.floor((at.min(axis=0) - reach_nm) / steps_nm)
+        n_u, n_v = (np.ceil((at.max(axis=0) + reach_nm) / steps_nm) - start + 1).astype(np.int64).tolist()
         table = np.zeros((n_v, n_u, N_HEIGHTS))
-        farthest_nm = math.hypot(*((half + 2) * steps_nm)) + float(np.hypot(own[:, 0], own[:, 1]).max())
-        for x, y, z, strength in own:
-            fall = falls(float(kind[2]), float(kind[3]), float(z), math.ceil(farthest_nm * 4) / 4)
-            first = (start - at) * steps_nm
-            _orbital_field_kernels.add_falls(strength * fall, FALL_STEP_nm2, np.array([x, y]), first, steps_nm, table)
+        farthest_nm = math.hypot(*([n_u, n_v] * steps_nm)) + float(np.hypot(atoms[:, 0], atoms[:, 1]).max())
+        for (x, y), (_, _, z_nm, ratio, own) in zip(at, group.lobes, strict=True):
+            first = start * steps_nm - [x, y]
+            for right, up, above, strength in atoms:
+                fall = own * strength * falls(z_nm, ratio, above, math.ceil(farthest_nm))
+                _orbital_field_kernels.add_falls(fall, FALL_STEP_nm2, np.array([right, up]), first, steps_nm, table)
         return (int(start[0]), int(start[1])), table.reshape(n_v, -1).astype(np.float32)
 
     def _falls(self, z_nm: float, ratio: float, atom_z_nm: float, farthest_nm: float) -> Floats:
@@ -239,58 +230,50 @@ class Maker:
         )
         return np.asarray(ndimage.map_coordinates(self.reference_nm, [v, u], order=1, mode="nearest"))
 
-    def _tabulated(self, monomials: Floats) -> CurrentField:
-        """Return the field of polynomials in the height over the reference, as polynomials in z."""
-        low, high = float(self.reference_nm.min()), float(self.reference_nm.max())
-        own_middle_nm, own_nm = self.range_nm
-        middle_nm, reach_nm = (low + high) / 2 + own_middle_nm, (high - low) / 2 + own_nm
-        start = (middle_nm - self.reference_nm - own_middle_nm) / own_nm
-        steps_nm = np.diag(self.grid.steps_nm)
-        moved = padded(shifted(monomials, start, reach_nm / own_nm))
-        polarity = 1 if self.junction.sample_bias_V > 0 else -1
-        return CurrentField(moved, self.grid.origin_nm, steps_nm, middle_nm, reach_nm, polarity)
-
-    @functools.cached_property
-    def lobes(self) -> Lobes:
-        """All lobes of the scene at this junction."""
-        rows: list[Floats] = []
-        kinds: list[Floats] = []
-        for lobes, places in (*self._unit_lobes(), *self._added_lobes()):
-            group = np.full(len(lobes), len(kinds))
-            kinds.append(places)
-            rows.append(np.column_stack([group, lobes]))
-        table = np.concatenate(rows)
-        table = table[np.lexsort((table[:, 0], table[:, 1]))]
-        group, level, column, row = np.ascontiguousarray(table[:, :4].T).astype(np.int64)
-        return Lobes(group, level, column, row, table[:, 4].astype(np.float32), np.array(kinds))
-
-    def _unit_lobes(self) -> Iterator[tuple[Floats, Floats]]:
-        """Yield the lobes of units, rows (level, column, row, strength), and their group's kind."""
-        scene, grid, seen = self.scene, self.grid, self.seen
-        units = scene.units
-        near = _near(scene, grid, self._reach_nm(float(seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip))
+    def _unit_groups(self) -> Iterator[Group]:
+        """Yield the lobes of units: those that no defect edits as figures, of the others each lobe."""
+        scene, seen, units = self.scene, self.seen, self.scene.units
+        near = _near(scene, self.grid, self._reach_nm(float(seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip))
+        whole = np.ones(len(units.u), dtype=np.bool_)
+        whole[scene.edits.unit] = False
         for axis, state in itertools.product((0, 1), range(len(scene.surface.states))):
-            middle = np.array(middle_nm(scene.surface, 0, 0, axis))
-            chosen = np.flatnonzero(near & (units.axis == axis) & (scene.states == state))
-            first = (np.stack([units.u[chosen], units.v[chosen]]).T - [grid.view.u0, grid.view.v0]) * grid.per_cell
-            for number, lobe in enumerate(scene.surface.states[state]):
-                aside = np.array([lobe.along_nm, lobe.across(seen.split_nm)])
-                place = (middle + (aside if axis == 0 else aside[::-1])) / grid.steps_nm
-                whole, strength = np.floor(place + SAME_PLACE), seen.strengths[chosen, number]
-                lobes = np.column_stack([units.level[chosen], first + whole, strength])[strength > 0]
-                if len(lobes):
-                    yield lobes, np.array([*(place - whole), lobe.z_nm, 1.0])
+            own = near & (units.axis == axis) & (scene.states == state)
+            lobes = self._figure(axis, state)
+            yield self._group(lobes, np.flatnonzero(own & whole), np.exp(seen.local))
+            edited = np.flatnonzero(own & ~whole)
+            for number, lobe in enumerate(lobes):
+                yield self._group(lobe[None], edited, seen.strengths[:, number] / lobe[4])
 
-    def _added_lobes(self) -> Iterator[tuple[Floats, Floats]]:
-        """Yield the lobes that defects add, as ``_unit_lobes`` does."""
+    def _figure(self, axis: int, state: int) -> Floats:
+        """Return the lobes of a clean unit, rows (x, y, z, kappa ratio, strength), x and y from its first cell."""
+        surface, seen = self.scene.surface, self.seen
+        out = np.ones((len(surface.states[state]), 5))
+        for row, lobe, strength in zip(out, surface.states[state], seen.clean[state], strict=True):
+            aside = np.array([lobe.along_nm, lobe.across(seen.split_nm)])
+            row[:2] = middle_nm(surface, 0, 0, axis) + (aside if axis == 0 else aside[::-1])
+            row[2], row[4] = lobe.z_nm, strength
+        return out
+
+    def _group(self, lobes: Floats, units: Ints, strengths: Floats) -> Group:
+        """Return a group of some units."""
+        there, (columns, rows) = self.scene.units, self.grid.per_cell
+        units = units[strengths[units] > 0]
+        column, row = (there.u[units] - self.grid.view.u0) * columns, (there.v[units] - self.grid.view.v0) * rows
+        return Group(lobes, there.level[units], column, row, strengths[units].astype(np.float32))
+
+    def _added_groups(self) -> Iterator[Group]:
+        """Yield the lobes that defects add, those at alike places between nodes together."""
         table = self.seen.added(self.height_nm)
         nodes = (table[:, 1:3] - self.grid.origin_nm) / self.grid.steps_nm
-        whole = np.floor(nodes + SAME_PLACE)
+        whole = np.floor(nodes + SAME_PLACE).astype(np.int64)
         shares = np.round((nodes - whole) / SAME_PLACE) * SAME_PLACE
-        kinds, group = np.unique(np.column_stack([shares, table[:, 3:5]]), axis=0, return_inverse=True)
-        lobes = np.column_stack([table[:, 0], whole, table[:, 5]])
-        for number, kind in enumerate(kinds):
-            yield lobes[group.ravel() == number], kind
+        kinds, which = np.unique(np.column_stack([shares, table[:, 3:5]]), axis=0, return_inverse=True)
+        for number, (right, up, z_nm, ratio) in enumerate(kinds):
+            own = which.ravel() == number
+            lobes = np.array([[*([right, up] * self.grid.steps_nm), z_nm, ratio, 1.0]])
+            yield Group(
+                lobes, table[own, 0].astype(np.int64), whole[own, 0], whole[own, 1], table[own, 5].astype(np.float32)
+            )
 
 
 def _spread_nm(tip: Tip) -> float:

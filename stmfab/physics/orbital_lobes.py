@@ -18,15 +18,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _orbital_lobes_kernels
-from .orbital_scene import Scene, Sited, unit_at
+from .orbital_scene import Scene
+from .orbital_units import Sited
 from .orbitals import Lobe
-from .site_defects import Added, Edit
+from .site_edits import Added, Edit
 from .units import Floats
 
 NM_PER_PM = 1e-3
 PATCH = (range(-7, 8), range(-3, 4))  # units along and across, around a defect, that decide its height
 CALIBRATED_nm = 0.7  # a clean terrace carries at this gap what a point contact's exponential does
 NEWTON = 4
+FAR, LEAST_SWELL_nm = 6.0, 0.1  # charges and swellings end after so many of their lengths
 HALO_CORE_nm = 1.0  # inside, the field of a charge is flat
 
 
@@ -77,31 +79,39 @@ class Seen:
     @functools.cached_property
     def strengths(self) -> Floats:
         """How much each lobe of each unit carries, (n_units, n_lobes)."""
-        scene, units = self.scene, self.scene.units
-        local = scene.strength[units.v - scene.region.v0, units.u - scene.region.u0] + self._tinted(scene.middles_nm)
-        out = self.clean[scene.states] * np.exp(local)[:, None]
-        for each in scene.sited:
-            for scaled in each.edit.scaled:
-                own = unit_at(scene.surface, units, scene.region, each, scaled.along, scaled.across)
-                if own >= 0:
-                    lobes = scene.surface.states[scene.states[own]]
-                    chosen = _chosen(lobes, scaled.layer, scaled.side * each.signs[1])
-                    out[own, chosen] *= (scaled.filled, scaled.empty)[self.state]
+        scene, edits = self.scene, self.scene.edits
+        out = self.clean[scene.states] * np.exp(self.local)[:, None]
+        factors = (edits.filled, edits.empty)[self.state]
+        for number, lobe in enumerate(self._units[0]):
+            meant = (edits.layer == lobe.layer) & ((edits.side == 0) | (edits.side == lobe.side))
+            np.multiply.at(out[:, number], edits.unit[meant], factors[meant])
         return out
+
+    @functools.cached_property
+    def local(self) -> Floats:
+        """What disorder, edges, charges and swellings change in ln I, (n_units,)."""
+        scene, units = self.scene, self.scene.units
+        own = scene.strength[units.v - scene.region.v0, units.u - scene.region.u0]
+        return np.asarray(own + self._tinted(scene.middles_nm))
 
     def _tinted(self, points_nm: Floats) -> Floats:
         """Return the change of ln I by charges and swellings at points (n, 2)."""
-        out, look = np.zeros(len(points_nm)), self.scene.look
+        look = self.scene.look
         halo = (look.halo_filled, look.halo_empty)[self.state]
-        for each in self.scene.sited:
-            if each.charge == 0 and each.edit.swell_nm == 0:
-                continue
-            away_nm = np.hypot(*(points_nm - each.probe_nm).T)
-            if each.charge != 0:
-                out += halo * each.charge * np.exp(-away_nm / look.screening_nm) / np.hypot(1.0, away_nm / HALO_CORE_nm)
-            if each.edit.swell_nm > 0:
-                rise = 2 * self.kappa_per_nm * each.heights_pm[self.state] * NM_PER_PM
-                out += rise * np.exp(-(away_nm**2) / (2 * each.edit.swell_nm**2))
+        sources = [
+            (
+                *each.probe_nm,
+                FAR * max(look.screening_nm * (each.charge != 0), each.edit.swell_nm),
+                halo * each.charge,
+                look.screening_nm,
+                2 * self.kappa_per_nm * each.heights_pm[self.state] * NM_PER_PM * (each.edit.swell_nm > 0),
+                max(each.edit.swell_nm, LEAST_SWELL_nm),
+            )
+            for each in self.scene.sited
+            if each.charge != 0 or each.edit.swell_nm > 0
+        ]
+        out, (x, y) = np.zeros(len(points_nm)), np.ascontiguousarray(points_nm.T)
+        _orbital_lobes_kernels.add_tints(x, y, np.array(sources).reshape(-1, 7), HALO_CORE_nm, out)
         return out
 
     def added(self, gap_nm: float) -> Floats:

@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 from .defects import Placed
+from .dimer_defects import Island
 from .ledges import Edges
 from .materials import Material
-from .orbitals import Orbitals, OrbitalSurface
-from .site_defects import SITE_DEFECTS, Edit, Island, SiteDefect
-from .structure import Window
+from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
+from .orbitals import Buckling, Orbitals, OrbitalSurface
+from .site_defects import SITE_DEFECTS
+from .site_edits import SiteDefect
 from .surface_state import mark_nearest
 from .units import Bools, Floats, Ints
 
-MARGIN_nm = 3.0  # units so far outside the window are part of the scene: a vacancy's, a contaminant's
 TRUNCATED = 3.0  # standard deviations of a smoothing
 STEP_CLASS_nm = 0.45
 RIM_CELLS = 1  # an edge of a terrace is as wide
@@ -28,98 +29,33 @@ Members = Mapping[str, tuple[type[SiteDefect], Placed]]
 
 
 @dataclass(frozen=True)
-class Box:
-    """A rectangle of cells, (u0, v0) the first; even numbers all, so that it holds whole units."""
+class Buckled:
+    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase."""
 
-    u0: int
-    v0: int
-    n_u: int
-    n_v: int
+    buckling: Buckling
+    domains: Floats
+    phase: Floats
 
-    def __contains__(self, cell: tuple[int, int]) -> bool:
-        """Return whether a cell (u, v) lies in it."""
-        return 0 <= cell[0] - self.u0 < self.n_u and 0 <= cell[1] - self.v0 < self.n_v
-
-    @property
-    def axes(self) -> tuple[Ints, Ints]:
-        """Its columns u and its rows v."""
-        return self.u0 + np.arange(self.n_u), self.v0 + np.arange(self.n_v)
-
-    def inside(self, cells: Ints, margin: int = 0) -> Bools:
-        """Return which cells (n, 2) lie in it or within a margin of cells around."""
-        low, high = np.array([self.u0, self.v0]) - margin, np.array([self.u0 + self.n_u, self.v0 + self.n_v]) + margin
-        return np.asarray(((cells >= low) & (cells < high)).all(axis=1))
-
-
-def box(surface: OrbitalSurface, view: Window, margin_nm: float = MARGIN_nm) -> Box:
-    """Return the cells within a margin of a window's."""
-    (along, up), (n_v, n_u) = surface.cells_nm, view.cells.shape
-    left, below = (math.ceil(margin_nm / width_nm) for width_nm in (along, up))
-    u0, v0 = (view.u0 - left) // 2 * 2, (view.v0 - below) // 2 * 2
-    return Box(u0, v0, -(-(view.u0 + n_u + left - u0) // 2) * 2, -(-(view.v0 + n_v + below - v0) // 2) * 2)
+    def states(self, there: Units, region: Box) -> Ints:
+        """Return the states of units, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
+        at = there.v - region.v0, there.u - region.u0
+        level = special.ndtr(self.domains[at])
+        along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
+        c4x2 = level < self.buckling.c4x2
+        up = (along + row * c4x2 + (self.phase[at] > 0)) % 2
+        ordered = level < self.buckling.c4x2 + self.buckling.p2x2
+        return np.asarray(np.where(ordered, 1 + up, 0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Units:
-    """The units of a scene, arrays (n_units,): their first cell (u, v), the axis of their row, their terrace.
+class Edits:
+    """What defects do to lobes of units, arrays (n_edits,): unit, layer, side (0: both), factors of what they carry."""
 
-    ``number[v - v0, u - u0]`` is that of the unit that a cell of the box belongs to; -1: to none.
-    """
-
-    u: Ints
-    v: Ints
-    axis: Ints
-    level: Ints
-    number: Ints
-
-
-def units(surface: OrbitalSurface, levels: Ints, region: Box) -> Units:
-    """Return the units there are: those whose cells share a terrace."""
-    turned = levels % 2 if surface.turns else np.zeros_like(levels)
-    found: list[tuple[Ints, Ints, Ints]] = []
-    number = np.full(levels.shape, -1, dtype=np.int64)
-    for axis in (0, 1) if surface.turns else (0,):
-        if surface.pair == 1:
-            whole = np.ones(levels.shape, dtype=np.bool_)
-        else:
-            first, second = (levels[i::2] for i in (0, 1)) if axis == 0 else (levels[:, i::2] for i in (0, 1))
-            whole = np.zeros(levels.shape, dtype=np.bool_)
-            (whole[0::2] if axis == 0 else whole[:, 0::2])[:] = first == second
-        v, u = np.nonzero(whole & (turned == axis))
-        numbers = sum(len(part[0]) for part in found) + np.arange(len(u))
-        for second_cell in range(surface.pair):
-            number[v + second_cell * (axis == 0), u + second_cell * (axis == 1)] = numbers
-        found.append((u, v, np.full(len(u), axis)))
-    u, v, axes = (np.concatenate(column) for column in zip(*found, strict=True))
-    return Units(u + region.u0, v + region.v0, axes, levels[v, u], number)
-
-
-@dataclass(frozen=True)
-class Sited:
-    """A defect on its unit: its edit, heights in filled and empty states, charge, and its frame.
-
-    ``place_nm`` is its unit's middle; ``along`` and ``across``, each (x, y), are the edit's directions.
-    """
-
-    edit: Edit
-    heights_pm: tuple[float, float]
-    charge: float
-    level: int
-    axis: int
-    cell: tuple[int, int]
-    signs: tuple[int, int]
-    place_nm: tuple[float, float]
-
-    def point_nm(self, along_nm: float, across_nm: float) -> tuple[float, float]:
-        """Return the place of a point of its frame."""
-        steps = along_nm * self.signs[0], across_nm * self.signs[1]
-        right, up = steps if self.axis == 0 else steps[::-1]
-        return self.place_nm[0] + right, self.place_nm[1] + up
-
-    @property
-    def probe_nm(self) -> tuple[float, float]:
-        """Return where it stands its height."""
-        return self.point_nm(*self.edit.probe_nm)
+    unit: Ints
+    layer: Ints
+    side: Ints
+    filled: Floats
+    empty: Floats
 
 
 @dataclass(frozen=True)
@@ -159,6 +95,22 @@ class Scene:
         cells[self.units.axis == 1, 0] += aside
         cells[self.units.axis == 0, 1] += aside
         return cells * self.surface.cells_nm
+
+    @functools.cached_property
+    def edits(self) -> Edits:
+        """What the defects do to the units' lobes."""
+        owners = [each for each in self.sited for _ in each.edit.scaled]
+        table = np.array(
+            [
+                (scaled.along, scaled.across, scaled.layer, scaled.side * each.signs[1], scaled.filled, scaled.empty)
+                for each in self.sited
+                for scaled in each.edit.scaled
+            ]
+        ).reshape(-1, 6)
+        offsets, layer, side = table[:, :2].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3].astype(np.int64)
+        unit = units_at(self.surface, self.units, self.region, owners, offsets)
+        there = unit >= 0
+        return Edits(unit[there], layer[there], side[there], table[there, 4], table[there, 5])
 
     @functools.cached_property
     def classes(self) -> Ints:
@@ -232,6 +184,7 @@ def scene(
     *,
     members: Members,
     strength: Floats,
+    buckled: Buckled | None,
     rng_of: Callable[[str, int, int], np.random.Generator],
 ) -> Scene:
     """Return a surface with its steps and the defects that fit: on whole units, and on no other's.
@@ -240,6 +193,8 @@ def scene(
     ----------
     members : mapping of names to kinds and placed defects
         A defect's cell is the site that it takes.
+    buckled : Buckled or None
+        Of a surface whose units have several states.
     rng_of : callable
         (member's name, u, v) -> the generator of the shape of the defect there.
     """
@@ -261,7 +216,7 @@ def scene(
         out[name] = (kind, placed.kept(chosen))
         sited += [each for each, fits in zip(row, chosen, strict=True) if fits and each is not None]
         first += len(row)
-    states = np.zeros(len(there.u), dtype=np.int64)
+    states = np.zeros(len(there.u), dtype=np.int64) if buckled is None else buckled.states(there, region)
     return Scene(surface, look, region, levels, there, out, tuple(sited), strength + edges.rim * rims, states)
 
 
@@ -296,6 +251,8 @@ def _sited(
     axis = surface.axis(level)
     values = {key: float(column[number]) for key, column in placed.values.items()}
     edit = kind.shaped(values, rng_of(name, u, v) if kind.random else None)
+    ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
+    edit = edit if ratio == 1 else edit.stretched(ratio)
     if own < 0 and edit.footprint:
         return None
     along, across = (u, v) if axis == 0 else (v, u)
@@ -315,33 +272,19 @@ def _sited(
     )
 
 
-def middle_nm(surface: OrbitalSurface, u: int, v: int, axis: int) -> tuple[float, float]:
-    """Return the middle of the unit whose first cell is (u, v)."""
-    aside = (surface.pair - 1) / 2
-    return (u + aside * (axis == 1)) * surface.cells_nm[0], (v + aside * (axis == 0)) * surface.cells_nm[1]
-
-
-def unit_at(surface: OrbitalSurface, there: Units, region: Box, each: Sited, along: int, across: int) -> int:
-    """Return the number of the unit so many units along and across from a defect's own; -1 where there is none."""
-    steps = along * each.signs[0], across * each.signs[1] * surface.pair
-    u, v = np.add(each.cell, steps if each.axis == 0 else steps[::-1]).tolist()
-    if (u, v) not in region:
-        return -1
-    number = int(there.number[v - region.v0, u - region.u0])
-    return number if number >= 0 and there.level[number] == each.level else -1
-
-
 def _without_overlap(found: Sequence[Sited | None], surface: OrbitalSurface, there: Units, region: Box) -> Bools:
     """Return which defects are there: all their units exist, and no earlier defect asks for one of them.
 
     Whether the earlier one is there does not matter, so that what is far away decides nothing.
     """
     kept: Bools = np.array([each is not None for each in found], dtype=np.bool_)
-    taken: dict[int, int] = {}
-    for number, each in enumerate(found):
-        if each is None:
-            continue
-        own = [unit_at(surface, there, region, each, *offset) for offset in each.edit.footprint]
-        kept[number] = all(unit >= 0 and unit not in taken for unit in own)
-        taken |= dict.fromkeys((unit for unit in own if unit not in taken), number)
+    claims = [(number, offset) for number, each in enumerate(found) if each for offset in each.edit.footprint]
+    owners = [each for each in found if each for _ in each.edit.footprint]
+    if not claims:
+        return kept
+    numbers = np.array([number for number, _ in claims])
+    asked = units_at(surface, there, region, owners, np.array([offset for _, offset in claims]))
+    first = np.full(len(there.u) + 1, len(found))
+    np.minimum.at(first, asked, numbers)
+    kept[numbers[(asked < 0) | (first[asked] < numbers)]] = False
     return kept

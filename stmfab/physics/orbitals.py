@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .keys import check_ranges, key
+from .keys import KeyRangeError, check_ranges, key
 from .materials import Material, Site
 
 FILLED, EMPTY = 0, 1  # the states that a junction looks at: below or above the Fermi level
@@ -145,4 +145,60 @@ def _hydrogenated() -> OrbitalSurface:
     )
 
 
-ORBITAL_SURFACES: Mapping[str, OrbitalSurface] = {surface.lattice.name: surface for surface in (_hydrogenated(),)}
+A_GE_nm = 0.4000
+STEP_GE_nm = 0.1414
+TILT_nm = 0.035  # of an atom of a buckled dimer, up or down
+DOWN = 0.12  # what the lower atom of a buckled dimer carries in filled states, over the upper
+
+
+def _germanium() -> OrbitalSurface:
+    """Return Ge(001): dimers that flip (state 0), or are buckled with one or the other atom up (1, 2)."""
+    below = [Lobe(0.5, 0.5, side, A_GE_nm / 2, side * A_GE_nm / 2, -SECOND_DEPTH_nm, SECOND) for side in (-1, 1)]
+    flat = [Lobe((1 + DOWN) / 2, 1.0, side) for side in (-1, 1)]
+    up, down = ((1.0, 0.9), TILT_nm), ((DOWN, 1.0), -TILT_nm)
+    first = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, down), (1, up))]
+    second = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, up), (1, down))]
+    return OrbitalSurface(
+        lattice=_lattice("ge001", "Ge", A_GE_nm, A_GE_nm, "H. J. W. Zandvliet, Phys. Rep. 388, 1 (2003)"),
+        step_nm=STEP_GE_nm,
+        pair=2,
+        turns=True,
+        states=((*flat, *below), (*first, *below), (*second, *below)),
+        split_filled_nm=0.13,
+        split_empty_nm=0.13,
+    )
+
+
+def _rutile() -> OrbitalSurface:
+    """Return TiO2(110)-1x1: rows of five-fold Ti, bright in empty states, between rows of bridging O."""
+    return OrbitalSurface(
+        lattice=_lattice("tio2-110", "Ti", 0.2959, 0.6497, "U. Diebold, Surf. Sci. Rep. 48, 53 (2003)"),
+        step_nm=0.3248,
+        pair=1,
+        turns=False,
+        states=((Lobe(0.7, 1.0), Lobe(0.5, 0.1, along_nm=0.148, across_nm=0.3249, layer=SECOND)),),
+        split_filled_nm=0.0,
+        split_empty_nm=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class Buckling:
+    """How dimers are buckled: in domains of c(4x2), of p(2x2), and of dimers that flip while the tip looks."""
+
+    c4x2: float = key("share of c(4x2), neighbouring rows in opposite phase", default=0.5, at_least=0, at_most=1)
+    p2x2: float = key("share of p(2x2), neighbouring rows in phase", default=0.25, at_least=0, at_most=1)
+    domain_nm: float = key("length over which domains change", default=3.0, at_least=0.5, at_most=10)
+    phase_nm: float = key(
+        "length along rows and across over which the phase changes", default=4.0, at_least=0.5, at_most=10
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.c4x2 + self.p2x2 > 1:
+            raise KeyRangeError("c4x2", self.c4x2, f"at most 1 together with p2x2, {self.p2x2:g}")
+
+
+ORBITAL_SURFACES: Mapping[str, OrbitalSurface] = {
+    surface.lattice.name: surface for surface in (_hydrogenated(), _germanium(), _rutile())
+}

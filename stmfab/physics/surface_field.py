@@ -230,8 +230,10 @@ class Maker:
         own_nm = half_nm(self.scene.band)
         middle_nm, reach_nm = (low + high) / 2 + self.height_nm, (high - low) / 2 + own_nm
         start = (middle_nm - self.surface_nm - self.height_nm) / own_nm
-        moved = shifted(monomials, start, reach_nm / own_nm)
-        return CurrentField(padded(moved), self.grid.origin_nm, self.grid.steps_nm, middle_nm, reach_nm, self.polarity)
+        shifted = _shifted(monomials, start, reach_nm / own_nm)
+        return CurrentField(
+            padded(shifted), self.grid.origin_nm, self.grid.steps_nm, middle_nm, reach_nm, self.polarity
+        )
 
 
 def _spread_nm(atoms: Floats) -> float:
@@ -300,7 +302,7 @@ def _upsampling(n: int, every: int) -> sparse.csr_array:
     return sparse.csr_array((weights.ravel(), columns.ravel(), 4 * np.arange(n + 1)), shape=(n, n_thin))
 
 
-def shifted(monomials: Floats, start: Floats, scale: float) -> Floats:
+def _shifted(monomials: Floats, start: Floats, scale: float) -> Floats:
     """Return polynomials p(start + scale s) in s of polynomials p (..., n) and starts (...)."""
     if scale == 1 and not start.any():
         return monomials
