@@ -40,6 +40,7 @@ FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance asid
 UNFELT = 1e-3  # tip atoms with a smaller share of the current add to the others
 ENERGIES = 9  # of the tip's density of states over the bias window
 SAME_PLACE = 1e-6  # of a node's width
+STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
 
 Apex: TypeAlias = tuple[tuple[float, float], Floats]  # where it is, and its atoms, rows x, y, z, strength, from there
@@ -322,6 +323,11 @@ class OrbitalImage(Imaged):
         return self.maker.scene
 
 
+def _widened(view: Window) -> Window:
+    """Return a window with the cells around each of its own: nodes are as far apart as a third of a cell."""
+    return Window(view.u0 - 1, view.v0 - 1, ndimage.maximum_filter(np.pad(view.cells, 1), 3))
+
+
 def per_cell(cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats]) -> tuple[int, int]:
     """Return the nodes a cell along x and along y for a frame: fewer in wide frames."""
     width_nm = max(
@@ -358,7 +364,7 @@ def image(
         If a defect's height, or the setpoint, is out of reach.
     """
     nodes = per_cell(surface.cells_nm, raster_nm)
-    view = structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=min(nodes))
+    view = _widened(structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=STENCIL_CELLS))
     scene = scene_of(view)
     maker = Maker(scene, tip, junction, Grid(view, nodes, surface.cells_nm))
     field = maker.current()

@@ -122,10 +122,12 @@ def units_at(surface: OrbitalSurface, there: Units, region: Box, owners: Sequenc
 
     -1 where there is none, or on another terrace.
     """
-    steps = offsets * np.array([each.signs for each in owners]).reshape(-1, 2) * [1, surface.pair]
+    if not owners:
+        return np.zeros(0, dtype=np.int64)
+    steps = offsets * np.array([each.signs for each in owners]) * [1, surface.pair]
     turned = np.array([each.axis for each in owners]) == 1
     steps[turned] = steps[turned, ::-1]
-    cells = np.array([each.cell for each in owners]).reshape(-1, 2) + steps - [region.u0, region.v0]
+    cells = np.array([each.cell for each in owners]) + steps - [region.u0, region.v0]
     inside = ((cells >= 0) & (cells < [region.n_u, region.n_v])).all(axis=1)
     out = np.full(len(owners), -1, dtype=np.int64)
     out[inside] = there.number[cells[inside, 1], cells[inside, 0]]

@@ -148,6 +148,7 @@ def _hydrogenated() -> OrbitalSurface:
 A_GE_nm = 0.4000
 STEP_GE_nm = 0.1414
 TILT_nm = 0.035  # of an atom of a buckled dimer, up or down
+UP_EMPTY = 0.25  # what the upper carries in empty states, over the lower: as much as its height adds
 DOWN = 0.12  # what the lower atom of a buckled dimer carries in filled states, over the upper
 
 
@@ -155,7 +156,7 @@ def _germanium() -> OrbitalSurface:
     """Return Ge(001): dimers that flip (state 0), or are buckled with one or the other atom up (1, 2)."""
     below = [Lobe(0.5, 0.5, side, A_GE_nm / 2, side * A_GE_nm / 2, -SECOND_DEPTH_nm, SECOND) for side in (-1, 1)]
     flat = [Lobe((1 + DOWN) / 2, 1.0, side) for side in (-1, 1)]
-    up, down = ((1.0, 0.9), TILT_nm), ((DOWN, 1.0), -TILT_nm)
+    up, down = ((1.0, UP_EMPTY), TILT_nm), ((DOWN, 1.0), -TILT_nm)
     first = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, down), (1, up))]
     second = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, up), (1, down))]
     return OrbitalSurface(
