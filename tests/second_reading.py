@@ -43,8 +43,8 @@ def wave_number(mass, bottom_eV, at_eV, width_eV):
     return np.sqrt(mass * (at_eV - bottom_eV + 0.5j * np.asarray(width_eV)) / 0.0380998)
 
 
-# surfaces of units in rows: along a row, row from row, height of a step in nm, units per nm^2 (from the lattice constants
-# of Si 0.5431, Ge 0.5658; of rutile c 0.2959, a 0.4594)
+# surfaces of units in rows: along a row, row from row, height of a step in nm, units per nm^2 (lattice constants of Si
+# 0.5431, of Ge 0.5658; of rutile c 0.2959, a 0.4594)
 ROWS = {
     "si001-h": (0.384, 0.768, 0.1358, 3.39),
     "ge001": (0.400, 0.800, 0.1414, 3.125),

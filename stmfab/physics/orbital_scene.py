@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, special
 
+from . import _orbital_scene_kernels
 from .defects import Placed
 from .dimer_defects import Island
 from .ledges import Edges
 from .materials import Material
 from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
-from .orbitals import Buckling, Orbitals, OrbitalSurface
+from .orbitals import TOP, Buckling, Orbitals, OrbitalSurface
 from .site_defects import SITE_DEFECTS
 from .site_edits import SiteDefect
 from .surface_state import mark_nearest
@@ -118,6 +119,22 @@ class Scene:
         known = list(SITE_DEFECTS.values())
         kinds = [known.index(kind) for kind, placed in self.members.values() for _ in range(len(placed.cells))]
         return np.array(kinds, dtype=np.int64)
+
+    @functools.cached_property
+    def whole(self) -> Bools:
+        """Which units are as on the clean surface, none of their top lobes gone, (n_units,)."""
+        out = np.ones(len(self.units.u), dtype=np.bool_)
+        gone = (self.edits.layer == TOP) & (self.edits.filled == 0)
+        out[self.edits.unit[gone]] = False
+        return out
+
+    def heat_map(self, x_nm: Floats, y_nm: Floats, shown: Bools, *, sigma_nm: float) -> Floats:
+        """Return the heat of the units shown at points (n_rows, n_cols): 1 on one, a Gaussian around it."""
+        (along, up), out = self.surface.cells_nm, np.empty(x_nm.shape)
+        cells = np.array([(self.region.u0 * along, along), (self.region.v0 * up, up)])
+        known = self.units.number, self.middles_nm, shown
+        _orbital_scene_kernels.heat(x_nm, y_nm, cells, *known, sigma_nm, out)
+        return out
 
     def pristine(self) -> Scene:
         """Return the same terraces without their defects."""

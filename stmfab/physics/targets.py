@@ -250,6 +250,29 @@ class SiteClasses(Classes):
 
 
 @dataclass(frozen=True)
+class Dimers:
+    """Units of the rows, dimers or cells: a Gaussian at each whole one, and at each that is broken or missing."""
+
+    sigma_nm: float = key("standard deviation of the Gaussians", default=0.085, above=0, at_most=0.3, fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return [
+            _image(name, pixels, "1", "heat map of the whole dimers, true path"),
+            _image(f"{name}_broken", pixels, "1", "heat map of the dimers that are broken or missing, true path"),
+        ]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert isinstance(labels.surface, OrbitalImage)
+        scene, at = labels.surface.scene, (labels.x_nm, labels.y_nm)
+        return [scene.heat_map(*at, shown, sigma_nm=self.sigma_nm) for shown in (scene.whole, ~scene.whole)]
+
+
+@dataclass(frozen=True)
 class Conductance:
     """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
 
@@ -310,6 +333,7 @@ Target: TypeAlias = (
     | Levelled
     | Terraces
     | Classes
+    | Dimers
     | Conductance
 )
 
@@ -330,7 +354,12 @@ SURFACE_TARGETS: Mapping[str, type[Target]] = {
     "classes": Classes,
     "conductance": Conductance,
 }
-ORBITAL_TARGETS: Mapping[str, type[Target]] = {**TARGETS, "terraces": Terraces, "classes": SiteClasses}
+ORBITAL_TARGETS: Mapping[str, type[Target]] = {
+    **TARGETS,
+    "terraces": Terraces,
+    "classes": SiteClasses,
+    "dimers": Dimers,
+}
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
 
