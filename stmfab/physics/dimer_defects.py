@@ -78,7 +78,7 @@ class Dihydride(SiteDefect):
     height_filled_pm: float = height_key(True, -35.0)
     height_empty_pm: float = height_key(False, -46.0)
     edit: ClassVar[Edit] = Edit(
-        gone(*OWN),
+        (*gone(*OWN), *rim((-1, 0), (1, 0), factor=0.75)),
         (Added(0.0, -0.2, -0.01), Added(0.0, 0.2, -0.01)),
         footprint=OWN,
     )
@@ -105,7 +105,11 @@ class CDefect(SiteDefect):
     height_filled_pm: float = height_key(True, -55.0)
     height_empty_pm: float = height_key(False, 86.0)
     edit: ClassVar[Edit] = Edit(
-        gone((0, 0), (1, 0), side=1),
+        (
+            *gone((0, 0), (1, 0), side=1),
+            *(Scaled(unit, 0, -1, TOP, 0.3, 0.3) for unit in (0, 1)),
+            *rim((-1, 0), (2, 0), (0, 1), (1, 1), factor=0.75),
+        ),
         (Added(0.0, 0.16, -0.01), Added(DIMER_nm, 0.16, -0.01, 10.0, 25.0)),
         (DIMER_nm / 2, 0.16),
         footprint=((0, 0), (1, 0)),
