@@ -18,7 +18,6 @@ from .ledges import Edges
 from .materials import Material
 from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
 from .orbitals import TOP, Buckling, Orbitals, OrbitalSurface
-from .site_defects import SITE_DEFECTS
 from .site_edits import SiteDefect
 from .surface_state import mark_nearest
 from .units import Bools, Floats, Ints
@@ -114,13 +113,6 @@ class Scene:
         return Edits(unit[there], layer[there], side[there], table[there, 4], table[there, 5])
 
     @functools.cached_property
-    def classes(self) -> Ints:
-        """The kind of each defect, its position among ``SITE_DEFECTS``, shape (n,)."""
-        known = list(SITE_DEFECTS.values())
-        kinds = [known.index(kind) for kind, placed in self.members.values() for _ in range(len(placed.cells))]
-        return np.array(kinds, dtype=np.int64)
-
-    @functools.cached_property
     def whole(self) -> Bools:
         """Which units are as on the clean surface, none of their top lobes gone, (n_units,)."""
         out = np.ones(len(self.units.u), dtype=np.bool_)
@@ -152,20 +144,16 @@ class Scene:
         v = np.floor(y_nm / up + 0.5).astype(np.int64) - self.region.v0
         return u, v
 
-    def class_map(self, x_nm: Floats, y_nm: Floats) -> Ints:
-        """Return the class at points: 0 terrace, 1 + kind within a defect's reach, then step edges."""
+    def class_map(self, x_nm: Floats, y_nm: Floats, classes: Ints, n_classes: int) -> Ints:
+        """Return the class at points: 0 terrace, 1 + that of a defect within its reach, then step edges."""
         out = np.zeros(x_nm.shape, dtype=np.int64)
-        spread = round(STEP_CLASS_nm / min(self.surface.cells_nm))
-        near = ndimage.maximum_filter(self.levels, 2 * spread + 1) != ndimage.minimum_filter(
-            self.levels, 2 * spread + 1
-        )
+        size = 1 + 2 * round(STEP_CLASS_nm / min(self.surface.cells_nm))
+        near = ndimage.maximum_filter(self.levels, size) != ndimage.minimum_filter(self.levels, size)
         u, v = self._cells(x_nm, y_nm)
-        out[near[v, u]] = len(SITE_DEFECTS) + 1
-        known = list(SITE_DEFECTS.values())
-        reach_nm = np.array(
-            [_reach_nm(known[number], each) for number, each in zip(self.classes, self.sited, strict=True)]
-        )
-        mark_nearest(x_nm, y_nm, self.places_nm[:, :2].copy(), reach_nm, self.classes + 1, out)
+        out[near[v, u]] = n_classes + 1
+        kinds = [kind for kind, placed in self.members.values() for _ in range(len(placed.cells))]
+        reach_nm = np.array([_reach_nm(kind, each) for kind, each in zip(kinds, self.sited, strict=True)])
+        mark_nearest(x_nm, y_nm, np.ascontiguousarray(self.places_nm[:, :2]), reach_nm, classes + 1, out)
         return out
 
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .keys import check_ranges, key
+from .defects import Spread
+from .keys import key
 from .materials import Material
 from .orbitals import TOP
 
@@ -83,7 +84,7 @@ AROUND = ((-1, 0), (1, 0), (0, 1), (0, -1), (-2, 0), (2, 0))
 
 
 @dataclass(frozen=True)
-class SiteDefect:
+class SiteDefect(Spread):
     """A defect of known heights over the terrace at the setpoint, in filled and in empty states."""
 
     surfaces: ClassVar[tuple[str, ...]] = (SILICON,)
@@ -95,9 +96,6 @@ class SiteDefect:
         "mean number per area; the count is Poisson, less those that lie on another", at_least=0
     )
     site: str = key("site of the material", default="unit", fixed=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @classmethod
     def sites(cls, material: Material) -> list[str]:

@@ -260,11 +260,13 @@ def test_field_accuracy(name, size_nm, limit_pm):
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), [f"{key}={value}" for key, value in own.items()])
     drawn = plan.parameters(chosen, plan.draw(chosen, 0, 1), 0)
     random = functools.partial(streams.stream, chosen.seed, 0)
-    _, made = scenes.IMAGES[chosen.sample_kind](chosen, drawn, tip_path(drawn.raster, drawn.instrument, streams=random))
+    (junction,) = drawn.junctions.values()
+    path = tip_path(drawn.raster, drawn.instrument, streams=random)
+    _, made = scenes.view(chosen, drawn)(path, junction)
     pixels = np.random.default_rng(0).integers(0, 64, (2, 150))
     x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
     z = made.field.heights(x, y, made.log_setpoint)
-    wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, drawn.junction.sample_bias_V)
+    wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, junction.sample_bias_V)
     assert np.quantile(np.abs(wrong), 0.99) < limit_pm
 
 
@@ -279,7 +281,8 @@ def drawn_scene(name, index, half_nm, overrides=()):
 
 def defects_near(scene, half_nm):
     near = (np.abs(scene.places_nm[:, :2]) < half_nm).all(axis=1)
-    return {tuple(row) for row in np.column_stack([scene.classes, scene.places_nm[:, :2].round(6)])[near].tolist()}
+    kinds = [kind.__name__ for kind, here in scene.members.values() for _ in here.cells]
+    return {(kinds[i], *scene.places_nm[i, :2].round(6).tolist()) for i in np.flatnonzero(near)}
 
 
 def test_a_larger_window_and_another_member_move_nothing():
@@ -291,8 +294,7 @@ def test_a_larger_window_and_another_member_move_nothing():
         moved = large.strength[shift[1] :, shift[0] :][up, along]
         np.testing.assert_allclose(small.strength[up, along], moved, atol=1e-12)
         more = drawn_scene("h-si-100-atoms", index, 5.0, [EXTRA])
-        dopants = list(SITE_DEFECTS).index("dopant")
-        before, after = ({row for row in defects_near(scene, 4.5) if row[0] != dopants} for scene in (small, more))
+        before, after = ({row for row in defects_near(scene, 4.5) if row[0] != "Dopant"} for scene in (small, more))
         assert before == after
 
 
