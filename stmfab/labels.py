@@ -19,7 +19,7 @@ from .physics.defect_targets import Instances
 from .physics.instances import Seen
 from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
-from .physics.orbital_field import OrbitalImage
+from .physics.orbital_image import OrbitalImage
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface

@@ -20,7 +20,7 @@ from .physics import (
     crystal,
     defects,
     ledges,
-    orbital_field,
+    orbital_image,
     orbital_scene,
     orbital_units,
     placement,
@@ -104,12 +104,12 @@ def surface(
     return surface_state.Scene(metal, band, heard, flight, pattern)
 
 
-def orbital_image(
+def orbitals_image(
     recipe: Plan, drawn: Parameters, path: Path, junction: Junction
 ) -> tuple[orbital_scene.Scene, Imaged]:
     """Return a surface of local orbitals with what is on it, and its current field along a path."""
     surface = ORBITAL_SURFACES[drawn.material]
-    return orbital_field.image(
+    return orbital_image.image(
         lambda view: orbitals(recipe.seed, drawn, surface, view),
         surface,
         _tip(drawn),
@@ -270,7 +270,7 @@ View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
 VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
     parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
     parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
-    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbital_image, recipe, drawn),
+    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn),
 }
 
 

@@ -13,7 +13,7 @@ from . import instances, targets
 from .arrays import ArraySpec
 from .instrument import NM_PER_PM
 from .keys import check_ranges, key
-from .orbital_field import OrbitalImage
+from .orbital_image import OrbitalImage
 from .targets import LAYERS, Labels, image_spec
 from .units import Bools, Ints
 

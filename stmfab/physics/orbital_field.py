@@ -9,23 +9,21 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from scipy import ndimage
 
-from . import _orbital_field_kernels, structure, tips
-from .crystal import Imaged
+from . import _orbital_field_kernels, tips
 from .field import CurrentField, chebyshev_nodes, values_to_monomials
 from .junction import Junction
 from .orbital_lobes import Seen
 from .orbital_scene import Scene
 from .orbital_units import middle_nm
-from .orbitals import EMPTY, FILLED, OrbitalSurface
+from .orbitals import EMPTY, FILLED
 from .structure import Window
-from .surface_field import Lines
 from .terraces import EDGE_nm
 from .tips import Tip
 from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats, Floats32, Ints
@@ -34,15 +32,14 @@ NM_PER_PM = 1e-3
 N_HEIGHTS = 8
 BELOW_nm, ABOVE_nm = 0.33, 0.3  # the heights of a table around the expected gap, and over the highest defect
 LEAST_GAP_nm = 0.18
-GRIDS = ((25.0, 0.065), (60.0, 0.1), (math.inf, 0.13))  # widths of frames up to, and the distance of nodes
 FADED = 1e-5  # of the clean current: where a lobe ends
 FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance aside
 UNFELT = 1e-3  # tip atoms with a smaller share of the current add to the others
 ENERGIES = 9  # of the tip's density of states over the bias window
 SAME_PLACE = 1e-6  # of a node's width
-STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
 
+Rectangle: TypeAlias = tuple[slice, slice]  # rows and columns of nodes
 Apex: TypeAlias = tuple[tuple[float, float], Floats]  # where it is, and its atoms, rows x, y, z, strength, from there
 
 
@@ -156,44 +153,77 @@ class Maker:
 
     def current(self) -> CurrentField:
         """Return the field of ln|I / nA|."""
-        total = self._summed()
         contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
-        to_monomials = values_to_monomials(N_HEIGHTS)
-        base = to_monomials @ (math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm)
+        base = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm
+        return self.tabulated(self.summed, base, self.grid.view.cells, self.whole)
+
+    @property
+    def whole(self) -> Rectangle:
+        """The rows and columns of all nodes."""
+        n_v, n_u = self.grid.shape
+        return slice(0, n_v), slice(0, n_u)
+
+    def tabulated(self, current: Floats, base: Floats, computed: Bools, nodes: Rectangle) -> CurrentField:
+        """Return the field of ln(current) + base, given at the heights over the reference, on some nodes.
+
+        Cells that are not ``computed`` are left empty; they divide the nodes evenly.
+        """
         low, high = float(self.reference_nm.min()), float(self.reference_nm.max())
         own_middle_nm, own_nm = self.range_nm
         middle_nm, reach_nm = (low + high) / 2 + own_middle_nm, (high - low) / 2 + own_nm
-        start = (middle_nm - self.reference_nm - own_middle_nm) / own_nm
-        out = np.empty(total.shape, dtype=np.float32)
-        _orbital_field_kernels.to_polynomials(
-            total, base, self.grid.view.cells, to_monomials, start, reach_nm / own_nm, out
-        )
+        start = (middle_nm - self.reference_nm[nodes] - own_middle_nm) / own_nm
+        out, to_monomials = np.empty(current.shape, dtype=np.float32), values_to_monomials(N_HEIGHTS)
+        scale = reach_nm / own_nm
+        _orbital_field_kernels.to_polynomials(current, to_monomials @ base, computed, to_monomials, start, scale, out)
         polarity = 1 if self.junction.sample_bias_V > 0 else -1
-        return CurrentField(out, self.grid.origin_nm, np.diag(self.grid.steps_nm), middle_nm, reach_nm, polarity)
+        steps_nm = self.grid.steps_nm
+        origin_nm = self.grid.origin_nm + np.array([nodes[1].start, nodes[0].start]) * steps_nm
+        return CurrentField(out, origin_nm, np.diag(steps_nm), middle_nm, reach_nm, polarity)
 
-    def _summed(self) -> Floats:
-        """Return the current over exp(-2 kappa height), at the heights over the reference, (n_v, n_u, n_heights)."""
-        groups = [*self._unit_groups(), *self._added_groups()]
-        falls = functools.lru_cache(maxsize=None)(self._falls)
-        tables = [[self._table(group, apex, falls) for apex in self.atoms] for group in groups]
-        total = np.zeros((*self.grid.shape, N_HEIGHTS))
+    @functools.cached_property
+    def summed(self) -> Floats:
+        """The current over exp(-2 kappa height) of all that stays, as ``current_of`` gives it."""
+        return self.current_of([*self._unit_groups(), *self.added_groups(self.seen.added(self.height_nm))], self.whole)
+
+    def current_of(self, groups: Sequence[Group], nodes: Rectangle) -> Floats:
+        """Return the current over exp(-2 kappa height) of groups, (n_v, n_u, n_heights), on some nodes.
+
+        At the heights over the reference; 0 where no lobe reaches.
+        """
+        tables = [[self._table(group, apex) for apex in self.atoms] for group in groups]
+        reference_nm = self.reference_nm[nodes]
+        total = np.zeros((*reference_nm.shape, N_HEIGHTS))
         heights = self.range_nm[1], self.kappa_per_nm, chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
         current = np.empty((total.shape[0], total.shape[1] * N_HEIGHTS), dtype=np.float32)
         for level in np.unique(np.concatenate([group.level for group in groups])):
             current[:] = 0
             for group, own in zip(groups, tables, strict=True):
                 here = group.level == level
-                column, row, strength = group.column[here], group.row[here], group.strength[here]
+                column, row = group.column[here] - nodes[1].start, group.row[here] - nodes[0].start
                 for (first, below), table in own:
-                    _orbital_field_kernels.add_lobes(column + first, row + below, strength, table, N_HEIGHTS, current)
-            above_nm = self.reference_nm - level * self.scene.surface.step_nm
+                    at = column + first, row + below
+                    _orbital_field_kernels.add_lobes(*at, group.strength[here], table, N_HEIGHTS, current)
+            above_nm = reference_nm - level * self.scene.surface.step_nm
             above_nm[np.abs(above_nm) < LEVEL_nm] = 0.0
             _orbital_field_kernels.add_terrace(current.reshape(total.shape), above_nm, *heights, total)
         return total
 
-    def _table(
-        self, group: Group, apex: Apex, falls: Callable[[float, float, float, float], Floats]
-    ) -> tuple[tuple[int, int], Floats32]:
+    def nodes_of(self, groups: Sequence[Group]) -> Rectangle:
+        """Return the rows and columns of nodes that groups reach; empty where they are off the grid."""
+        corners = []
+        for group, apex in itertools.product(groups, self.atoms):
+            (column, row), table = self._table(group, apex)
+            size = len(table), table.shape[1] // N_HEIGHTS
+            corners += [(group.row.min() + row, group.column.min() + column)]
+            corners += [(group.row.max() + row + size[0], group.column.max() + column + size[1])]
+        low, high = np.clip([np.min(corners, axis=0), np.max(corners, axis=0)], 0, self.grid.shape).tolist()
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+    @functools.cached_property
+    def _known_falls(self) -> Callable[[float, float, float, float], Floats]:
+        return functools.lru_cache(maxsize=None)(self._falls)
+
+    def _table(self, group: Group, apex: Apex) -> tuple[tuple[int, int], Floats32]:
         """Return the table of a group under one apex, (n_rows, n_columns * n_heights), and where it starts."""
         place, atoms = apex
         steps_nm, most = self.grid.steps_nm, float(group.strength.max(initial=0.0))
@@ -206,7 +236,7 @@ class Maker:
         for (x, y), (_, _, z_nm, ratio, own) in zip(at, group.lobes, strict=True):
             first = start * steps_nm - [x, y]
             for right, up, above, strength in atoms:
-                fall = own * strength * falls(z_nm, ratio, above, math.ceil(farthest_nm))
+                fall = own * strength * self._known_falls(z_nm, ratio, above, math.ceil(farthest_nm))
                 _orbital_field_kernels.add_falls(fall, FALL_STEP_nm2, np.array([right, up]), first, steps_nm, table)
         return (int(start[0]), int(start[1])), table.reshape(n_v, -1).astype(np.float32)
 
@@ -262,9 +292,8 @@ class Maker:
         column, row = (there.u[units] - self.grid.view.u0) * columns, (there.v[units] - self.grid.view.v0) * rows
         return Group(lobes, there.level[units], column, row, strengths[units].astype(np.float32))
 
-    def _added_groups(self) -> Iterator[Group]:
-        """Yield the lobes that defects add, those at alike places between nodes together."""
-        table = self.seen.added(self.height_nm)
+    def added_groups(self, table: Floats) -> Iterator[Group]:
+        """Yield lobes that defects add, rows of ``Seen.added``, those at alike places between nodes together."""
         nodes = (table[:, 1:3] - self.grid.origin_nm) / self.grid.steps_nm
         whole = np.floor(nodes + SAME_PLACE).astype(np.int64)
         shares = np.round((nodes - whole) / SAME_PLACE) * SAME_PLACE
@@ -309,70 +338,3 @@ def _atoms(tip: Tip, bias_V: float, kappa_per_nm: float) -> list[Apex]:
         for number, (x, y) in enumerate(apexes)
         if (nearest == number).any()
     ]
-
-
-@dataclass(frozen=True)
-class OrbitalImage(Imaged):
-    """A surface's field and ideal image, and what targets are drawn from beside them."""
-
-    maker: Maker
-
-    @property
-    def scene(self) -> Scene:
-        """What is on the sample."""
-        return self.maker.scene
-
-
-def _widened(view: Window) -> Window:
-    """Return a window with the cells around each of its own: nodes are as far apart as a third of a cell."""
-    return Window(view.u0 - 1, view.v0 - 1, ndimage.maximum_filter(np.pad(view.cells, 1), 3))
-
-
-def per_cell(cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats]) -> tuple[int, int]:
-    """Return the nodes a cell along x and along y for a frame: fewer in wide frames."""
-    width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)), math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm))
-    )
-    step_nm = next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
-    along, up = (round(cell_nm / step_nm) for cell_nm in cells_nm)
-    return along, up
-
-
-def image(
-    scene_of: Callable[[Window], Scene],
-    surface: OrbitalSurface,
-    tip: Tip,
-    junction: Junction,
-    *,
-    lines_nm: Lines,
-    raster_nm: tuple[Floats, Floats],
-) -> tuple[Scene, OrbitalImage]:
-    """Return a scene and its field along lines at one junction.
-
-    Parameters
-    ----------
-    scene_of : callable
-        The scene that a window of cells looks at; it knows no junction.
-    lines_nm : sequence of (x, y)
-        Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
-    raster_nm : (x, y)
-        The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
-
-    Raises
-    ------
-    ArithmeticError
-        If a defect's height, or the setpoint, is out of reach.
-    """
-    nodes = per_cell(surface.cells_nm, raster_nm)
-    view = _widened(structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=STENCIL_CELLS))
-    scene = scene_of(view)
-    maker = Maker(scene, tip, junction, Grid(view, nodes, surface.cells_nm))
-    field = maker.current()
-    over_raster = field.over(*raster_nm)
-    if junction.current_nA is not None:
-        log_setpoint = math.log(junction.current_nA)
-    else:
-        assert junction.height_nm is not None  # exactly_one
-        floor_nm = maker.over_reference(*raster_nm)
-        log_setpoint = float(np.median(over_raster.log_current(floor_nm + junction.height_nm)))
-    return scene, OrbitalImage(field, field, log_setpoint, over_raster.heights(log_setpoint), maker)

@@ -116,7 +116,11 @@ class Seen:
 
     def added(self, gap_nm: float) -> Floats:
         """Return the lobes that defects add at a setpoint: rows (terrace, x, y, z over it, kappa ratio, strength)."""
-        rows = [row for each in self.scene.sited if each.edit.added for row in self._added_by(each, gap_nm)]
+        return self.rows([each for each in self.scene.sited if each.rates_per_s is None], gap_nm)
+
+    def rows(self, sited: Sequence[Sited], gap_nm: float) -> Floats:
+        """Return the lobes that some defects add, as ``added`` does."""
+        rows = [row for each in sited if each.edit.added for row in self._added_by(each, gap_nm)]
         table = np.array(rows).reshape(-1, 6)
         table[:, 5] *= np.exp(self._tinted(table[:, 1:3]))
         return table

@@ -271,6 +271,7 @@ def _sited(
         axis=axis,
         cell=cell,
         signs=signs if surface.pair == 2 else (signs[0], 1 if along // 4 % 2 == 0 else -1),
+        rates_per_s=(values["up_per_s"], values["down_per_s"]) if "up_per_s" in values else None,
         place_nm=middle_nm(surface, cell[0], cell[1], axis)
         if own >= 0
         else (u * surface.cells_nm[0], v * surface.cells_nm[1]),

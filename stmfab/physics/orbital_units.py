@@ -98,6 +98,7 @@ class Sited:
     cell: tuple[int, int]
     signs: tuple[int, int]
     place_nm: tuple[float, float]
+    rates_per_s: tuple[float, float] | None = None  # of coming and of going; None: it stays
 
     def point_nm(self, along_nm: float, across_nm: float) -> tuple[float, float]:
         """Return the place of a point of its frame."""

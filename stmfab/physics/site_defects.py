@@ -75,6 +75,14 @@ def _on_grid(place_nm: float) -> float:
     return round(place_nm / GRID_nm) * GRID_nm
 
 
+@dataclass(frozen=True)
+class LooseAdsorbate(Contaminant):
+    """An adsorbate that comes and goes while it is scanned: streaks along the fast axis."""
+
+    up_per_s: float = key("rate at which it comes", default=5.0, above=0, per_defect=True)
+    down_per_s: float = key("rate at which it goes", default=20.0, above=0, per_defect=True)
+
+
 CELL_TI_nm, BRIDGE_nm = 0.2959, 0.3249  # along a row of TiO2(110); from the row of Ti to that of bridging O
 BETWEEN = (CELL_TI_nm / 2, BRIDGE_nm)
 HIDDEN_pm = 1000.0  # a lobe that does not show in these states
@@ -197,6 +205,7 @@ SITE_DEFECTS: Mapping[str, type[SiteDefect]] = {
     "as_b": ArsineB,
     "dopant": Dopant,
     "contaminant": Contaminant,
+    "loose_adsorbate": LooseAdsorbate,
     "island": Island,
     "hemihydride": Hemihydride,
     "adatom": DimerAdatom,

@@ -22,7 +22,7 @@ from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
-from .orbital_field import OrbitalImage
+from .orbital_image import OrbitalImage
 from .path import Path, distortion, forward
 from .scan import perfect_height
 from .surface_field import Surface

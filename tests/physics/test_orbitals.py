@@ -12,7 +12,7 @@ from scipy import ndimage
 import stmfab
 from stmfab import plan, recipe, scenes, streams
 from stmfab.errors import RecipeError
-from stmfab.physics import orbital_field, orbital_scene, orbital_units, structure, tips
+from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.ledges import Edges, Ledges, flat
@@ -61,13 +61,13 @@ def imaged(
     setpoint = {"height_nm": GAP} if current_nA is None else {"current_nA": current_nA}
     junction = Junction(bias_V=bias_V, kappa_per_nm=KAPPA, **setpoint)
     make = functools.partial(scene_of, surface, members=members, **rest)
-    return *orbital_field.image(make, surface, tip, junction, lines_nm=[raster], raster_nm=tuple(raster)), raster
+    return *orbital_image.image(make, surface, tip, junction, lines_nm=[raster], raster_nm=tuple(raster)), raster
 
 
 def lobes(maker):
     """Every lobe: x, y, z, kappa, strength."""
     rows, steps_nm = [], maker.grid.steps_nm
-    for group in (*maker._unit_groups(), *maker._added_groups()):
+    for group in (*maker._unit_groups(), *maker.added_groups(maker.seen.added(maker.height_nm))):
         node = maker.grid.origin_nm + np.stack([group.column, group.row], axis=1) * steps_nm
         for x, y, z, ratio, strength in group.lobes:
             z_nm = z + group.level * maker.scene.surface.step_nm
@@ -302,7 +302,7 @@ def test_a_larger_window_and_another_member_move_nothing():
 
 def test_counts_are_poisson():
     # 40 windows of 14 nm square at 0.02 per nm^2: 157 +- 12.5 are expected, of variance the mean
-    others = "desorbed db_pair db_rows dihydride siloxane c_defect missing split_off donor dirt".split()
+    others = "desorbed db_pair db_rows dihydride siloxane c_defect missing split_off donor dirt streaky".split()
     only = [f"sample.defects.{name}=null" for name in others]
     only += ["sample.defects.db.density_per_nm2=0.02", "sample.steps=null"]
     counts = np.array([len(defects_near(drawn_scene("h-si-100-atoms", index, 7.0, only), 7.0)) for index in range(40)])
@@ -395,6 +395,22 @@ def test_surveys_lie_in_the_bands_of_real_ones(seed):
     median = np.median(found, axis=0)
     assert (median >= low).all(), median
     assert (median <= high).all(), median
+
+
+def test_a_loose_adsorbate_adds_what_one_that_stays_does():
+    look, cells = Orbitals(disorder_percent=0), [(1, 2)]
+    kinds = SITE_DEFECTS["contaminant"], SITE_DEFECTS["loose_adsorbate"]
+    stays, loose = (imaged(members={"a": placed(kind, cells)}, look=look, size_nm=6.0)[1] for kind in kinds)
+    (switch,) = loose.fields.switches
+    assert (switch.up_per_s, switch.down_per_s) == (5.0, 20.0)
+    rng = np.random.default_rng(0)
+    x, y = np.array([0.4, 0.8])[:, None] + rng.uniform(-0.9, 0.9, (2, 200))
+    z = stays.field.heights(x, y, stays.log_setpoint)
+    changed = loose.field.log_current(x, y, z) + switch.change.log_current(x, y, z)
+    assert np.quantile(np.abs(changed - stays.log_setpoint), 0.99) / (2 * KAPPA) * PM < 1.0  # pm
+    assert np.ptp(z) > 0.2
+    bare = imaged(look=look, size_nm=6.0)[1].ideal_nm
+    np.testing.assert_allclose(loose.ideal_nm, bare, atol=2e-4)  # another table of heights
 
 
 def test_polarities_are_those_of_the_classes():
