@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as plans
-from .parts import MATERIALS, defect_kinds
+from .parts import CRYSTAL, MATERIALS, defect_kinds
+from .physics.defect_targets import STEP_EDGE, Classes
 from .physics.targets import LAYERS
 from .plan import Plan
 
 
 def categories(plan: Plan) -> dict[str, list[str]]:
     """Return the words that the integers of coded labels stand for, by their position."""
-    return {
-        "defect_kind": list(defect_kinds(plan.sample_kind)),
-        "defect_name": [
-            name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))
-        ],
+    names = [name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))]
+    kinds, edges = list(defect_kinds(plan.sample_kind)), [] if plan.sample_kind == CRYSTAL else [STEP_EDGE]
+    classes = {name: target for name, target in plan.targets.items() if isinstance(target, Classes)}
+    return {name: target.words(kinds, names, edges) for name, target in classes.items()} | {
+        "defect_kind": kinds,
+        "defect_name": names,
         "defect_site": [site.name for site in MATERIALS[plan.sample_kind][plan.material].sites],
         "defect_layer": list(LAYERS),
     }

@@ -1,4 +1,4 @@
-"""Noise in time, added to ln|I| of every sample: (n_lines, n_samples), line after line."""
+"""Noise in time, added to ln|I| of every sample of some lines from the ``first`` on: (n_lines, n_samples)."""
 
 import numba
 import numpy as np
@@ -58,15 +58,15 @@ def _end(begin: float, points_a_sample: float, k: int, i: int, n: int) -> int:
 
 
 @fast
-def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, out: F4) -> None:
+def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, first: int, out: F4) -> None:
     """Add Re(envelope exp(i w t)) to (n_lines, n_samples): the envelope, (2, n), by straight lines.
 
     exp(i w t) as cosine and sine: ``turn``, (2, n_samples), within a line, ``line_turn``, (n_lines, 2), at its start.
     """
     step, cos, sin = np.float32(points_a_sample), turn[0], turn[1]
     for line in range(out.shape[0]):
-        c, s, row = line_turn[line, 0], line_turn[line, 1], out[line]
-        begin = (line * out.shape[1] + 0.5) * points_a_sample
+        c, s, row = line_turn[first + line, 0], line_turn[first + line, 1], out[line]
+        begin = ((first + line) * out.shape[1] + 0.5) * points_a_sample
         i = 0
         while i < out.shape[1]:
             k = int(begin + i * points_a_sample)
@@ -81,11 +81,11 @@ def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, o
 
 
 @fast
-def add_joined(points: F4, points_a_sample: float, scale: float, out: F4) -> None:
+def add_joined(points: F4, points_a_sample: float, scale: float, first: int, out: F4) -> None:
     """Add scale times the points, joined by straight lines, to the samples, (n_lines, n_samples)."""
     step, size = np.float32(points_a_sample), np.float32(scale)
     for line in range(out.shape[0]):
-        begin, row, i = (line * out.shape[1] + 0.5) * points_a_sample, out[line], 0
+        begin, row, i = ((first + line) * out.shape[1] + 0.5) * points_a_sample, out[line], 0
         while i < out.shape[1]:
             k = int(begin + i * points_a_sample)
             end = _end(begin, points_a_sample, k, i, out.shape[1])
@@ -110,5 +110,5 @@ def add_stays(begins: F8, ends: F8, height: float, out: F4) -> None:
     """Add height times the share of each sample (n,) that lies between a beginning and its end, in samples."""
     for stay in range(begins.shape[0]):
         end = min(ends[stay], float(out.shape[0]))
-        for i in range(int(begins[stay]), int(np.ceil(end))):
+        for i in range(max(0, int(begins[stay])), int(np.ceil(end))):
             out[i] += height * (min(end, i + 1.0) - max(begins[stay], float(i)))

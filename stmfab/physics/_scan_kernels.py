@@ -23,7 +23,7 @@ Ring = tuple[float, int]  # the error that counts as a swing, the most updates b
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
 RINGING, SATURATED = 32, 64  # the error swings to and fro; the amplifier shows its largest current
-SMALL, TINY = 1e-2, 1e-4  # |x| below which five and three terms of (1 - exp(-x)) / x err by less than 1e-12
+SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) / x err by less than 1e-12
 N_STATE = 14
 N_SWINGS = 4  # in a row are ringing
 
@@ -54,10 +54,7 @@ def _value(c: F4, s: float) -> float:
 @inlined
 def _worn(rate: float, dv: float) -> float:
     """Return (1 - exp(-rate |dv|)) / rate with the sign of dv."""
-    size = abs(dv)
-    x = rate * size
-    if abs(x) < TINY:
-        return dv - dv * size * (rate * (1 / 2) - x * (rate * (1 / 6)))
+    x = rate * abs(dv)
     if abs(x) < SMALL:
         square = x * x
         return dv * ((1.0 - x * (1 / 2)) + square * ((1 / 6 - x * (1 / 24)) + square * (1 / 120)))
@@ -68,15 +65,22 @@ def _worn(rate: float, dv: float) -> float:
 def hysteresis(h: float, dv: float, a: float, b: float, c: float) -> float:
     """Return H after V moved by dv: dH = A dV - B |dV| H - C dV |H|, exact, also through the sign change of H.
 
-    Away from zero dH/dV = A - (B + C) |H|, towards it A + (B - C) |H|: what can be known before dv is, is.
+    Away from zero dH/dV = A - (B + C) |H|, towards it A + (B - C) |H|. Small moves, nearly all, take three terms of the
+    exponential, and both ways at once: the loop waits for this.
     """
-    lag, towards = abs(h), h * dv < 0.0
-    rate = b - c if towards else b + c
-    slope = a + (b - c) * lag if towards else a - (b + c) * lag
-    end = h + slope * _worn(rate, dv)
-    if towards and end * dv > 0.0:
-        x = lag * rate / a
-        left = abs(dv) - lag / a * (np.log1p(x) / x if x != 0.0 else 1.0)
+    size, lag, towards = abs(dv), abs(h), h * dv < 0.0
+    if size * (b + c) < TINY:
+        square = dv * size
+        nearer = h + (a + (b - c) * lag) * (dv - square * ((b - c) / 2 - size * ((b - c) ** 2 / 6)))
+        farther = h + (a - (b + c) * lag) * (dv - square * ((b + c) / 2 - size * ((b + c) ** 2 / 6)))
+        end = nearer if towards else farther
+    elif towards:
+        end = h + (a + (b - c) * lag) * _worn(b - c, dv)
+    else:
+        end = h + (a - (b + c) * lag) * _worn(b + c, dv)
+    if towards & (end * dv > 0.0):
+        x = lag * (b - c) / a
+        left = size - lag / a * (np.log1p(x) / x if x != 0.0 else 1.0)
         end = a * _worn(b + c, left if dv > 0.0 else -left)
     return end
 

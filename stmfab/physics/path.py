@@ -159,7 +159,9 @@ def first_line(raster: Raster) -> tuple[Floats, Floats]:
     return _turned(raster, offsets, across) if raster.fast_axis == "x" else _turned(raster, across, offsets)
 
 
-def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Path:
+def tip_path(
+    raster: Raster, instrument: Instrument, *, streams: Streams, offset_nm: tuple[float, float] = (0.0, 0.0)
+) -> Path:
     """Return where the tip is: the raster, distorted, turned into the sample frame.
 
     Time is zero at the start of the first recorded line; the settling line repeats that line just before. The fast axis
@@ -167,7 +169,8 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
     rotation. Hysteresis acts on the command, then the scanner's errors. A jump of the tip is spread over the pixel in
     which it falls; in z it lifts the floor: the gap is that of the atom in front; so does what it picks up. ``streams``
-    gives the random streams "jitter", "walk", "tip_jumps" and "pick_ups.<name>".
+    gives the random streams "jitter", "walk", "tip_jumps" and "pick_ups.<name>". The sample has drifted by
+    ``offset_nm`` along the frame's axes before the scan begins.
     """
     n_sub = sub_steps(raster, instrument.feedback, instrument.z_resonance)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
@@ -182,6 +185,8 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
         lines = lines + velocity[:, None] * line_s
         steps = steps + velocity[:, None, None] * step_s
+    if any(offset_nm):
+        lines = lines + np.array(offset_nm)[:, None]
     x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
     walk, t_s = _random_walk(raster, instrument.drift, streams), line_s[:, None, None] + step_s
     floor_nm = np.empty_like(x_nm)

@@ -199,7 +199,7 @@ def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) 
 
 
 class _Disturbance:
-    """The noise on ln|I|, pass after pass: white, drawn as it is asked for, and coloured, drawn at once."""
+    """The noise on ln|I|, pass after pass, as it is asked for."""
 
     def __init__(self, sources: Mapping[str, Noise], path: Path, tone: Tone, streams: Streams, *, n_sub: int) -> None:
         raster = path.raster
@@ -207,8 +207,7 @@ class _Disturbance:
         self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
-        signal = coloured(sources, clock, tone, streams)
-        self._coloured = None if signal is None else signal.reshape(-1, *self._shape)
+        self._coloured = coloured(sources, clock, tone, streams)
 
     @functools.cached_property
     def _state(self) -> NDArray[np.uint32]:
@@ -222,13 +221,15 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
-        shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
-        noise = np.zeros(shape, np.float32) if self._coloured is None else self._coloured[passes]
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub)."""
+        first, end, _ = passes.indices(2 * self._shape[0] + 2)
+        noise = np.zeros((end - first, *self._shape), np.float32)
+        for add in self._coloured:
+            add(first // 2, noise.reshape((end - first) // 2, -1))
         if self._sigma > 0 and self._shape[1] > 1:
             add_white(noise, self._sigma, self._state)
         elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            noise += np.float32(self._sigma) * self._white.standard_normal(shape, dtype=np.float32)
+            noise += np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
         return noise
 
 
@@ -294,8 +295,8 @@ def _scan_steps(
 
 
 def _parts(n_passes: int, numbers_a_pass: int) -> Iterator[slice]:
-    """Yield the passes in parts whose height polynomials stay near the processor."""
-    step = max(1, PART_NUMBERS // numbers_a_pass)
+    """Yield the passes in parts of whole lines whose height polynomials stay near the processor."""
+    step = 2 * max(1, PART_NUMBERS // (2 * numbers_a_pass))
     yield from (slice(start, start + step) for start in range(0, n_passes, step))
 
 

@@ -19,7 +19,16 @@ def streams(name):
 
 def heard_pm(sources, clock):
     """The coloured noise as a height of the gap, in time."""
-    return noise.coloured(sources, clock, TONE, streams).ravel() / LOG_PER_PM
+    return coloured(sources, clock).ravel() / LOG_PER_PM
+
+
+def coloured(sources, clock, lines_at_once=3):
+    """The coloured noise on ln|I|, (n_lines, n_samples), some lines at a time."""
+    out = np.zeros((clock.n_lines, clock.n_samples), np.float32)
+    for add in noise.coloured(sources, clock, TONE, streams):
+        for first in range(0, clock.n_lines, lines_at_once):
+            add(first, out[first : first + lines_at_once])
+    return out
 
 
 def density(pm, clock, pieces=16):
@@ -45,7 +54,7 @@ def test_a_pixel_of_white_current_noise():
     relative = 6.954e-15 / 0.1e-9 / math.sqrt(2 * 1e-3)
     sigma = noise.white_log_sigma(sources, TONE, pixel_s=1e-3)
     assert sigma == pytest.approx(math.hypot(relative, 2.0 * LOG_PER_PM), rel=2e-3)
-    assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) is None
+    assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) == []
 
 
 def test_white_noise_of_sub_steps_is_white_and_nearly_gaussian():
@@ -123,13 +132,13 @@ def test_hum_is_one_oscillation_through_all_lines():
 
 def test_line_offsets_hold_for_a_line_and_remember_the_last():
     clock = noise.Clock(4096, 6, 1e-3)
-    lines = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0)}, clock, TONE, streams) / LOG_PER_PM
+    lines = coloured({"o": noise.LineOffsets(rms_pm=5.0)}, clock) / LOG_PER_PM
     assert np.ptp(lines, axis=1).max() == 0
     assert np.diff(lines[:, 0]).std() / math.sqrt(2) == pytest.approx(5.0, rel=0.06)
     f, power = signal.welch(lines[:, 0], nperseg=512)
     band = (f > 0.01) & (f < 0.3)
     assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.15)
-    alone = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0, exponent=0.0)}, clock, TONE, streams)[:, 0]
+    alone = coloured({"o": noise.LineOffsets(rms_pm=5.0, exponent=0.0)}, clock)[:, 0]
     assert abs(np.corrcoef(alone[1:], alone[:-1])[0, 1]) < 5 / 64
 
 
@@ -150,8 +159,8 @@ def test_telegraph_noise_has_two_states_left_at_their_rates():
 def test_a_source_moves_no_other():
     clock = noise.Clock(10, 50, 1e-3)
     hum, offsets = {"h": noise.Hum(pm=2.0)}, {"o": noise.LineOffsets(rms_pm=1.0)}
-    both = noise.coloured(hum | offsets, clock, TONE, streams)
-    apart = [noise.coloured(one, clock, TONE, streams) for one in (hum, offsets)]
+    both = coloured(hum | offsets, clock)
+    apart = [coloured(one, clock) for one in (hum, offsets)]
     np.testing.assert_allclose(both, apart[0] + apart[1], atol=1e-7)  # float32
 
 
