@@ -10,8 +10,9 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import greens
+from stmfab.physics import dimer_defects, greens
 from stmfab.physics.greens import Perturbation
+from stmfab.physics.orbitals import ORBITAL_SURFACES
 from tests import second_reading, silicon
 
 KAPPA_PER_nm = 10.87  # sqrt(4.5 eV)
@@ -225,7 +226,7 @@ def test_rows_of_dimers_are_bright_and_fade_as_tersoff_and_hamann_say(table, fer
     expected = [tersoff_hamann_pm(strengths[: len(ATOMS_nm)], gap) for gap in (0.5, 0.7)]
     np.testing.assert_allclose(found, expected, rtol=0.08)  # the second order of a contrast of 20 pm
     # bright on the dimer, between the 13 pm of 0.7 nm and the 21 pm of 0.5 nm at either bias: reported were 16 pm at
-    # -1.2 V, and 27 pm at -2.0 V, which this sum of lobes reaches at 0.35 nm only
+    # -1.2 V, and 27 pm at -2.0 V, which this sum of lobes reaches at 0.35 nm
     assert 13 < found[1] < found[0] < 22
 
 
@@ -249,3 +250,33 @@ def test_deeper_states_have_the_higher_barrier(table):
         lobes, *both = seen(table, fermi, -2.0, through_the_barrier(fermi, -2.0, 0.65))
         assert low < dangling_bond_pm(lobes, *both, 0.6) < high
         assert first_harmonic_pm(rows_nm(lobes, both[0], 0.6)[0]) == pytest.approx(16, abs=1)
+
+
+def engine_rows_pm(gap_nm, split_nm=None):
+    """First harmonic of the rows that the lobes of ``si001-h`` show in filled states, a gap over their top."""
+    surface = ORBITAL_SURFACES["si001-h"]
+    split_nm = surface.split_filled_nm if split_nm is None else split_nm
+    unit = np.array([[lobe.across(split_nm), lobe.along_nm, lobe.z_nm + H_PLANE_nm] for lobe in surface.states[0]])
+    lobes = unit + np.pad(CELLS * silicon.CELL_nm, ((0, 0), (0, 1)))[:, None]
+    strengths = np.tile([lobe.filled for lobe in surface.states[0]], len(CELLS))
+    return first_harmonic_pm(rows_nm(lobes.reshape(-1, 3), strengths, gap_nm)[0])
+
+
+def test_rows_of_the_lobes_are_those_of_the_referee(table):
+    # the same phase, a corrugation within a factor of 1.5 and its fall with height within 10 %
+    found = np.array([engine_rows_pm(gap) for gap in (0.5, 0.6, 0.7)])
+    for fermi in (MIDDLE_eV, DOPED_eV):
+        lobes, strengths, _ = seen(table, fermi, -2.0)
+        referee = np.array([first_harmonic_pm(rows_nm(lobes, strengths, gap)[0]) for gap in (0.5, 0.6, 0.7)])
+        assert referee.min() > 0
+        np.testing.assert_allclose(np.log(found / referee), 0, atol=math.log(1.5))
+        np.testing.assert_allclose(found / found[0], referee / referee[0], rtol=0.1)
+    assert engine_rows_pm(0.6, 0.25) < 0  # lobes so far apart would have the other phase
+
+
+def test_a_dangling_bond_of_the_lobes_is_as_high_as_the_referee(table):
+    # neutral, in filled states at -2 V: between the Fermi levels within a factor of 1.5
+    height_pm = dimer_defects.DanglingBond(density_per_nm2=0.01).height_filled_pm
+    for fermi in (MIDDLE_eV, DOPED_eV):
+        referee = dangling_bond_pm(*seen(table, fermi, -2.0, through_the_barrier(fermi, -2.0, 0.65)), 0.6)
+        assert height_pm == pytest.approx(referee, rel=0.5)
