@@ -1,7 +1,7 @@
 """The referee of the lobes of si001-h: sp3s* silicon with its half-infinite surface, and what a tip would see of it.
 
-A published prototype of the same model reports a dangling bond 0.55 eV above the valence band, rows of 27 and 16 pm at
--2.0 and -1.2 V, and a dangling bond of 128 pm at -1.2 V, without its setpoint, Fermi level or broadening.
+An independent program of the same model gave a dangling bond 0.55 eV above the valence band, rows of 27 and 16 pm at
+-2.0 and -1.2 V, and a dangling bond of 128 pm at -1.2 V; its setpoint, Fermi level and broadening are not known.
 """
 
 import itertools
