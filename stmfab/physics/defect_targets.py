@@ -170,6 +170,7 @@ Target: TypeAlias = targets.Target | Instances | Classes | Keypoints | Dimers
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS}
 SURFACE_TARGETS: Mapping[str, type[Target]] = {**targets.SURFACE_TARGETS, **OF_DEFECTS}
 ORBITAL_TARGETS: Mapping[str, type[Target]] = {
     **targets.TARGETS,
