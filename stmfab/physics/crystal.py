@@ -17,6 +17,7 @@ from .greens import GreenTable, Perturbation
 from .junction import Junction
 from .materials import Material
 from .structure import Window
+from .switches import Fields
 from .tips import Tip
 from .units import Bools, Floats, Ints
 
@@ -55,7 +56,7 @@ class Imaged:
     """
 
     field: CurrentField
-    fields: CurrentField | FieldsInTurn
+    fields: Fields
     log_setpoint: float
     ideal_nm: Floats
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
 from .defects import Placed
-from .field import CurrentField, FieldsInTurn
+from .field import CurrentField
 from .instances import Seen
 from .instrument import Instrument
 from .keys import check_ranges, key
@@ -25,6 +25,7 @@ from .noise import Clock, Streams, Telegraph
 from .path import Path, distortion, forward
 from .scan import perfect_height
 from .surface_field import Surface
+from .switches import Fields
 from .units import Bools, Floats, Ints
 
 LAYERS = ("top", "middle", "bottom")
@@ -62,7 +63,7 @@ class Labels:
     """
 
     material: Material
-    field: CurrentField | FieldsInTurn
+    field: Fields
     log_setpoint: float
     path: Path
     x_nm: Floats
@@ -343,7 +344,7 @@ SURFACE_TARGETS: Mapping[str, type[Target]] = {**CRYSTAL_TARGETS, "terraces": Te
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
 
-def without_tilt(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> Floats:
+def without_tilt(field: Fields, path: Path, log_setpoint: float) -> Floats:
     """Return the constant-current heights along a true forward path over the sample's plane, (n_rows, n_cols)."""
     return field.during(forward(path.tip_numbers, path.raster)).heights(*path.forward_pixels(), log_setpoint)
 
