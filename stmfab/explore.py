@@ -70,7 +70,9 @@ def _channels(plan: Plan) -> Answer:
 
 def _adding(plan: Plan, slot: Slot) -> Answer:
     """Return the group in which a part with a name of the user's choice is added to a place."""
-    own = {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
+    material = parts.material_of(plan.tree)
+    offered = [kind for kind, cls in slot.kinds.items() if not hasattr(cls, "sites") or cls.sites(material)]
+    own = {kind or PRESENT: _fresh(plan, slot, kind) for kind in offered}
     adds = {PRESENT: "{}"} if slot.path == JUNCTIONS else own  # a junction begins as what all share
     return GROUP | {"path": slot.path, "meaning": slot.meaning, "adds": adds}
 
