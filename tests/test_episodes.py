@@ -21,6 +21,7 @@ SETTINGS = [
     "sample.defects.top_dopant.density_per_nm2=0.25",
     "junctions={filled: {polarity: -1, offset_x_nm: {uniform: [-0.2, 0.2]}}, empty: {polarity: 1}}",
     "channels=[topography]",
+    "targets.instances={kind: instances, threshold_pm: 5, sigmas: 3}",
 ]
 ASKED = ["--to", "episodes", "--crop-nm", str(CROP_nm), "--isolation-nm", str(ISOLATION_nm), "--pixels", "20"]
 EPISODES = ["--n-way", "2", "--k-shot", "2", "--n-query", "3", "--n-episodes", "25"]
@@ -141,6 +142,23 @@ def test_the_index_says_class_scene_place_and_split(exported, held, place):
         assert scene in splits.members(np.arange(SAMPLES), row["split"])
 
 
+def test_polarity_is_the_sign_of_what_shows_through_each_junction(exported, held):
+    _, rows = upright(exported)
+    seen = set()
+    for row in rows:
+        scene, slot = int(row["scene"]), int(row["defect"])
+        for place, junction in enumerate(("empty", "filled")):
+            height_pm = held["defect_apparent_height_pm"][scene, place, slot]
+            shows = abs(height_pm) > 5 and held["defect_visibility"][scene, place, slot] > 3
+            polarity = int(row[f"polarity.{junction}"])
+            assert polarity == (0 if not shows else 1 if height_pm > 0 else -1)
+            marked = (held["instances"][scene, place] == slot + 1).any()
+            assert polarity != 0 or not marked
+            seen.add(polarity)
+            assert float(row[f"visibility.{junction}"]) == pytest.approx(held["defect_visibility"][scene, place, slot])
+    assert seen == {-1, 0, 1}  # a dopant changes its sign with the bias, a vacancy does not
+
+
 def test_what_is_upside_down_is_a_class_of_its_own(exported):
     values, rows = np.load(exported / "crops.npy"), index_of(exported)
     ids = {row["id"]: place for place, row in enumerate(rows)}
@@ -152,6 +170,7 @@ def test_what_is_upside_down_is_a_class_of_its_own(exported):
         np.testing.assert_array_equal(values[int(row["crop"])], -values[twin])
         assert row["class"] == rows[twin]["class"] + "-inv"
         assert row["split"] == rows[twin]["split"]
+        assert int(row["polarity.filled"]) == -int(rows[twin]["polarity.filled"])
 
 
 def test_episodes_are_fixed_and_show_nothing_that_they_ask(exported, place, tmp_path):

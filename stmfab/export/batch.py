@@ -68,6 +68,10 @@ class Batch:
     def _targets(self) -> Mapping[str, Target]:
         return from_tree(self.store.attributes["recipe"]).targets
 
+    def target_of(self, kind: type[Target]) -> Target | None:
+        """Return the first target of a kind that the store has."""
+        return next((target for target in self._targets.values() if isinstance(target, kind)), None)
+
     def map_of(self, kind: type[Target], **keys: Any) -> str | None:
         """Return the name of the first map that is exported of a kind of target with some values of its keys."""
         known = {name.partition(".")[0] for name in self.arrays}

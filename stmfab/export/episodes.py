@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .. import streams
 from ..errors import StmfabError, StoreError
+from ..physics.defect_targets import Instances, Target
 from ..splits import SPLITS
 from ..store import Store
 from . import crops
@@ -28,6 +29,8 @@ from .batch import Batch, Read, Writer
 from .masks import View, views
 from .pictures import Picture, png
 
+HEIGHT, VISIBILITY = "apparent_height_pm", "visibility"  # columns of the table of defects
+POLARITY = "polarity"
 INVERTED = "-inv"  # behind the name of a class whose crops are turned upside down
 SHARES = (0.5, 0.75)  # of the classes: those that train, and those that train or validate, split by class
 COLOURS = 3  # junctions that fit into the red, green and blue of a picture
@@ -87,7 +90,7 @@ class Episodes(Writer):
         rows = [one for _, found in cut for one in found]
         values = np.concatenate([found for found, _ in cut])
         if self.inverted:
-            rows += [one | {"class": one["class"] + INVERTED, "id": one["id"] + INVERTED} for one in rows]
+            rows += [_upside_down(one) for one in rows]
             values = np.concatenate([values, -values])
         parts = {_piece(batch, "npy"): _npy(values), _piece(batch, "json"): json.dumps(rows).encode()}
         return parts | (self._apart(batch, rows, values) if self.folders else {})
@@ -134,7 +137,7 @@ class Episodes(Writer):
         split = (
             {"split": _class_splits(batch.store, self.class_by, self.seed)[name]} if self.split_by == "class" else {}
         )
-        return own | split | {"defect": slot, **defect}
+        return own | split | {"defect": slot, **_polarities(batch.target_of(Instances), defect), **defect}
 
     def _apart(self, batch: Batch, rows: list[dict[str, Any]], values: NDArray[np.float32]) -> dict[str, bytes]:
         """Return each crop as a file of numbers and as a picture, in folders by split and class."""
@@ -219,6 +222,29 @@ class Episodes(Writer):
 
 def _junction(view: View) -> str:
     return view.image.partition(".")[2]
+
+
+def _upside_down(one: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of the index for the same crop turned upside down."""
+    turned = {name: -value for name, value in one.items() if name.partition(".")[0] == POLARITY}
+    return one | turned | {"class": one["class"] + INVERTED, "id": one["id"] + INVERTED}
+
+
+def _polarities(target: Target | None, defect: Mapping[str, Any]) -> dict[str, int]:
+    """Return whether a defect is bright (1) or dark (-1) through each junction, or does not show (0).
+
+    By its apparent height, where the store has instances: it shows where their target would mark it.
+    """
+    if not isinstance(target, Instances):
+        return {}
+    found = {}
+    for name, height_pm in defect.items():
+        column, dot, junction = name.partition(".")
+        if column == HEIGHT:
+            visible = (defect[f"{VISIBILITY}{dot}{junction}"] or 0.0) > target.sigmas
+            shown = visible and abs(height_pm) > target.threshold_pm
+            found[f"{POLARITY}{dot}{junction}"] = int(np.sign(height_pm)) if shown else 0
+    return found
 
 
 def _piece(batch: Batch, kind: str) -> str:
