@@ -272,6 +272,17 @@ def test_field_accuracy(name, size_nm, limit_pm):
     assert np.quantile(np.abs(wrong), 0.99) < limit_pm
 
 
+def test_a_double_tip_over_a_step_adds_its_currents():
+    tip = tips.joined([tips.Tungsten().tip(), tips.ExtraTungsten(x_nm=1.3, y_nm=-0.7, shorter_pm=40.0).tip()])
+    steps = Ledges(count=1, terrace_nm=6.0, direction_deg=20)
+    edges = steps.flight(SI.cells_nm, turns=True, rng=np.random.default_rng(1))
+    members = {"db": placed(SITE_DEFECTS["dangling_bond"], [(4, 5), (-6, -7)])}
+    _, made, raster = imaged(members=members, tip=tip, edges=edges, current_nA=0.05)
+    x, y = (value[tuple(np.random.default_rng(0).integers(0, 161, (2, 80)))] for value in raster)
+    z = made.field.heights(x, y, made.log_setpoint)
+    assert np.quantile(np.abs(plain_heights(made.maker, x, y, z, made.log_setpoint, 2.0)), 0.99) < 0.2  # pm
+
+
 def drawn_scene(name, index, half_nm, overrides=()):
     """The scene of a recipe's sample around the origin."""
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), list(overrides))
