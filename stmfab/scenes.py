@@ -96,7 +96,7 @@ def surface(
             members[name] = (corral.atom, Placed(cells, site, values))
     heard = {
         name: (kind, placed.kept(grid.near(placed.cells @ lattice.lattice_nm, margin_nm)))
-        for name, (kind, placed) in members.items()
+        for name, (kind, placed) in _kept(members, drawn).items()
     }
     steps, herringbone = drawn.sample.get("steps"), drawn.sample.get("herringbone")
     flight = None if steps is None else steps.flight(random("sample.steps"))
@@ -181,7 +181,16 @@ def placed_members(
         site = material.site_index(member.site)
         stream = functools.partial(_tile_uniforms, seed, drawn.index, f"sample.defects.{name}", tiles)
         members[name] = (member.kind, _placed(stream, member, tiles, material, site=site, taken=taken[site]))
-    return members
+    return _kept(members, drawn)
+
+
+def _kept(members: dict[str, tuple[type[Any], Placed]], drawn: Parameters) -> dict[str, tuple[type[Any], Placed]]:
+    """Return members without the defect that is left out."""
+    if drawn.left_out is None or drawn.left_out[0] not in members:
+        return members
+    name, *cell = drawn.left_out
+    kind, placed = members[name]
+    return members | {name: (kind, placed.kept((placed.cells != cell).any(axis=1)))}
 
 
 def _spreads(drawn: Parameters) -> list[tuple[float | None, float | None, float | None]]:

@@ -122,3 +122,6 @@ FANG_eV = {
     )
 }
 GRAPHENE_v_F_m_per_s = 0.874e6  # at t = 2.7 eV, a = 0.246 nm
+
+# Two-centre equivalents of P. Vogl et al., J. Phys. Chem. Solids 44, 365 (1983), silicon; t: s*
+VOGL_SILICON_eV = {"sss": -2.075, "sps": 2.481, "pps": 2.716, "ppp": -0.715, "tps": 2.327}

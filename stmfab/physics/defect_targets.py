@@ -26,14 +26,21 @@ BACKGROUND, STEP_EDGE = "background", "step edge"
 class Instances:
     """Instances: 1 + the row of the table of defects where a defect changes the height, else 0; true forward path.
 
-    What is above the threshold in a render without noise, against one without defects, is the nearest defect's. The
-    table tells each one's apparent height, its visibility (that over the noise) and its box; the noise is stored too.
+    What is above the threshold in a render without noise, against one without defects, is the nearest defect's; or
+    against one without each, the defect's that changes most. The table tells each one's apparent height, its visibility
+    (that over the noise) and its box; the noise is stored too.
     """
 
     of_path: ClassVar[bool] = False
 
     threshold_pm: float = key("least change of height", at_least=0, fixed=True)
     sigmas: float = key("least change of height over the noise of the image", default=2.0, at_least=0, fixed=True)
+    renders: str = key(
+        "against one render without all defects, or one without each: exact where they overlap, and n times the work",
+        default="all",
+        one_of=("all", "each"),
+        fixed=True,
+    )
     window_nm: float = key("a defect's apparent height is the largest so far from it", default=1.5, above=0, fixed=True)
 
     def __post_init__(self) -> None:
