@@ -424,6 +424,24 @@ def test_a_loose_adsorbate_adds_what_one_that_stays_does():
     np.testing.assert_allclose(loose.ideal_nm, bare, atol=2e-4)  # another table of heights
 
 
+def test_a_flicker_turns_dimers_to_their_other_phase():
+    # two scenes in opposite phase; all dimers of a row flip: over that row the one becomes the other
+    def phase(value, region):
+        nothing = np.full((region.n_v, region.n_u), -5.0)
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), nothing, nothing + value)
+
+    surface, look = ORBITAL_SURFACES["ge001"], Orbitals(disorder_percent=0)
+    flips = {"f": placed(SITE_DEFECTS["flicker"], [(-8, 0)], length=17)}
+    one = imaged(surface, flips, buckled=functools.partial(phase, 0.0), look=look, size_nm=4.0)[1]
+    other = imaged(surface, buckled=functools.partial(phase, 10.0), look=look, size_nm=4.0)[1]
+    (switch,) = one.fields.switches
+    x, y = np.linspace(-1.0, 1.0, 101), np.full(101, 0.33)  # over one side of the row
+    z = one.ideal_nm.mean()
+    changed = one.field.log_current(x, y, z) + switch.change.log_current(x, y, z)
+    np.testing.assert_allclose(changed, other.field.log_current(x, y, z), atol=0.1)  # neighbouring rows stay
+    assert np.abs(switch.change.log_current(x, y, z)).max() > 0.5
+
+
 def test_polarities_are_those_of_the_classes():
     # the C defect is dark in filled and bright in empty states; As B is bright, a missing dimer dark in both
     kinds = ("c_defect", "as_b", "vacancy")
