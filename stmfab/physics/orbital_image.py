@@ -119,8 +119,10 @@ def image(
 
     Raises
     ------
+    KeyRangeError
+        If a defect's height is out of reach.
     ArithmeticError
-        If a defect's height, or the setpoint, is out of reach.
+        If the setpoint is.
     """
     nodes = per_cell(surface.cells_nm, raster_nm)
     view = _widened(structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=STENCIL_CELLS))

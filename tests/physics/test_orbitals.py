@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import stmfab
 from stmfab import plan, recipe, scenes, streams
-from stmfab.errors import RecipeError
+from stmfab.errors import RecipeError, StmfabError
 from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
@@ -440,6 +440,16 @@ def test_a_flicker_turns_dimers_to_their_other_phase():
     changed = one.field.log_current(x, y, z) + switch.change.log_current(x, y, z)
     np.testing.assert_allclose(changed, other.field.log_current(x, y, z), atol=0.1)  # neighbouring rows stay
     assert np.abs(switch.change.log_current(x, y, z)).max() > 0.5
+
+
+def test_a_height_out_of_reach_is_told():
+    own = {"density_per_nm2": 0.1, "height_empty_pm": -190}
+    overrides = {f"sample.defects.dihydride.{key}": value for key, value in own.items()}
+    chosen = stmfab.load(RECIPES / "h-si-100-atoms.yaml", overrides=overrides | {"scan.pixels": 16, "scan.size_nm": 10})
+    with pytest.raises(
+        StmfabError, match=r"sample 0 \(seed \d+\): sample\.defects: height_empty_pm: -190\.0 is not above"
+    ):
+        chosen.sample(0)
 
 
 def test_polarities_are_those_of_the_classes():
