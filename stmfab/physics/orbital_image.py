@@ -66,7 +66,8 @@ def _flipped(maker: Maker, each: Sited) -> tuple[list[Group], list[Group]]:
         own = units[(scene.units.axis[units] == axis) & (scene.states[units] == state)]
         for side, becomes in zip(groups, (state, 3 - state), strict=True):
             lobes = maker.figure(axis, becomes)
-            side += [maker.group(lobe[None], own, kept[:, number]) for number, lobe in enumerate(lobes) if len(own)]
+            made = (maker.group(lobe[None], own, kept[:, number]) for number, lobe in enumerate(lobes))
+            side += [group for group in made if len(group.row)]
     return groups
 
 

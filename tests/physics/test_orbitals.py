@@ -442,6 +442,18 @@ def test_a_flicker_turns_dimers_to_their_other_phase():
     assert np.abs(switch.change.log_current(x, y, z)).max() > 0.5
 
 
+def test_a_flicker_of_missing_dimers_is_none():
+    nothing = {"half_filled": 0, "length": 17}
+    members = {"f": placed(SITE_DEFECTS["flicker"], [(0, 0)], length=1)}
+    members |= {"v": placed(SITE_DEFECTS["vacancy"], [(0, 0)], **nothing, floor=0)}
+
+    def phase(region):
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), *np.full((2, region.n_v, region.n_u), -5.0))
+
+    made = imaged(ORBITAL_SURFACES["ge001"], members, buckled=phase, size_nm=4.0)[1]
+    assert made.fields is made.field
+
+
 def test_a_height_out_of_reach_is_told():
     own = {"density_per_nm2": 0.1, "height_empty_pm": -190}
     overrides = {f"sample.defects.dihydride.{key}": value for key, value in own.items()}
