@@ -24,7 +24,7 @@ EVENTS: Mapping[int, str] = {
     8: "jump_of_the_tip",
     16: "streak",
     32: "ringing",
-    64: "amplifier_at_the_end_of_its_range",
+    64: "amplifier_at_its_end",
 }
 DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, structure, targets
+from .physics import instances, orbital_scene, structure, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
 from .physics.instances import Seen
 from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
+from .physics.orbital_image import OrbitalImage
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface
@@ -52,13 +53,15 @@ def known(
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
         topography_nm=recorded.topography_nm,
-        defect_sites_nm=structure.positions(material, cells, sites),
+        defect_sites_nm=(
+            scene.places_nm if isinstance(scene, orbital_scene.Scene) else structure.positions(material, cells, sites)
+        ),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
         members=scene.members,
         tip_raised=tip_raised,
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
-        surface=imaged if isinstance(imaged, Surface) else None,
+        surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
     )
 
 
