@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special
 
 from . import parts, streams
+from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
 from .physics import (
     crystal,
@@ -32,6 +33,7 @@ from .physics import (
 from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.junction import Junction
+from .physics.keys import KeyRangeError
 from .physics.materials import MATERIALS, Material
 from .physics.metals import METALS, Metal
 from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurface
@@ -107,16 +109,25 @@ def surface(
 def orbitals_image(
     recipe: Plan, drawn: Parameters, path: Path, junction: Junction
 ) -> tuple[orbital_scene.Scene, Imaged]:
-    """Return a surface of local orbitals with what is on it, and its current field along a path."""
+    """Return a surface of local orbitals with what is on it, and its current field along a path.
+
+    Raises
+    ------
+    StmfabError
+        If a defect cannot stand as high, or as low, as the recipe asks.
+    """
     surface = ORBITAL_SURFACES[drawn.material]
-    return orbital_image.image(
-        lambda view: orbitals(recipe.seed, drawn, surface, view),
-        surface,
-        _tip(drawn),
-        junction,
-        lines_nm=[path.lines_nm],
-        raster_nm=nominal_raster(drawn.raster),
-    )
+    try:
+        return orbital_image.image(
+            lambda view: orbitals(recipe.seed, drawn, surface, view),
+            surface,
+            _tip(drawn),
+            junction,
+            lines_nm=[path.lines_nm],
+            raster_nm=nominal_raster(drawn.raster),
+        )
+    except KeyRangeError as fault:
+        raise StmfabError(f"sample {drawn.index} (seed {recipe.seed}): sample.defects: {fault}") from None
 
 
 def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window) -> orbital_scene.Scene:

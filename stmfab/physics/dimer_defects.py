@@ -264,6 +264,21 @@ class Hemihydride(SiteDefect):
 
 
 @dataclass(frozen=True)
+class Flicker(SiteDefect):
+    """A piece of a row of buckled dimers that flips to the other phase and back while it is scanned (a phason)."""
+
+    surfaces: ClassVar[tuple[str, ...]] = (GERMANIUM,)
+    length: int = key("dimers that flip together", default=6, at_least=1, at_most=100, per_defect=True)
+    up_per_s: float = key("rate at which they flip", default=10.0, above=0, per_defect=True)
+    down_per_s: float = key("rate at which they flip back", default=10.0, above=0, per_defect=True)
+
+    @classmethod
+    def shaped(cls, values: Mapping[str, float], rng: np.random.Generator | None) -> Edit:
+        """Return the edit of one of them."""
+        return Edit(flipped=tuple((unit, 0) for unit in range(round(values["length"]))))
+
+
+@dataclass(frozen=True)
 class DimerAdatom(SiteDefect):
     """An atom of the surface's kind in the trench between two rows."""
 

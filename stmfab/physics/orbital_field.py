@@ -269,13 +269,13 @@ class Maker:
         whole[scene.edits.unit] = False
         for axis, state in itertools.product((0, 1), range(len(scene.surface.states))):
             own = near & (units.axis == axis) & (scene.states == state)
-            lobes = self._figure(axis, state)
-            yield self._group(lobes, np.flatnonzero(own & whole), np.exp(seen.local))
+            lobes = self.figure(axis, state)
+            yield self.group(lobes, np.flatnonzero(own & whole), np.exp(seen.local))
             edited = np.flatnonzero(own & ~whole)
             for number, lobe in enumerate(lobes):
-                yield self._group(lobe[None], edited, seen.strengths[:, number] / lobe[4])
+                yield self.group(lobe[None], edited, seen.strengths[:, number] / lobe[4])
 
-    def _figure(self, axis: int, state: int) -> Floats:
+    def figure(self, axis: int, state: int) -> Floats:
         """Return the lobes of a clean unit, rows (x, y, z, kappa ratio, strength), x and y from its first cell."""
         surface, seen = self.scene.surface, self.seen
         out = np.ones((len(surface.states[state]), 5))
@@ -285,7 +285,7 @@ class Maker:
             row[2], row[4] = lobe.z_nm, strength
         return out
 
-    def _group(self, lobes: Floats, units: Ints, strengths: Floats) -> Group:
+    def group(self, lobes: Floats, units: Ints, strengths: Floats) -> Group:
         """Return a group of some units."""
         there, (columns, rows) = self.scene.units, self.grid.per_cell
         units = units[strengths[units] > 0]

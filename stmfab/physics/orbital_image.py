@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from . import structure
 from .crystal import Imaged
 from .field import CurrentField
 from .junction import Junction
-from .orbital_field import N_HEIGHTS, Grid, Maker
+from .orbital_field import N_HEIGHTS, Grid, Group, Maker
 from .orbital_scene import Scene
-from .orbital_units import Sited
+from .orbital_units import Sited, units_at
 from .orbitals import OrbitalSurface
 from .structure import Window
 from .surface_field import Lines
@@ -35,18 +36,39 @@ def with_switches(maker: Maker, field: CurrentField) -> Fields:
 
 
 def _switch(maker: Maker, each: Sited) -> Switch | None:
-    """Return an adsorbate as the scan takes it, ln(1 + its current / the rest); None where it is off the grid."""
-    groups = list(maker.added_groups(maker.seen.rows([each], maker.height_nm)))
-    nodes = maker.nodes_of(groups)
+    """Return what comes and goes as the scan takes it, ln(1 + change / rest of the current); None off the grid."""
+    before, after = _flipped(maker, each)
+    after += maker.added_groups(maker.seen.rows([each], maker.height_nm))
+    if not after:
+        return None
+    nodes = maker.nodes_of(after)
     rest = maker.summed[nodes]
     if not rest.size:
         return None
+    change = maker.current_of(after, nodes) - (maker.current_of(before, nodes) if before else 0.0)
     known: Bools = np.asarray((rest > 0).all(axis=2))
-    share = np.divide(maker.current_of(groups, nodes), rest, out=np.zeros_like(rest), where=known[..., None])
-    change = maker.tabulated(1 + share, np.zeros(N_HEIGHTS), known, nodes)
+    share = np.divide(change, rest, out=np.zeros_like(rest), where=known[..., None])
+    field = maker.tabulated(1 + share, np.zeros(N_HEIGHTS), known, nodes)
     assert each.rates_per_s is not None
     up_per_s, down_per_s = each.rates_per_s
-    return Switch(change, up_per_s, down_per_s)
+    return Switch(field, up_per_s, down_per_s)
+
+
+def _flipped(maker: Maker, each: Sited) -> tuple[list[Group], list[Group]]:
+    """Return the lobes of units that flip, as they are and as they become; none where all of them flip always."""
+    scene, offsets = maker.scene, np.array(each.edit.flipped, dtype=np.int64).reshape(-1, 2)
+    units = units_at(scene.surface, scene.units, scene.region, [each] * len(offsets), offsets)
+    units = units[units >= 0]
+    units = units[scene.states[units] > 0]
+    kept = maker.seen.strengths / maker.seen.clean[scene.states]
+    groups: tuple[list[Group], list[Group]] = ([], [])
+    for axis, state in itertools.product((0, 1), (1, 2) if len(units) else ()):
+        own = units[(scene.units.axis[units] == axis) & (scene.states[units] == state)]
+        for side, becomes in zip(groups, (state, 3 - state), strict=True):
+            lobes = maker.figure(axis, becomes)
+            made = (maker.group(lobe[None], own, kept[:, number]) for number, lobe in enumerate(lobes))
+            side += [group for group in made if len(group.row)]
+    return groups
 
 
 @dataclass(frozen=True)
@@ -98,8 +120,10 @@ def image(
 
     Raises
     ------
+    KeyRangeError
+        If a defect's height is out of reach.
     ArithmeticError
-        If a defect's height, or the setpoint, is out of reach.
+        If the setpoint is.
     """
     nodes = per_cell(surface.cells_nm, raster_nm)
     view = _widened(structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=STENCIL_CELLS))

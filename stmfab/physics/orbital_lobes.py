@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _orbital_lobes_kernels
+from .keys import KeyRangeError
 from .orbital_scene import Scene
 from .orbital_units import Sited
 from .orbitals import Lobe
@@ -140,7 +141,7 @@ class Seen:
 
         Raises
         ------
-        ArithmeticError
+        KeyRangeError
             If what is left without them already stands higher.
         """
         kappa = self.kappa_per_nm
@@ -149,9 +150,8 @@ class Seen:
         own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added, self.state, kappa))
         share = (self.mean_current(gap_nm) - self._without(edit, at)) / own
         if share < 0:
-            raise ArithmeticError(
-                f"a height of {height_pm:g} pm is out of reach: the surface without it is higher there"
-            )
+            name = ("height_filled_pm", "height_empty_pm")[self.state]
+            raise KeyRangeError(name, round(height_pm, 3), "above what is left there without the atoms")
         return float(share)
 
     @functools.cached_property

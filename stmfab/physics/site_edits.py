@@ -60,6 +60,7 @@ class Edit:
     probe_nm: tuple[float, float] = (0.0, 0.0)
     swell_nm: float = 0.0
     footprint: tuple[tuple[int, int], ...] = field(default=())  # units it takes, so many along and across
+    flipped: tuple[tuple[int, int], ...] = field(default=())  # units that turn from one buckled state to the other
 
     @functools.lru_cache(maxsize=256)  # noqa: B019  # of constants of the module, but for shapes that are drawn
     def stretched(self, ratio: float) -> Edit:

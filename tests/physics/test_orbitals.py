@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import stmfab
 from stmfab import plan, recipe, scenes, streams
-from stmfab.errors import RecipeError
+from stmfab.errors import RecipeError, StmfabError
 from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
@@ -272,6 +272,17 @@ def test_field_accuracy(name, size_nm, limit_pm):
     assert np.quantile(np.abs(wrong), 0.99) < limit_pm
 
 
+def test_a_double_tip_over_a_step_adds_its_currents():
+    tip = tips.joined([tips.Tungsten().tip(), tips.ExtraTungsten(x_nm=1.3, y_nm=-0.7, shorter_pm=40.0).tip()])
+    steps = Ledges(count=1, terrace_nm=6.0, direction_deg=20)
+    edges = steps.flight(SI.cells_nm, turns=True, rng=np.random.default_rng(1))
+    members = {"db": placed(SITE_DEFECTS["dangling_bond"], [(4, 5), (-6, -7)])}
+    _, made, raster = imaged(members=members, tip=tip, edges=edges, current_nA=0.05)
+    x, y = (value[tuple(np.random.default_rng(0).integers(0, 161, (2, 80)))] for value in raster)
+    z = made.field.heights(x, y, made.log_setpoint)
+    assert np.quantile(np.abs(plain_heights(made.maker, x, y, z, made.log_setpoint, 2.0)), 0.99) < 0.2  # pm
+
+
 def drawn_scene(name, index, half_nm, overrides=()):
     """The scene of a recipe's sample around the origin."""
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), list(overrides))
@@ -411,6 +422,46 @@ def test_a_loose_adsorbate_adds_what_one_that_stays_does():
     assert np.ptp(z) > 0.2
     bare = imaged(look=look, size_nm=6.0)[1].ideal_nm
     np.testing.assert_allclose(loose.ideal_nm, bare, atol=2e-4)  # another table of heights
+
+
+def test_a_flicker_turns_dimers_to_their_other_phase():
+    # two scenes in opposite phase; all dimers of a row flip: over that row the one becomes the other
+    def phase(value, region):
+        nothing = np.full((region.n_v, region.n_u), -5.0)
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), nothing, nothing + value)
+
+    surface, look = ORBITAL_SURFACES["ge001"], Orbitals(disorder_percent=0)
+    flips = {"f": placed(SITE_DEFECTS["flicker"], [(-8, 0)], length=17)}
+    one = imaged(surface, flips, buckled=functools.partial(phase, 0.0), look=look, size_nm=4.0)[1]
+    other = imaged(surface, buckled=functools.partial(phase, 10.0), look=look, size_nm=4.0)[1]
+    (switch,) = one.fields.switches
+    x, y = np.linspace(-1.0, 1.0, 101), np.full(101, 0.33)  # over one side of the row
+    z = one.ideal_nm.mean()
+    changed = one.field.log_current(x, y, z) + switch.change.log_current(x, y, z)
+    np.testing.assert_allclose(changed, other.field.log_current(x, y, z), atol=0.1)  # neighbouring rows stay
+    assert np.abs(switch.change.log_current(x, y, z)).max() > 0.5
+
+
+def test_a_flicker_of_missing_dimers_is_none():
+    nothing = {"half_filled": 0, "length": 17}
+    members = {"f": placed(SITE_DEFECTS["flicker"], [(0, 0)], length=1)}
+    members |= {"v": placed(SITE_DEFECTS["vacancy"], [(0, 0)], **nothing, floor=0)}
+
+    def phase(region):
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), *np.full((2, region.n_v, region.n_u), -5.0))
+
+    made = imaged(ORBITAL_SURFACES["ge001"], members, buckled=phase, size_nm=4.0)[1]
+    assert made.fields is made.field
+
+
+def test_a_height_out_of_reach_is_told():
+    own = {"density_per_nm2": 0.1, "height_empty_pm": -190}
+    overrides = {f"sample.defects.dihydride.{key}": value for key, value in own.items()}
+    chosen = stmfab.load(RECIPES / "h-si-100-atoms.yaml", overrides=overrides | {"scan.pixels": 16, "scan.size_nm": 10})
+    with pytest.raises(
+        StmfabError, match=r"sample 0 \(seed \d+\): sample\.defects: height_empty_pm: -190\.0 is not above"
+    ):
+        chosen.sample(0)
 
 
 def test_polarities_are_those_of_the_classes():
