@@ -170,7 +170,7 @@ def test_sum_rule_and_a_vacancy_takes_three_states():
     np.testing.assert_allclose(states, [44, 41], atol=1e-6)  # moments of some eV over |z|
 
 
-@pytest.mark.parametrize("name", [*second.FANG_NAMES, "graphene"])
+@pytest.mark.parametrize("name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene"])
 def test_mean_ldos(name):
     # of a top atom's orbitals: over 1 eV outside each band edge, or for graphene over |E| <= 0.5 eV, A |E|/(2 pi v^2)
     material = MATERIALS[name]
