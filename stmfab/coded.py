@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as plans
-from .parts import MATERIALS, defect_kinds
+from .parts import defect_kinds, lattice_of
 from .physics.targets import LAYERS
 from .plan import Plan
 
@@ -17,7 +17,7 @@ def categories(plan: Plan) -> dict[str, list[str]]:
         "defect_name": [
             name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))
         ],
-        "defect_site": [site.name for site in MATERIALS[plan.sample_kind][plan.material].sites],
+        "defect_site": [site.name for site in lattice_of(plan.tree).sites],
         "defect_layer": list(LAYERS),
     }
 

@@ -18,12 +18,13 @@ import numpy as np
 from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
-from .parts import Leaf, Part, Tree, parts, sample_kind
+from .parts import Leaf, Part, Tree, lattice_of, parts, sample_kind
 from .physics.arrays import ArraySpec
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.junction import Junction
 from .physics.keys import KeyRangeError
+from .physics.materials import Material
 from .physics.targets import Target
 from .physics.tips import Apex
 from .streams import Floats, Ints
@@ -180,7 +181,7 @@ class Parameters:
 
     index: int
     raster: Raster
-    material: str
+    material: Material
     defects: Mapping[str, DefectDraw]
     sample: Mapping[str, Any]  # what else is on the sample, by its place there
     tip: Apex
@@ -201,7 +202,7 @@ def from_tree(tree: Tree) -> Plan:
         seed=tree["seed"],
         tree=tree,
         sample_kind=sample_kind(tree),
-        material=tree["sample"]["material"],
+        material=lattice_of(tree).name,
         parts=drawn_parts,
         leaves=tuple(leaves),
         formulas=_in_order(leaves),
@@ -338,7 +339,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
     return Parameters(
         index=index,
         raster=built["scan"],
-        material=plan.material,
+        material=lattice_of(plan.tree),
         defects=_members(built, "sample.defects"),
         sample={name: made for name, made in _members(built, "sample").items() if not name.startswith("defects.")},
         tip=built["tip"],

@@ -16,7 +16,7 @@ from . import parts, streams
 from .physics import crystal, defects, structure, surface_field, surface_state, tips
 from .physics.crystal import Imaged
 from .physics.defects import Placed
-from .physics.materials import MATERIALS, Material
+from .physics.materials import Material
 from .physics.metals import METALS, Metal
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
@@ -32,7 +32,7 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
         lambda window: scene(recipe.seed, drawn, window),
-        MATERIALS[drawn.material],
+        drawn.material,
         _tip(drawn),
         drawn.junction,
         lines_nm=[path.lines_nm],
@@ -50,7 +50,7 @@ def _tip(drawn: Parameters) -> tips.Tip:
 
 def surface_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[surface_state.Scene, surface_field.Surface]:
     """Return a metal's face with what is on it, and its current field along a path."""
-    metal, band = METALS[drawn.material], drawn.sample.get("surface", surface_state.SurfaceBand())
+    metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
         lambda grid, margin_nm: surface(recipe.seed, drawn, metal, band, grid, margin_nm=margin_nm),
         metal,
@@ -87,7 +87,7 @@ def surface(
 
 def scene(seed: int, drawn: Parameters, view: Window) -> crystal.Scene:
     """Return the crystal of a sample with the defects that a window feels."""
-    material = MATERIALS[drawn.material]
+    material = drawn.material
     members = placed_members(seed, drawn, material, view, margin_nm=crystal.DEFECT_REACH_nm)
     return crystal.scene_under(material, members, view)
 

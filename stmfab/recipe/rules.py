@@ -44,7 +44,8 @@ def check_rules(report: Report, tree: Tree) -> None:
     _check_target_names(report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
-    check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
+    crystal = material if sample_kind(tree) == CRYSTAL else None
+    check_across(report, all_parts, ends, material=crystal, channels=tree["channels"])
     if material is not None:
         _check_sites(all_parts, material, ends, report)
         if sample_kind(tree) == CRYSTAL:
