@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .physics.arrays import ArraySpec
+from .physics.arrays import IMAGE, JUNCTION, ArraySpec
 from .physics.instrument import Raster
 from .plan import Plan
 
@@ -23,11 +23,11 @@ EVENTS: Mapping[int, str] = {
     4: "outside_the_tabulated_heights",
     8: "jump_of_the_tip",
 }
-IMAGE = ("y", "x")
 DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",
     "y": "upwards, with the row: row 0 is the smallest y",
 }
+EVENTS_NAME = "events"  # as the meaning of a map of bits begins
 FRAMES = (
     "images are (sample, y, x), in space whatever the fast axis; row 0 is the smallest y and column 0 the smallest x: "
     "a picture of them has its origin below; the backward pass lies at the same pixels as the forward pass"
@@ -42,8 +42,8 @@ def root(plan: Plan, arrays: Sequence[ArraySpec]) -> dict[str, Any]:
         "title": f"{plan.name}: synthetic scanning-tunnelling-microscope images",
         **({"summary": words} if words else {}),
         "source": "simulated by stmfab from the recipe in the attribute recipe",
-        "frames": FRAMES,
-        "ome": {"version": OME_ZARR, "multiscales": [_multiscale(plan, spec) for spec in arrays if spec.dims == IMAGE]},
+        "frames": FRAMES.replace("(sample, ", "(sample, junction, ") if plan.junctions else FRAMES,
+        "ome": {"version": OME_ZARR, "multiscales": [_multiscale(plan, spec) for spec in arrays if spec.is_image]},
     }
 
 
@@ -56,15 +56,16 @@ def _multiscale(plan: Plan, spec: ArraySpec) -> dict[str, Any]:
     space: dict[str, str] = {"type": "space"} if size_nm is None else {"type": "space", "unit": "nanometer"}
     pitch = 1.0 if size_nm is None else size_nm / plan.raster.pixels
     start = 0.0 if size_nm is None else (pitch - size_nm) / 2
+    several = [{"name": JUNCTION, "type": "channel"}] if spec.junctions else []
     return {
         "name": spec.name,
-        "axes": [{"name": "sample", "type": "sample"}, *({"name": name, **space} for name in IMAGE)],
+        "axes": [{"name": "sample", "type": "sample"}, *several, *({"name": name, **space} for name in IMAGE)],
         "datasets": [
             {
                 "path": spec.name,
                 "coordinateTransformations": [
-                    {"type": "scale", "scale": [1.0, pitch, pitch]},
-                    {"type": "translation", "translation": [0.0, start, start]},
+                    {"type": "scale", "scale": [1.0, *(1.0 for _ in several), pitch, pitch]},
+                    {"type": "translation", "translation": [0.0, *(0.0 for _ in several), start, start]},
                 ],
             }
         ],
@@ -79,17 +80,18 @@ def constant_size_nm(plan: Plan) -> float | None:
 
 
 def coordinates(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, Any]]]:
-    """Return the coordinates of the pixels by dimension, (n_pixels,), each with its attributes.
+    """Return the coordinates of pixels and junctions by dimension, each with its attributes.
 
     Distances of the pixel centres from the centre of the undistorted frame, along its axes: in nm where all frames have
-    one size, else in widths of the frame.
+    one size, else in widths of the frame. Junctions are numbered in the order of their names.
     """
     raster: Raster = plan.raster
     shares = (np.arange(raster.pixels) + 0.5) / raster.pixels - 0.5
     size_nm = constant_size_nm(plan)
     unit, of = ("1", "in widths of the frame") if size_nm is None else ("nm", "undistorted")
     values = shares if size_nm is None else shares * size_nm
-    return {
+    several = {JUNCTION: _junctions(plan.junctions)} if plan.junctions else {}
+    return several | {
         name: (
             values,
             {
@@ -103,6 +105,17 @@ def coordinates(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, An
     }
 
 
+def _junctions(names: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the coordinate of the junctions: their numbers, whose meanings are their names."""
+    words = {
+        "units": "1",
+        "long_name": "junction",
+        "flag_values": list(range(len(names))),
+        "flag_meanings": " ".join(names),
+    }
+    return np.arange(len(names), dtype=np.float64), words
+
+
 def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
     """Return the CF attributes of a coded array: what its numbers, or its bits, mean; none for any other."""
     if categories is not None:
@@ -110,6 +123,6 @@ def flags(spec: ArraySpec, categories: Sequence[str] | None) -> dict[str, Any]:
             "flag_values": list(range(len(categories))),
             "flag_meanings": " ".join(word.replace(" ", "_") for word in categories),
         }
-    if spec.role == "target" and spec.dtype == "uint8":
+    if spec.long_name.startswith(EVENTS_NAME):
         return {"flag_masks": list(EVENTS), "flag_meanings": " ".join(EVENTS.values())}
     return {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import store as stores
 from .bucket import at
 from .errors import StmfabError
+from .physics.arrays import JUNCTION
 
 if TYPE_CHECKING:
     import xarray
@@ -20,6 +21,7 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     """Return the samples that have been made, as an xarray Dataset with the drawn parameters as coordinates.
 
     The coordinate ``sample`` is the sample's index; samples whose shard has no receipt are absent, never filled.
+    ``junction`` holds the names of several junctions.
 
     Raises
     ------
@@ -37,6 +39,9 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     if len(index) < store.layout.samples:
         dataset = dataset.isel(sample=index)
     dataset = dataset.assign_coords(sample=("sample", index))
+    if JUNCTION in dataset.coords:
+        names = dataset[JUNCTION].attrs["flag_meanings"].split()
+        dataset = dataset.assign_coords({JUNCTION: (JUNCTION, names, {"long_name": "junction"})})
     return dataset.assign_coords(_coordinates(dataset)) if "param" in dataset else dataset
 
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from . import gallery, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
 from .held import Held, Varied
-from .parts import KIND, Part, Slot, keys_of
+from .layout import apart
+from .parts import JUNCTION, KIND, Part, Slot, keys_of
 from .physics import piezo
 from .physics.arrays import ArraySpec
 from .physics.keys import KeyRangeError
 from .physics.piezo import LinearPiezo
 from .place import disk_errors
-from .plan import DERIVED, Plan
+from .plan import Plan
 from .ranges import Place
 from .recipe.values import expected
 
@@ -39,7 +40,7 @@ def form(still: Held, changes: Changes) -> Answer:
     found = ranges.places(plan)
     groups = [_material(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.fixed:
+        if slot.fixed or (slot.path == JUNCTION and plan.junctions):
             continue
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
         for path in paths or ([] if slot.named else [slot.path]):
@@ -56,7 +57,7 @@ def _material(plan: Plan) -> Answer:
 
 
 def _group(plan: Plan, path: str, slot: Slot, part: Part | None, found: Mapping[str, Place]) -> Answer:
-    keys = [_key(plan, found[f"{path}.{name}"]) for name in keys_of(part.cls)] if part is not None else []
+    keys = [_key(plan, found[part.key_path(name)]) for name in keys_of(part.cls)] if part is not None else []
     kinds: dict[str, str | None] = {}
     if not slot.named:
         kinds |= {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
@@ -118,6 +119,8 @@ def picture(still: Held, changes: Changes) -> Answer:
     varied = held.varied(still, changes)
     arrays = varied.arrays()
     raster = varied.parameters.raster
+    every = apart(varied.plan.arrays, {name: array[None] for name, array in arrays.items()})
+    ranges_nm = [float(arrays[name]) for name, _ in varied.plan.derived if name.endswith("ideal_range_nm")]
     row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
     specs = gallery.shown(varied.plan.arrays)
     return {
@@ -126,11 +129,13 @@ def picture(still: Held, changes: Changes) -> Answer:
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,
-        "images": [_image(spec, arrays[spec.name]) for spec in specs],
-        "spectra": _spectra(arrays, raster.fast_axis, raster.size_nm / raster.pixels),
-        "loop": _loop(varied, float(arrays["ideal_range_nm"])),
+        "images": [_image(spec, every[spec.name][0]) for spec in specs],
+        "spectra": _spectra(
+            {name: array[0] for name, array in every.items()}, raster.fast_axis, raster.size_nm / raster.pixels
+        ),
+        "loop": _loop(varied, ranges_nm[0]),
         "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
-        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in DERIVED],
+        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in varied.plan.derived],
     }
 
 
@@ -161,9 +166,7 @@ def _image(spec: ArraySpec, image: NDArray[Any]) -> Answer:
 def _spectra(arrays: Mapping[str, NDArray[Any]], fast_axis: str, pixel_nm: float) -> list[Answer]:
     """Return the spectral densities of the recorded and the ideal image, in pm^2 nm over 1/nm."""
     found = []
-    for name in ("topography", "ideal"):
-        if name not in arrays:
-            continue
+    for name in (name for name in arrays if name.partition(".")[0] in ("topography", "ideal")):
         lines, _ = statistics.levelled(statistics.lines_of(arrays[name], fast_axis))
         for direction, turned in (("along", lines), ("across", lines.T)):
             power = 1e6 * 2 * pixel_nm * statistics.spectrum(turned)

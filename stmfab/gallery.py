@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .physics.arrays import ArraySpec
+from .physics.arrays import JUNCTION, ArraySpec
 from .place import disk_errors
 
 TILE = 112  # pixels of one picture on a sheet of many
@@ -30,10 +30,14 @@ CHARACTER = 0.57  # width of a character of words, over the font's size
 ASPECT = 1.5  # width over height that the sheet aims at
 SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
 SHOWN_SPREAD = 6.0  # median absolute deviations from the median: a deep vacancy must not hide the lattice
+TOLD = ("param", "defect_count")  # arrays that a caption is told from
 FIRST = ("topography", "topography_backward", "ideal", "clean")
 BAR_SHARES = (0.5, 0.2)  # a scale bar is a round length between these shares of the frame
 EVENTS_MAX = 127  # the events' bits, all set
 GREY, HOT = "grey", "hot"  # colours of masks and of measured images
+NUMBERED = np.array(  # colours of classes and instances: 0 black, the others in turn
+    [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)], np.uint8
+)  # M. Okabe and K. Ito, Color Universal Design (2002)
 NOT_A_NUMBER = (51, 102, 230)
 CAPTIONS = {
     "scan.size_nm": "{:.3g} nm",
@@ -45,6 +49,7 @@ CAPTIONS = {
     "instrument.feedback.crossover_Hz": "loop {:.3g} Hz",
 }  # what a sample's caption says beside its bias, where the dataset has it
 
+JUNCTIONS = "junctions"  # where the recipe has several
 Image = NDArray[Any]
 
 
@@ -59,10 +64,10 @@ class Row:
 
 
 def shown(arrays: Sequence[ArraySpec]) -> list[ArraySpec]:
-    """Return the arrays that are pictures: the topographies and their ideals first, then the rest in their order."""
-    pictures = [spec for spec in arrays if spec.dims == ("y", "x")]
+    """Return the arrays that are pictures, of several junctions one each: first the topographies and their ideals."""
+    pictures = [picture for spec in arrays if spec.is_image for picture in spec.apart().values()]
     rank = {name: position for position, name in enumerate(FIRST)}
-    return sorted(pictures, key=lambda spec: rank.get(spec.name, len(FIRST)))
+    return sorted(pictures, key=lambda spec: rank.get(spec.name.partition(".")[0], len(FIRST)))
 
 
 def rows(
@@ -101,10 +106,18 @@ def row(images: Mapping[str, Image], name: str, constants: Mapping[str, Any], dr
     def value(path: str) -> Any:
         return drawn.get(path, _constant(constants, path))
 
-    bias_V = float(value("junction.bias_V") or 0.0) * float(value("junction.polarity") or 1.0)
+    several = sorted(_constant(constants, JUNCTIONS) or {})
+    biases_V = [_bias_V(value, f"{JUNCTIONS}.{name}") for name in several] or [_bias_V(value, JUNCTION)]
     there = {path: value(path) for path in CAPTIONS if isinstance(value(path), (int, float, str))}
     words = [CAPTIONS[path].format(found) for path, found in there.items()]
-    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([name, f"{bias_V:+.2f} V", *words]))
+    shown = " ".join(f"{bias_V:+.2f}" for bias_V in biases_V)
+    return Row(images, float(value("scan.size_nm") or 0.0), "   ".join([name, f"{shown} V", *words]))
+
+
+def _bias_V(value: Callable[[str], Any], place: str) -> float:
+    """Return the sample bias of a junction; what it has not of its own is that of ``junction``."""
+    bias_V, polarity = (value(f"{place}.{key}") or value(f"{JUNCTION}.{key}") for key in ("bias_V", "polarity"))
+    return float(bias_V or 0.0) * float(polarity or 1.0)
 
 
 def _constant(tree: Any, path: str) -> Any:
@@ -189,6 +202,8 @@ def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, 
 def _fitting(words: str, pixels: int, font: float, lines: int) -> str:
     """Return words broken into lines that fit; what is too much gives way to an ellipsis."""
     characters = int(pixels / (CHARACTER * font * DPI / 72))
+    if lines == 1 and " " not in words and len(words) > characters:
+        return "..." + words[3 - characters :]  # a name: its end tells more
     return "\n".join(textwrap.wrap(words, characters, max_lines=lines, placeholder=" ..."))
 
 
@@ -274,6 +289,9 @@ def picture(spec: ArraySpec, image: Image) -> Picture:
     low, high = limits(spec, values)
     grey = np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(values.shape, 0.5)
     flat = is_map(spec)
+    if is_numbered(spec):
+        turn = np.where(values > 0, 1 + (values.astype(int) - 1) % (len(NUMBERED) - 1), 0)
+        return Picture(NUMBERED[turn][::-1], "", "")
     rgb = np.where(np.isfinite(values)[..., None], colours(GREY if flat else HOT, np.nan_to_num(grey)), NOT_A_NUMBER)
     return Picture(rgb[::-1].astype(np.uint8), _range_words(spec, low, high), "" if flat else HOT)
 
@@ -295,6 +313,11 @@ def limits(spec: ArraySpec, values: Image) -> tuple[float, float]:
 def is_map(spec: ArraySpec) -> bool:
     """Return whether an array is a map from 0 to 1."""
     return spec.role == "target" and spec.unit == "1"
+
+
+def is_numbered(spec: ArraySpec) -> bool:
+    """Return whether an array is a map of classes or of instances, whose numbers are names."""
+    return spec.role == "target" and np.dtype(spec.dtype).kind == "i"
 
 
 def _range_words(spec: ArraySpec, low: float, high: float) -> str:

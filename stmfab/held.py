@@ -18,8 +18,9 @@ from . import _threads, recipe, sample
 from . import plan as plans
 from .distributions import Expr
 from .errors import StmfabError
+from .parameters import Parameters
 from .parts import Leaf
-from .plan import Columns, Joint, Parameters, Plan
+from .plan import Columns, Joint, Plan
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Varied:
     def values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the drawn values of the sample by path, choices in words, and the derived ones from its arrays."""
         drawn = {leaf.path: leaf.value(self.columns[leaf.path][0]) for leaf in self.plan.leaves}
-        labels = (*(name for name, _ in plans.DERIVED), "defect_count")
+        labels = (*(name for name, _ in self.plan.derived), "defect_count")
         return drawn | {name: float(arrays[name]) for name in labels if name in arrays}
 
 

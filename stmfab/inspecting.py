@@ -220,14 +220,16 @@ def _gallery(dataset: Store, path: Path, sample: int | None) -> None:
     import numpy as np
 
     from . import gallery, report, store
+    from .layout import apart
 
     if sample is not None:
         report.hold_made(dataset, sample)
     indices = gallery.spread_out(report.Made(dataset), GALLERY_SAMPLES) if sample is None else [sample]
     pictures = gallery.shown(dataset.layout.arrays)
     names = [spec.name for spec in pictures]
-    wanted = [name for name in (*names, "param", "defect_count") if name in dataset.metadata]
-    arrays = {name: np.concatenate([store.read(dataset, name, i, i + 1) for i in indices]) for name in wanted}
+    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in gallery.TOLD]
+    read = {spec.name: np.concatenate([store.read(dataset, spec.name, i, i + 1) for i in indices]) for spec in wanted}
+    arrays = apart(wanted, read)
     recipe = dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
     name = f"{dataset.attributes['name']} (seed {dataset.attributes['seed']})"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import scenes
-from .parts import defect_kinds
-from .physics import structure, targets
+from .parameters import Parameters
+from .parts import JUNCTIONS, defect_kinds
+from .physics import instances, structure, targets
+from .physics.arrays import JUNCTION
 from .physics.crystal import Imaged
+from .physics.defect_targets import Instances
+from .physics.instances import Seen
+from .physics.instrument import NM_PER_PM
+from .physics.junction import Junction
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface
 from .physics.targets import LAYERS, Labels
-from .plan import Parameters, Plan, arrays
+from .plan import DERIVED, Plan, arrays
 from .scenes import Scene
 from .specs import DEFECT_MARGIN_nm
 
@@ -24,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def known(
-    scene: Scene, imaged: Imaged, path: Path, recorded: Scan, tip_raised: Callable[[], NDArray[np.bool_]]
+    plan: Plan, scene: Scene, imaged: Imaged, path: Path, recorded: Scan, tip_raised: Callable[[], NDArray[np.bool_]]
 ) -> Labels:
     """Return what the targets of a sample are drawn from."""
     x_nm, y_nm = path.forward_pixels()
@@ -46,7 +53,9 @@ def known(
         topography_nm=recorded.topography_nm,
         defect_sites_nm=structure.positions(material, cells, sites),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
+        members=scene.members,
         tip_raised=tip_raised,
+        kinds=tuple(defect_kinds(plan.sample_kind).values()),
         surface=imaged if isinstance(imaged, Surface) else None,
     )
 
@@ -81,35 +90,99 @@ def target_images(plan: Plan, labels: Labels) -> Arrays:
     return made
 
 
-def defect_table(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) -> Arrays:
-    """Return the padded table of the defects in and around the frame; empty rows hold NaN, -1 or False.
+@dataclass(frozen=True)
+class Listed:
+    """The defects in and around the frame: their sites, (n_defects, 3), and the columns of their table."""
+
+    sites_nm: NDArray[np.float64]
+    columns: Arrays
+
+
+def listed(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) -> Listed:
+    """Return the defects in and around the frame of a scan.
 
     Raises
     ------
     OverflowError
         If a sample has more defects than the table has rows (odds below ``specs.OVERFLOW_ODDS``).
     """
-    specs = {spec.name: spec for spec in arrays(plan) if spec.dims == ("defect",)}
-    if not specs:
-        return {}
-    (n_rows,) = specs["defect_kind"].shape
+    n_rows = _n_rows(plan)
+    if n_rows is None:
+        return Listed(np.zeros((0, 3)), {})
     pixels = targets.pixels_of(labels.x_nm, labels.y_nm, labels.defect_sites_nm)
     margin = DEFECT_MARGIN_nm / drawn.raster.size_nm * drawn.raster.pixels
-    listed = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
-    if listed.sum() > n_rows:
-        raise OverflowError(f"sample {drawn.index}: {listed.sum()} defects do not fit the table's {n_rows} rows")
-    columns = {name: column[listed] for name, column in _columns(plan, scene, labels, pixels).items()}
-    return {"defect_count": np.array(listed.sum())} | {
-        f"defect_{name}": _padded(column, n_rows) for name, column in columns.items()
+    near = ((pixels > -0.5 - margin) & (pixels < drawn.raster.pixels - 0.5 + margin)).all(axis=1)
+    if near.sum() > n_rows:
+        raise OverflowError(f"sample {drawn.index}: {near.sum()} defects do not fit the table's {n_rows} rows")
+    columns = _columns(scene, labels) | _places(pixels, labels)
+    return Listed(labels.defect_sites_nm[near], {name: column[near] for name, column in columns.items()})
+
+
+def listed_again(before: Listed, labels: Labels) -> Listed:
+    """Return the defects that an earlier scan listed, where they are in another."""
+    pixels = targets.pixels_of(labels.x_nm, labels.y_nm, before.sites_nm)
+    return Listed(before.sites_nm, before.columns | _places(pixels, labels))
+
+
+def seen(target: Instances, table: Listed, labels: Labels, bare: Imaged, quiet: Scan) -> Seen:
+    """Return what the listed defects show: ``bare`` is the field without any, ``quiet`` the scan without noise."""
+    path = labels.path
+    with_all, with_none = (
+        targets.without_tilt(fields, path, labels.log_setpoint) for fields in (labels.field, bare.fields)
+    )
+    noise_nm = instances.noise_nm(labels.topography_nm[0], quiet.topography_nm[0], path.raster.fast_axis)
+    return instances.seen(
+        with_all - with_none,
+        labels.x_nm,
+        labels.y_nm,
+        table.sites_nm,
+        others_nm=_others(table, labels),
+        noise_nm=noise_nm,
+        threshold_nm=target.threshold_nm(noise_nm),
+        window_nm=target.window_nm,
+    )
+
+
+def _others(table: Listed, labels: Labels) -> NDArray[np.float64]:
+    """Return the sites of the defects that are not listed, (n_defects, 3)."""
+    listed = {site.tobytes() for site in table.sites_nm}
+    return labels.defect_sites_nm[[site.tobytes() not in listed for site in labels.defect_sites_nm]]
+
+
+def with_seen(table: Listed, labels: Labels) -> Listed:
+    """Return the listed defects with what they show of themselves."""
+    found = labels.seen
+    assert found is not None
+    boxes = dict(zip(("row_min", "row_max", "col_min", "col_max"), found.boxes.T, strict=True))
+    own = {"apparent_height_pm": found.heights_nm / NM_PER_PM, "visibility": found.visibility, **boxes}
+    return Listed(table.sites_nm, table.columns | own)
+
+
+def _n_rows(plan: Plan) -> int | None:
+    """Return the rows of the table of defects; None for a recipe without one."""
+    return next((spec.shape[-1] for spec in arrays(plan) if spec.name == "defect_kind"), None)
+
+
+def _places(pixels: NDArray[np.float64], labels: Labels) -> Arrays:
+    """Return the columns that say where defects are in the image."""
+    return {"row": pixels[:, 0], "col": pixels[:, 1], "in_view": targets.in_view(pixels, *labels.x_nm.shape)}
+
+
+def defect_table(plan: Plan, table: Listed) -> Arrays:
+    """Return the padded table of the defects in and around the frame; empty rows hold NaN, -1 or False."""
+    n_rows = _n_rows(plan)
+    if n_rows is None:
+        return {}
+    return {"defect_count": np.array(len(table.sites_nm))} | {
+        f"defect_{name}": _padded(column, n_rows) for name, column in table.columns.items()
     }
 
 
-def _columns(plan: Plan, scene: Scene, labels: Labels, pixels: NDArray[np.float64]) -> Arrays:
-    """Return the columns of the table of defects, a row for every defect of the scene."""
+def _columns(scene: Scene, labels: Labels) -> Arrays:
+    """Return the columns of the table of defects that the scan does not decide, a row for every defect of the scene."""
     members = list(scene.members.values())
     counts = [len(placed.cells) for _, placed in members]
-    known = list(defect_kinds(plan.sample_kind).values())
-    kinds = [known.index(kind) for kind, _ in members]
+    kinds = [labels.kinds.index(kind) for kind, _ in members]
     values = {key for kind, _ in members for key in scenes.value_keys(kind)}
     return {
         "kind": np.repeat(kinds, counts),
@@ -118,9 +191,6 @@ def _columns(plan: Plan, scene: Scene, labels: Labels, pixels: NDArray[np.float6
         "layer": labels.defect_layers,
         "x_nm": labels.defect_sites_nm[:, 0],
         "y_nm": labels.defect_sites_nm[:, 1],
-        "row": pixels[:, 0],
-        "col": pixels[:, 1],
-        "in_view": targets.in_view(pixels, *labels.x_nm.shape),
     } | {
         key: np.concatenate([placed.values.get(key, np.full(len(placed.cells), np.nan)) for _, placed in members])
         for key in values
@@ -135,23 +205,36 @@ def _padded(column: NDArray[Any], n_rows: int) -> NDArray[Any]:
     return out
 
 
-def derived(drawn: Parameters, imaged: Imaged, recorded: Scan, path: Path) -> Arrays:
+def derived(junction: Junction, imaged: Imaged, recorded: Scan, path: Path) -> Arrays:
     """Return the numbers that ``plan.DERIVED`` names, and the pixel pitch."""
-    raster = drawn.raster
     return {
         "setpoint_nA": np.exp(imaged.log_setpoint) * imaged.field.polarity,
         "height_nm": np.float64(imaged.height_nm),
-        "kappa_per_nm": np.float64(drawn.junction.decay_per_nm),
+        "kappa_per_nm": np.float64(junction.decay_per_nm),
         "ideal_range_nm": np.float64(imaged.range_nm),
         "sub_steps": np.float64(path.n_sub),
         "loop_radius": np.float64(recorded.loop_radius),
         "stopped": _share(recorded.events, 1),
         "limited": _share(recorded.events, 2),
         "outside": _share(recorded.events, 4),
-        "pixel_size_nm": np.float64(raster.size_nm / raster.pixels),
+        "pixel_size_nm": np.float64(path.raster.size_nm / path.raster.pixels),
     }
 
 
 def _share(events: NDArray[np.uint8], bit: int) -> np.float64:
     """Return the share of pixels that saw an event."""
     return np.float64(np.count_nonzero(events & bit) / events.size)
+
+
+def joined(plan: Plan, seen: Mapping[str, Arrays]) -> Arrays:
+    """Return the arrays of a sample from those of each of its junctions by name: side by side where they differ."""
+    first = next(iter(seen.values()))
+    if not plan.junctions:
+        return first
+    numbers = {f"{JUNCTIONS}.{junction}.{name}": made[name] for junction, made in seen.items() for name, _ in DERIVED}
+    several = {
+        spec.name: np.stack([made[spec.name] for made in seen.values()])
+        for spec in arrays(plan)
+        if spec.dims[:1] == (JUNCTION,)
+    }
+    return {name: array for name, array in first.items() if name not in dict(DERIVED)} | several | numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -176,6 +176,16 @@ def layout(samples: int, arrays: tuple[ArraySpec, ...]) -> Layout:
     return Layout(samples, chunk, chunk * max(1, chunks), arrays)
 
 
+def apart(specs: Iterable[ArraySpec], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return those of some arrays that are there, (n_samples, ...), one a junction, by ``ArraySpec.apart``'s names."""
+    found: dict[str, NDArray[Any]] = {}
+    for spec in specs:
+        if spec.name in arrays:
+            whole = arrays[spec.name]
+            found |= {name: whole[:, place] if spec.junctions else whole for place, name in enumerate(spec.apart())}
+    return found
+
+
 def array_bytes(spec: ArraySpec) -> int:
     """Return the bytes of one sample of an array before compression."""
     return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
@@ -199,6 +209,7 @@ def _spec(name: str, node: Mapping[str, Any]) -> ArraySpec:
         unit=words["units"],
         long_name=words["long_name"],
         role=words["role"],
+        junctions=tuple(words.get("junctions", ())),
     )
 
 

@@ -68,6 +68,8 @@ def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:
 def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -> None:
     dtype = np.dtype(spec.dtype)
     words: dict[str, Any] = {"units": spec.unit, "long_name": spec.long_name, "role": spec.role}
+    if spec.junctions:
+        words["junctions"] = list(spec.junctions)
     if spec.name == "param":
         words["columns"] = coded.columns(plan)
     categories = coded.categories(plan).get(spec.name)

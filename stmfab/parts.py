@@ -10,13 +10,14 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from . import forms
 from .distributions import Distribution, Words
 from .physics import (
+    defect_targets,
     defects,
     instrument,
     junction,
@@ -26,7 +27,6 @@ from .physics import (
     piezo,
     scatterers,
     surface_state,
-    targets,
     terraces,
     tips,
 )
@@ -38,6 +38,7 @@ PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
 KIND = "kind"
 PER = "per"
 SAMPLE = "sample"
+JUNCTION, JUNCTIONS = "junction", "junctions"
 LEARNT = "what a network learns, by names of your choice"
 CRYSTAL, SURFACE_STATE = "tight-binding", "surface-state"
 MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
@@ -105,6 +106,12 @@ SLOTS: tuple[Slot, ...] = (
         sample=CRYSTAL,
     ),
     Slot("junction", {PLAIN: junction.Junction}, "bias, barrier and setpoint", required=True),
+    Slot(
+        "junctions",
+        {PLAIN: junction.OwnJunction},
+        "several junctions over one sample, by names in their order",
+        named=True,
+    ),
     Slot("instrument.feedback", {PLAIN: instrument.Feedback}, "the feedback loop; absent: a perfect one"),
     Slot("instrument.constant_height", {PLAIN: instrument.ConstantHeight}, "no loop: z rests, the current is recorded"),
     Slot("instrument.noise", noise.NOISES, "noise sources, by names of your choice", named=True),
@@ -124,8 +131,8 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
-    Slot("targets", targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
-    Slot("targets", targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
+    Slot("targets", defect_targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
+    Slot("targets", defect_targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
 )
 
 
@@ -274,6 +281,13 @@ class Part:
     constants: Mapping[str, Any]
     drawn: Mapping[str, Leaf]
     per_defect: Mapping[str, Distribution]
+    shared: frozenset[str] = frozenset()  # of a junction beside others: the constants that are those of ``junction``
+
+    def key_path(self, name: str) -> str:
+        """Return where a key stands in the recipe."""
+        if name in self.drawn:
+            return self.drawn[name].path
+        return f"{JUNCTION if name in self.shared else self.path}.{name}"
 
     def build(self, drawn_values: Mapping[str, Any]) -> Any:
         """Return the kind's instance with given values of its drawn keys.
@@ -325,11 +339,42 @@ def get(tree: Tree, path: str) -> Any:
     return value
 
 
+def numbers(all_parts: Iterable[Part]) -> dict[str, float]:
+    """Return every constant number of some parts by its path."""
+    found = ((part.key_path(name), value) for part in all_parts for name, value in part.constants.items())
+    return {path: float(value) for path, value in found if isinstance(value, (int, float))}
+
+
+def junctions(tree: Tree) -> Iterator[tuple[Slot, Part]]:
+    """Yield the junctions of a recipe tree: one, or the several with what they share, in the order of their names."""
+    one, several = (next(slot for slot in SLOTS if slot.path == path) for path in (JUNCTION, JUNCTIONS))
+    shared = tree.get(JUNCTION) or {}
+    if not tree.get(JUNCTIONS):
+        yield from [(one, part(JUNCTION, one, shared))] if shared else []
+        return
+    for name, own in sorted(tree[JUNCTIONS].items()):
+        rest = {key: value for key, value in shared.items() if key not in displaced(own)}
+        common, ours = part(JUNCTION, several, rest), part(f"{JUNCTIONS}.{name}", several, own)
+        given = {key: ours.constants[key] for key in own if key in ours.constants}
+        drawn = {**common.drawn, **ours.drawn}
+        constants = {key: value for key, value in {**common.constants, **given}.items() if key not in drawn}
+        yield several, Part(ours.path, ours.kind, ours.cls, constants, drawn, {}, frozenset(rest))
+
+
+def displaced(own: Iterable[str]) -> set[str]:
+    """Return the keys of ``junction`` that give way to a junction's own: the same ones, and what excludes them."""
+    given = set(own)
+    return given.union(*(names for names in junction.Junction.either if given & set(names)))
+
+
 def parts(tree: Tree) -> Iterator[tuple[Slot, Part]]:
     """Yield every part of a checked recipe tree with its place, in the order of ``SLOTS``."""
     for slot in slots(sample_kind(tree)):
         found = get(tree, slot.path)
-        if found is None:
+        if slot.path == JUNCTIONS or found is None:
+            continue
+        if slot.path == JUNCTION:
+            yield from junctions(tree)
             continue
         members = found if slot.named else {None: found}
         for name, mapping in members.items():

@@ -9,7 +9,7 @@ import functools
 import graphlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,12 @@ import numpy as np
 from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
-from .parts import Leaf, Part, Tree, lattice_of, parts, sample_kind
+from .parameters import DefectDraw, Parameters
+from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, lattice_of, numbers, parts, sample_kind
 from .physics.arrays import ArraySpec
-from .physics.defects import Defect
+from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
-from .physics.junction import Junction
 from .physics.keys import KeyRangeError
-from .physics.materials import Material
-from .physics.targets import Target
-from .physics.tips import Apex
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
@@ -34,6 +31,7 @@ REDRAWS = "redraws"
 MAX_ATTEMPTS = 10_000  # a recipe is refused when fewer than 1 in 100 draws hold: this many failures have odds e^-100
 N_FIRST = 1024  # draws that stand for the range of a formula
 NO_CONTENT = ("samples", "description")  # top-level keys that change no sample
+OFFSETS = ("offset_x_nm", "offset_y_nm")
 DERIVED: tuple[tuple[str, str], ...] = (  # numbers a simulation adds to a sample's record: name, unit
     ("setpoint_nA", "nA"),
     ("height_nm", "nm"),
@@ -124,10 +122,33 @@ class Plan:
     @functools.cached_property
     def window_eV(self) -> tuple[float, float]:
         """Return the least and the largest energy of any sample's bias window, from the material's Fermi level."""
-        junction = next(part for part in self.parts if part.path == "junction")
-        biases, signs, levels = (self.ends(junction, name) for name in ("bias_V", "polarity", "fermi_eV"))
-        energies = [level + sign * bias for level in levels for sign in signs for bias in (0.0, *biases)]
+        energies: list[float] = []
+        for junction in junction_parts(self.parts):
+            biases, signs, levels = (self.ends(junction, name) for name in ("bias_V", "polarity", "fermi_eV"))
+            energies += [level + sign * bias for level in levels for sign in signs for bias in (0.0, *biases)]
         return min(energies), max(energies)
+
+    @functools.cached_property
+    def junctions(self) -> tuple[str, ...]:
+        """Return the names of the junctions in their order; empty for one without a name."""
+        return tuple(part.path.partition(".")[2] for part in junction_parts(self.parts) if part.path != JUNCTION)
+
+    @property
+    def instances(self) -> Instances | None:
+        """Return the target that asks what each defect shows of itself; None where none does."""
+        return next((target for target in self.targets.values() if isinstance(target, Instances)), None)
+
+    @property
+    def has_offsets(self) -> bool:
+        """Return whether the scans of several junctions can be off one another: then each has a path of its own."""
+        junctions = [part for part in junction_parts(self.parts) if part.path != JUNCTION]
+        return any(part.drawn.get(name) or part.constants.get(name) for part in junctions for name in OFFSETS)
+
+    @functools.cached_property
+    def derived(self) -> tuple[tuple[str, str], ...]:
+        """Return name and unit of the numbers a simulation adds to a sample's record, junction after junction."""
+        places = [f"{JUNCTIONS}.{name}." for name in self.junctions] or [""]
+        return tuple((place + name, unit) for place in places for name, unit in DERIVED)
 
     def ends(self, part: Part, name: str) -> tuple[float, ...]:
         """Return the ends of a number's range (of a formula's first draws), or its constant value; 0 for none."""
@@ -143,59 +164,26 @@ class Plan:
     def arrays(self) -> tuple[ArraySpec, ...]:
         """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
         pixels = self.raster.pixels
-        images = [specs.channel(name, pixels) for name in self.channels]
-        drawn = [spec for name, target in self.targets.items() for spec in target.arrays(name, pixels)]
+        images = [specs.channel(name, pixels).of_each(self.junctions) for name in self.channels]
+        along_path = self.junctions if self.has_offsets else ()
+        drawn = [
+            spec.of_each(along_path if target.of_path else self.junctions)
+            for name, target in self.targets.items()
+            for spec in target.arrays(name, pixels)
+        ]
         members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
-        labels = specs.defect_table(members, self.largest, self.raster.size_nm)
+        labels = specs.defect_table(members, self.largest, self.raster.size_nm, along_path)
+        if self.instances is not None:
+            labels += specs.seen_columns(labels, self.junctions)
         return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
-
-
-@dataclass(frozen=True)
-class DefectDraw:
-    """One entry of ``sample.defects`` in one sample: its kind, its values, and what is still drawn for each defect."""
-
-    kind: type[Defect]
-    constants: Mapping[str, Any]
-    per_defect: Mapping[str, Distribution]
-
-    @property
-    def site(self) -> str:
-        """Return the site of the material that the defects take."""
-        return str(self.constants["site"])
-
-    @property
-    def density_per_nm2(self) -> float:
-        """Return the mean number of defects per area in this sample."""
-        return float(self.constants["density_per_nm2"])
-
-    def values(self, key: str, uniforms: Floats) -> Floats:
-        """Return a key's values for some defects, shape (n_defects,), from one uniform number each."""
-        if key in self.per_defect:
-            return self.per_defect[key].ppf(uniforms)
-        return np.full(np.shape(uniforms), float(self.constants[key]))
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """The parameters of one sample."""
-
-    index: int
-    raster: Raster
-    material: Material
-    defects: Mapping[str, DefectDraw]
-    sample: Mapping[str, Any]  # what else is on the sample, by its place there
-    tip: Apex
-    extra_apexes: Mapping[str, Apex]
-    later_tips: Mapping[str, Apex]
-    junction: Junction
-    instrument: Instrument
 
 
 def from_tree(tree: Tree) -> Plan:
     """Return the plan of a resolved recipe tree, as a store keeps it. The tree is taken as checked."""
     placed = list(parts(tree))
     drawn_parts = tuple(part for slot, part in placed if not slot.fixed)
-    leaves = sorted((leaf for part in drawn_parts for leaf in part.drawn.values()), key=lambda leaf: leaf.path)
+    by_path = {leaf.path: leaf for part in drawn_parts for leaf in part.drawn.values()}
+    leaves = [by_path[path] for path in sorted(by_path)]
     return Plan(
         name=tree["name"],
         samples=tree["samples"],
@@ -206,7 +194,7 @@ def from_tree(tree: Tree) -> Plan:
         parts=drawn_parts,
         leaves=tuple(leaves),
         formulas=_in_order(leaves),
-        numbers=_numbers(drawn_parts),
+        numbers=numbers(drawn_parts),
         joints=tuple(joint(part) for part in drawn_parts if hasattr(part.cls, "joint") and part.drawn),
         channels=tuple(tree["channels"]),
         targets={part.path.split(".", 1)[1]: part.build({}) for slot, part in placed if slot.path == "targets"},
@@ -232,14 +220,9 @@ def formula(leaf: Leaf) -> expressions.Expression:
     return expressions.parse(leaf.distribution.text)
 
 
-def _numbers(drawn_parts: tuple[Part, ...]) -> dict[str, float]:
-    """Return every constant number of the recipe by its path."""
-    return {
-        f"{part.path}.{name}": float(value)
-        for part in drawn_parts
-        for name, value in part.constants.items()
-        if isinstance(value, (int, float))
-    }
+def junction_parts(all_parts: Iterable[Part]) -> list[Part]:
+    """Return the parts that are junctions: the one, or the several in the order of their names."""
+    return [part for part in all_parts if part.path == JUNCTION or part.path.startswith(f"{JUNCTIONS}.")]
 
 
 def joint(part: Part) -> Joint:
@@ -345,7 +328,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
         tip=built["tip"],
         extra_apexes=_members(built, "extra_apexes"),
         later_tips=_members(built, "later_tips"),
-        junction=built["junction"],
+        junctions=_members(built, JUNCTIONS) or {"": built[JUNCTION]},
         instrument=_instrument(built),
     )
 
@@ -373,15 +356,17 @@ class Column:
 
 
 @functools.lru_cache(maxsize=8)
-def _record(leaves: tuple[Leaf, ...], joints: tuple[str, ...]) -> tuple[Column, ...]:
+def _record(
+    leaves: tuple[Leaf, ...], joints: tuple[str, ...], derived: tuple[tuple[str, str], ...]
+) -> tuple[Column, ...]:
     drawn = tuple(Column(leaf.path, leaf.unit, leaf.categories, leaf.distribution) for leaf in leaves)
     redraws = tuple(Column(f"{path}.{REDRAWS}", "1") for path in joints)
-    return (*drawn, *redraws, *(Column(name, unit) for name, unit in DERIVED))
+    return (*drawn, *redraws, *(Column(name, unit) for name, unit in derived))
 
 
 def record_columns(plan: Plan) -> tuple[Column, ...]:
     """Return the columns of ``param``: the drawn keys by path, the counts of redraws, the derived numbers."""
-    return _record(plan.leaves, tuple(joint.path for joint in plan.joints))
+    return _record(plan.leaves, tuple(joint.path for joint in plan.joints), plan.derived)
 
 
 def record(plan: Plan, columns: Columns, derived: Mapping[str, Floats]) -> Floats:

@@ -93,6 +93,7 @@ def _counted(rows: list[Row], sweep: str | None) -> str:
 def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec]) -> list[Row]:
     """Return the rows of some samples; of one alone, print its values."""
     from . import coded, gallery, text
+    from .layout import apart
     from .sample import simulate
 
     arrays, columns = simulate(plan, first, stop), coded.columns(plan)
@@ -102,7 +103,7 @@ def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec]) -> li
         values = [{"name": name, "value": value, "unit": units[name]} for name, value in found.items()]
         told = {"store": plan.name, "sample": first, "seed": plan.seed, "parameters": values}
         click.echo("\n".join(text.values(told)))
-    names = [spec.name for spec in pictures]
+    names, arrays = [spec.name for spec in pictures], apart(plan.arrays, arrays)
     return gallery.rows(arrays, indices=range(first, stop), names=names, constants=plan.tree, columns=columns)
 
 
@@ -141,6 +142,7 @@ def _asked(sweep: str, span: Span) -> Span:
 def _steps(still: Held, path: str, unit: str, values: list[Any], pictures: list[ArraySpec]) -> Iterator[Row]:
     """Yield a row for every value of a key; of one that is not legal, why."""
     from . import gallery, held
+    from .layout import apart
 
     for value in values:
         shown = f"{value:.4g}" if isinstance(value, float) else f"{value}"
@@ -151,7 +153,8 @@ def _steps(still: Held, path: str, unit: str, values: list[Any], pictures: list[
             yield gallery.Row({}, 0.0, name, trouble=str(error).splitlines()[0])
             continue
         arrays = varied.arrays()
-        images = {spec.name: arrays[spec.name] for spec in pictures}
+        every = apart(varied.plan.arrays, {name: array[None] for name, array in arrays.items()})
+        images = {spec.name: every[spec.name][0] for spec in pictures}
         yield gallery.row(images, name, varied.plan.tree, varied.values(arrays))
 
 
@@ -164,7 +167,7 @@ def _next(
     words = [recipe, *(["--seed", str(seed)] if seed is not None else [])]
     words += [word for text in overrides for word in ("--set", text)]
     same = shlex.join(words)
-    drawn = next((leaf.path for leaf in plan.leaves if leaf.path == "junction.bias_V"), None)
+    drawn = next((leaf.path for leaf in plan.leaves if leaf.path.endswith(".bias_V")), None)
     key = drawn or next((leaf.path for leaf in plan.leaves), "scan.size_nm")
     if sample is None and sweep is None:
         click.echo(f"next: stmfab preview {same} --sample 0")

@@ -25,12 +25,15 @@ CUSTOMARY: Mapping[str, tuple[float, float]] = {  # of keys that may be absent, 
     "bow_radius_um": (1, 1000),
     "center_x_nm": (-0.5, 0.5),
     "center_y_nm": (-0.5, 0.5),
+    "cluster_n": (1, 10),
+    "cluster_radius_nm": (0.5, 3),
     "crossover_Hz": (10, 1000),
     "current_nA": (0.01, 1),
     "dwell_s": (1e-4, 1e-2),
     "height_nm": (0.3, 0.7),
     "kappa_per_nm": (8, 12),
     "loop_gain": (0.1, 2.5),
+    "min_distance_nm": (0.5, 2),
     "pixels": (32, 256),
     "preamplifier_Hz": (100, 10_000),
     "proportional": (0, 10),
@@ -115,9 +118,7 @@ def place(plan: Plan, path: str) -> Place:
 def places(plan: Plan) -> dict[str, Place]:
     """Return every key of the parts of a recipe by its path, in the order of the recipe."""
     return {
-        f"{part.path}.{name}": Place(f"{part.path}.{name}", part, name)
-        for part in plan.parts
-        for name in keys_of(part.cls)
+        part.key_path(name): Place(part.key_path(name), part, name) for part in plan.parts for name in keys_of(part.cls)
     }
 
 

@@ -23,6 +23,7 @@ FOLDER = "receipts"
 FAILED = ".failed"  # before the suffix of a receipt of failure
 LENGTH = re.compile(rb'"file": "([^"]+)",\s*"bytes": (\d+),')  # in a receipt as ``to_bytes`` spells it
 MERGED_AT_ONCE = 512  # of twenty arrays, 3 MB of numbers
+BLOCK = 1 << 15  # values whose statistics are made at once: 256 KB in float64
 Numbers: TypeAlias = tuple[Any, ...]  # bytes, count, minimum, maximum, sum, sum of squares
 
 
@@ -112,19 +113,32 @@ def shard_of(document: str) -> int | None:
 
 
 def record(file: str, data: bytes, values: NDArray[Any]) -> ArrayRecord:
-    """Return the record of one array's file: its hash, and its statistics in float64."""
-    finite = np.isfinite(values)
-    there = np.asarray(values if finite.all() else values[finite], np.float64).ravel()
+    """Return the record of one array's file: its hash, and its statistics in float64, made block after block."""
+    flat = values.reshape(-1)
+    parts = [_statistics(flat[first : first + BLOCK]) for first in range(0, flat.size, BLOCK)]
+    there = [part for part in parts if part[0]]
     return ArrayRecord(
         file=file,
         bytes=len(data),
         sha256=provenance.sha256(data),
-        count=int(there.size),
-        minimum=float(there.min()) if there.size else None,
-        maximum=float(there.max()) if there.size else None,
-        sum=float(there.sum()),
-        sum_of_squares=float(np.einsum("i,i", there, there)),
+        count=sum(part[0] for part in there),
+        minimum=min((part[1] for part in there), default=None),
+        maximum=max((part[2] for part in there), default=None),
+        sum=math.fsum(part[3] for part in there),
+        sum_of_squares=math.fsum(part[4] for part in there),
     )
+
+
+def _statistics(values: NDArray[Any]) -> tuple[int, float, float, float, float]:
+    """Return number, minimum, maximum, sum and sum of squares of the finite values; zeros where there is none."""
+    there = values.astype(np.float64)
+    total = float(there.sum())
+    if not math.isfinite(total):
+        there = there[np.isfinite(there)]
+        total = float(there.sum())
+    if not there.size:
+        return 0, 0.0, 0.0, 0.0, 0.0
+    return there.size, float(there.min()), float(there.max()), total, float(np.einsum("i,i", there, there))
 
 
 def to_bytes(receipt: Receipt | FailedReceipt) -> bytes:

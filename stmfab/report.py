@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import receipts, store
 from .errors import DamagedError, IncompleteError, StoreError
+from .layout import apart
 from .physics.arrays import ArraySpec
 from .receipts import ArrayRecord, Receipt
 from .store import Store
@@ -220,7 +221,7 @@ def one_sample(dataset: Store, index: int) -> dict[str, Any]:
         "sample": index,
         "seed": dataset.attributes["seed"],
         "parameters": values,
-        "images": [_image(dataset, name, array) for name, array in arrays.items() if array.ndim > 1],
+        "images": [_image(spec, array[0]) for spec, array in _images(dataset, arrays)],
         "defects": _defects(dataset, arrays),
     }
 
@@ -268,30 +269,39 @@ def _value(column: Mapping[str, Any], number: float) -> dict[str, Any]:
     return {"name": column["name"], "unit": column["unit"], "value": value}
 
 
-def _image(dataset: Store, name: str, array: NDArray[Any]) -> dict[str, Any]:
-    spec = dataset.layout.array(name)
+def _images(dataset: Store, arrays: Mapping[str, NDArray[Any]]) -> list[tuple[ArraySpec, NDArray[Any]]]:
+    """Return the images of one sample, of several junctions one each, with a leading axis of one."""
+    specs = [spec for spec in dataset.layout.arrays if spec.is_image]
+    whole = {spec.name: arrays[spec.name][None] for spec in specs}
+    return list(
+        zip((one for spec in specs for one in spec.apart().values()), apart(specs, whole).values(), strict=True)
+    )
+
+
+def _image(spec: ArraySpec, array: NDArray[Any]) -> dict[str, Any]:
     low, mean, high = (float(value) for value in (np.nanmin(array), np.nanmean(array), np.nanmax(array)))
-    return {"name": name, "unit": spec.unit, "minimum": low, "mean": mean, "maximum": high}
+    return {"name": spec.name, "unit": spec.unit, "minimum": low, "mean": mean, "maximum": high}
 
 
 def _defects(dataset: Store, arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Return the rows of the padded table of defects that are filled."""
-    table = {spec.name: spec for spec in dataset.layout.arrays if spec.dims == ("defect",)}
+    specs = [spec for spec in dataset.layout.arrays if spec.dims[-1:] == ("defect",)]
+    table = apart(specs, {spec.name: arrays[spec.name][None] for spec in specs})
     count = int(arrays["defect_count"]) if "defect_count" in arrays else 0
     return [
-        {name.removeprefix("defect_"): _cell(dataset, name, arrays[name][slot]) for name in table}
+        {name.removeprefix("defect_"): _cell(dataset, name, column[0, slot]) for name, column in table.items()}
         for slot in range(count)
     ]
 
 
 def _cell(dataset: Store, name: str, value: Any) -> Any:
     """Return a label's value; one that is coded by flags, in words."""
-    words = dataset.metadata[name]["attributes"].get("categories")
+    words = dataset.metadata[name.partition(".")[0]]["attributes"].get("categories")
     return words[int(value)] if words else value.item()
 
 
 def scans(dataset: Store, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield the recorded images of some samples, as ``statistics.of_image`` takes them.
+    """Yield the recorded images of some samples, junction after junction, as ``statistics.of_image`` takes them.
 
     Raises
     ------
@@ -305,12 +315,18 @@ def scans(dataset: Store, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
     plan = plans.from_tree(dataset.attributes["recipe"])
     names = ["topography", "topography_backward", "param"]
     arrays = {name: store.read_each(dataset, name, indices) for name in names if name in dataset.metadata}
+    ways = [name for name in names[:2] if name in arrays]
     for position, index in enumerate(indices):
-        images = {name: values[position][0] for name, values in arrays.items()}
-        raster = plans.parameters_from_record(plan, images["param"], index).raster
-        yield {
-            "forward_nm": images["topography"],
-            "backward_nm": images.get("topography_backward"),
-            "fast_axis": raster.fast_axis,
-            "pixel_nm": raster.size_nm / raster.pixels,
-        }
+        raster = plans.parameters_from_record(plan, arrays["param"][position][0], index).raster
+        for images in zip(*(each_image(arrays[name][position]) for name in ways), strict=True):
+            yield {
+                "forward_nm": images[0],
+                "backward_nm": images[1] if len(images) > 1 else None,
+                "fast_axis": raster.fast_axis,
+                "pixel_nm": raster.size_nm / raster.pixels,
+            }
+
+
+def each_image(images: NDArray[Any]) -> NDArray[Any]:
+    """Return the images of a sample, (1, n_rows, n_cols) or (1, n_junctions, ...), one after the other."""
+    return images.reshape(-1, *images.shape[-2:])

@@ -6,6 +6,7 @@ scans the field along the tip's path; targets are drawn from both.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -14,9 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, labels, plan, scenes, streams
+from .labels import Listed
+from .parameters import Parameters
+from .parts import JUNCTIONS
 from .physics import constant_height, scan, targets
+from .physics.noise import Streams
 from .physics.path import tip_path
-from .plan import Parameters, Plan
+from .plan import Plan
+from .scenes import View
 
 Arrays = dict[str, NDArray[Any]]
 BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
@@ -27,7 +33,7 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     """Return samples start..stop-1: every array of ``plan.arrays``, each with a leading sample axis."""
     columns, specs = plan.draw(recipe, start, stop), plan.arrays(recipe)
     out: Arrays = {spec.name: np.empty((stop - start, *spec.shape), spec.dtype) for spec in specs}
-    derived: Arrays = {name: np.empty(stop - start) for name, _ in plan.DERIVED}
+    derived: Arrays = {name: np.empty(stop - start) for name, _ in recipe.derived}
     for first in range(start, stop, _batch(recipe)):
         batch = range(first, min(first + _batch(recipe), stop))
         for index, made in zip(
@@ -49,35 +55,64 @@ def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
     ArithmeticError
         If a stage gives something that is not a number; a note names the sample.
     """
-    random = functools.partial(streams.stream, recipe.seed, drawn.index)
-    path = tip_path(drawn.raster, drawn.instrument, streams=random)
+    seen: dict[str, Arrays] = {}
+    listed, view = None, scenes.view(recipe, drawn)
+    pristine = None if recipe.instances is None else scenes.view(recipe, drawn.pristine())
+    for name in drawn.junctions:
+        seen[name], listed = yield from scanned(recipe, drawn, name, view=view, pristine=pristine, listed=listed)
+    return labels.joined(recipe, seen)
+
+
+def scanned(
+    recipe: Plan, drawn: Parameters, name: str, *, view: View, pristine: View | None, listed: Listed | None
+) -> Generator[None, None, tuple[Arrays, Listed]]:
+    """Return what one junction makes of a sample, and the defects that it lists: those of the junction before, if any.
+
+    All junctions share the lateral path, but for their offsets; the noise is each one's own. ``view`` is of the sample,
+    ``pristine`` of the same without its defects, where someone asks what they change.
+    """
+    junction = drawn.junctions[name]
+    shared = functools.partial(streams.stream, recipe.seed, drawn.index)
+    random = _own(shared, name) if name else shared
+    path = tip_path(drawn.raster, drawn.instrument, streams=shared, offset_nm=junction.offset_nm)
     yield
-    scene, imaged = scenes.IMAGES[recipe.sample_kind](recipe, drawn, path)
+    scene, imaged = view(path, junction)
     yield
     held = drawn.instrument.constant_height
     run = scan.run if held is None else functools.partial(constant_height.run, held=held, height_nm=imaged.height_nm)
-    recorded = run(
+    record = functools.partial(
+        run,
         imaged.fields,
         path,
-        drawn.instrument,
         log_setpoint=imaged.log_setpoint,
-        kappa_per_nm=drawn.junction.decay_per_nm,
+        kappa_per_nm=junction.decay_per_nm,
         ideal_range_nm=imaged.range_nm,
         log_spread=scan.first_line_spread(imaged.field, drawn.raster, height_nm=imaged.height_nm),
         streams=random,
-        channels=recipe.channels,
     )
+    recorded = record(drawn.instrument, channels=recipe.channels)
     yield
     raised = functools.partial(targets.tip_raised, path, drawn.instrument, streams=random)
-    known = labels.known(scene, imaged, path, recorded, raised)
+    known = labels.known(recipe, scene, imaged, path, recorded, raised)
+    listed = labels.listed(recipe, drawn, scene, known) if listed is None else labels.listed_again(listed, known)
+    if recipe.instances is not None and pristine is not None:
+        quiet = record(dataclasses.replace(drawn.instrument, noise={}))
+        _, bare = pristine(path, junction.at(imaged.log_setpoint))
+        known = dataclasses.replace(known, seen=labels.seen(recipe.instances, listed, known, bare, quiet))
+        listed = labels.with_seen(listed, known)
     arrays = {
         **labels.channel_images(recipe, recorded),
         **labels.target_images(recipe, known),
-        **labels.defect_table(recipe, drawn, scene, known),
-        **labels.derived(drawn, imaged, recorded, path),
+        **labels.defect_table(recipe, listed),
+        **labels.derived(junction, imaged, recorded, path),
     }
     labels.check_finite(arrays)
-    return arrays
+    return arrays, listed
+
+
+def _own(streams_of_all: Streams, name: str) -> Streams:
+    """Return the streams of one of several junctions."""
+    return lambda stage: streams_of_all(f"{JUNCTIONS}.{name}.{stage}")
 
 
 def together(recipe: Plan, drawn: Sequence[Parameters]) -> list[Arrays]:

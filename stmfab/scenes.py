@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import parts, streams
-from .physics import crystal, defects, structure, surface_field, surface_state, tips
+from .parameters import DefectDraw, Parameters
+from .physics import crystal, defects, placement, structure, surface_field, surface_state, tips
 from .physics.crystal import Imaged
 from .physics.defects import Placed
+from .physics.junction import Junction
 from .physics.materials import Material
 from .physics.metals import METALS, Metal
 from .physics.path import Path, forward, nominal_raster
@@ -23,18 +25,18 @@ from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
 from .physics.surface_field import Grid
 from .physics.surface_state import SurfaceBand
-from .physics.units import Bools, Ints
-from .plan import DefectDraw, Parameters, Plan
+from .physics.units import Bools, Floats, Ints
+from .plan import Plan
 
 
-def crystal_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[crystal.Scene, Imaged]:
+def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junction) -> tuple[crystal.Scene, Imaged]:
     """Return a crystal with its defects, and its current field along a path, tip after tip."""
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
         lambda window: scene(recipe.seed, drawn, window),
         drawn.material,
         _tip(drawn),
-        drawn.junction,
+        junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         window_eV=recipe.window_eV,
@@ -48,7 +50,9 @@ def _tip(drawn: Parameters) -> tips.Tip:
     return tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())])
 
 
-def surface_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[surface_state.Scene, surface_field.Surface]:
+def surface_image(
+    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+) -> tuple[surface_state.Scene, surface_field.Surface]:
     """Return a metal's face with what is on it, and its current field along a path."""
     metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
@@ -56,7 +60,7 @@ def surface_image(recipe: Plan, drawn: Parameters, path: Path) -> tuple[surface_
         metal,
         band,
         _tip(drawn),
-        drawn.junction,
+        junction,
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         rotation_deg=drawn.raster.rotation_deg,
@@ -96,31 +100,85 @@ def placed_members(
     seed: int, drawn: Parameters, material: Material, view: Window, *, margin_nm: float
 ) -> dict[str, tuple[type[Any], Placed]]:
     """Return the kinds and the placed defects of every member in the tiles within a margin of a window."""
-    tiles = structure.tiles(material, view, margin_nm=margin_nm)
+    reach_nm = sum((least_nm or 0) + 2 * (radius_nm or 0) for least_nm, _, radius_nm in _spreads(drawn))
+    tiles = structure.tiles(material, view, margin_nm=margin_nm + reach_nm)
     taken = np.zeros((len(material.sites), len(tiles), TILE_CELLS**2), dtype=np.bool_)
-    mean_per_density = material.cell_area_nm2 * TILE_CELLS**2
     members = {}
     for name, member in sorted(drawn.defects.items()):
         site = material.site_index(member.site)
-        mean = member.density_per_nm2 * mean_per_density
-        stream = (seed, drawn.index, f"sample.defects.{name}")
-        members[name] = (member.kind, _placed(stream, member, tiles, site=site, mean=mean, taken=taken[site]))
+        stream = functools.partial(_tile_uniforms, seed, drawn.index, f"sample.defects.{name}", tiles)
+        members[name] = (member.kind, _placed(stream, member, tiles, material, site=site, taken=taken[site]))
     return members
 
 
+def _spreads(drawn: Parameters) -> list[tuple[float | None, float | None, float | None]]:
+    return [member.spread for member in drawn.defects.values()]
+
+
+def _tile_uniforms(seed: int, index: int, path: str, tiles: Ints, what: str, n_words: int) -> Floats:
+    """Return numbers of tiles, (n_tiles, n_words), ``what`` for: of a member's own stream, or of another beside it."""
+    return streams.tile_uniforms(seed, index, f"{path}{what}", tiles, n_words)
+
+
 def _placed(
-    stream: tuple[int, int, str], member: DefectDraw, tiles: Ints, *, site: int, mean: float, taken: Bools
+    stream: Callable[[str, int], Floats],
+    member: DefectDraw,
+    tiles: Ints,
+    material: Material,
+    *,
+    site: int,
+    taken: Bools,
 ) -> Placed:
-    """Return one member's defects, on average ``mean`` a tile; their places join ``taken`` (n_tiles, n_places)."""
+    """Return one member's defects; their places join ``taken`` (n_tiles, n_places)."""
     keys = value_keys(member.kind)
-    cells, uniforms = defects.place(
-        taken,
-        tiles=tiles,
-        mean_per_tile=mean,
-        n_values=len(keys),
-        uniforms=lambda n_words: streams.tile_uniforms(*stream, tiles, n_words),
+    least_nm, cluster_n, _ = member.spread
+    if cluster_n is not None:
+        cells, uniforms = _clustered(stream, member, tiles, material, len(keys), taken=taken)
+    else:
+        share = member.density_per_nm2 * material.cell_area_nm2
+        if least_nm is not None:
+            share = placement.candidates_per_cell(material, member.density_per_nm2, least_nm)
+        cells, uniforms = defects.place(
+            taken,
+            tiles=tiles,
+            mean_per_tile=share * TILE_CELLS**2,
+            n_values=len(keys),
+            uniforms=functools.partial(stream, ""),
+        )
+    placed = Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
+    if least_nm is None:
+        return placed
+    order = stream(".order", TILE_CELLS**2)[placement.tile_of(cells, tiles)]
+    return placed.kept(placement.apart(material, cells, order, min_distance_nm=least_nm))
+
+
+def _clustered(
+    stream: Callable[[str, int], Floats],
+    member: DefectDraw,
+    tiles: Ints,
+    material: Material,
+    n_values: int,
+    *,
+    taken: Bools,
+) -> tuple[Ints, Floats]:
+    """Return the cells of a member's clusters that are free, and their numbers; the cells join ``taken``."""
+    _, cluster_n, radius_nm = member.spread
+    assert cluster_n is not None
+    assert radius_nm is not None  # Spread
+    cells, uniforms = placement.in_clusters(
+        material,
+        tiles,
+        density_per_nm2=member.density_per_nm2,
+        cluster_n=cluster_n,
+        radius_nm=radius_nm,
+        n_values=n_values,
+        parents=functools.partial(stream, ".clusters"),
+        members=functools.partial(stream, ""),
     )
-    return Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
+    tile, place = placement.tile_of(cells, tiles)
+    free = (tile >= 0) & ~taken[tile, place]
+    taken[tile[free], place[free]] = True
+    return cells[free], uniforms[free]
 
 
 def value_keys(kind: type[Any]) -> tuple[str, ...]:
@@ -135,8 +193,17 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
 
 
 Scene: TypeAlias = crystal.Scene | surface_state.Scene
-
-IMAGES: Mapping[str, Callable[[Plan, Parameters, Path], tuple[Scene, Imaged]]] = {
-    parts.CRYSTAL: crystal_image,
-    parts.SURFACE_STATE: surface_image,
+View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
+VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
+    parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
+    parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
 }
+
+
+def view(recipe: Plan, drawn: Parameters) -> View:
+    """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
+
+    What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample
+    that makes its scene before its fields makes it once, here.
+    """
+    return VIEWS[recipe.sample_kind](recipe, drawn)

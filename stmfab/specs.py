@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,21 @@ DEFECT_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
     ("x_nm", "float64", "nm", "x in the sample frame"),
     ("y_nm", "float64", "nm", "y in the sample frame"),
+)
+PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("row", "float32", "1", "fractional row on the forward true path"),
     ("col", "float32", "1", "fractional column on the forward true path"),
     ("in_view", "bool", "1", "within 0.75 pixel of the frame"),
+)
+
+
+SEEN_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+    ("apparent_height_pm", "float32", "pm", "largest change of height by the defect, signed, without noise"),
+    ("visibility", "float32", "1", "the same over the noise of the topography, without its sign"),
+    ("row_min", "int16", "1", "first row of its instance, -1 without one"),
+    ("row_max", "int16", "1", "last row of its instance, -1 without one"),
+    ("col_min", "int16", "1", "first column of its instance, -1 without one"),
+    ("col_max", "int16", "1", "last column of its instance, -1 without one"),
 )
 
 
@@ -52,7 +64,9 @@ def parameters(n_columns: int) -> list[ArraySpec]:
     ]
 
 
-def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: float) -> list[ArraySpec]:
+def defect_table(
+    members: list[Part], largest: Mapping[str, float], size_nm: float, along_path: Sequence[str]
+) -> list[ArraySpec]:
     """Return the columns of the padded table of defects; none for a recipe without defects.
 
     Parameters
@@ -63,6 +77,8 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
         Upper end of every drawn key by path.
     size_nm : float
         Width of the largest frame.
+    along_path : sequence of str
+        The junctions, where each has a path of its own.
     """
     slots = _slots(members, largest, size_nm)
     if not slots:
@@ -70,7 +86,14 @@ def defect_table(members: list[Part], largest: Mapping[str, float], size_nm: flo
     keys = (key for member in members for key in keys_of(_listed(member.cls)).values() if key.legal.per_defect)
     values = {key.name: (key.name, "float32", unit_of(key.name), key.meaning) for key in keys}
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
-    return [count, *_columns((*DEFECT_COLUMNS, *values.values()), slots)]
+    places = [spec.of_each(along_path) for spec in _columns(PLACE_COLUMNS, slots)]
+    return [count, *_columns(DEFECT_COLUMNS, slots), *places, *_columns(values.values(), slots)]
+
+
+def seen_columns(table: list[ArraySpec], junctions: Sequence[str]) -> list[ArraySpec]:
+    """Return the columns of a table of defects that say what each junction shows of them; none without a table."""
+    slots = next((spec.shape[-1] for spec in table if spec.dims), 0)
+    return [spec.of_each(junctions) for spec in _columns(SEEN_COLUMNS, slots)] if slots else []
 
 
 def _listed(kind: type[Any]) -> type[Any]:
@@ -88,13 +111,20 @@ def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[A
 def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) -> int:
     """Return the rows of the table of defects: from the recipe alone, more than a sample will need.
 
-    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin, and
-    the most atoms of every corral.
+    The Poisson quantile at 1 - ``OVERFLOW_ODDS`` of the largest mean number in the largest frame with its margin, of
+    clusters that of their members after that of their number, and the most atoms of every corral.
     """
-    densities = [
-        float(largest.get(f"{member.path}.density_per_nm2", member.constants.get("density_per_nm2", 0.0)))
-        for member in members
-    ]
-    mean = STRETCH * sum(densities) * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
-    atoms = [float(largest.get(f"{member.path}.n_atoms", member.constants.get("n_atoms", 0))) for member in members]
-    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0]) + math.ceil(sum(atoms))
+
+    def most(name: str) -> list[float]:
+        return [float(largest.get(f"{m.path}.{name}", m.constants.get(name) or 0.0)) for m in members]
+
+    densities, clusters = most("density_per_nm2"), most("cluster_n")
+    area_nm2 = STRETCH * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2
+    alone = _nearly_most(area_nm2 * sum(d for d, n in zip(densities, clusters, strict=True) if not n))
+    together = [_nearly_most(n * _nearly_most(area_nm2 * d / n)) for d, n in zip(densities, clusters, strict=True) if n]
+    return alone + sum(together) + math.ceil(sum(most("n_atoms")))
+
+
+def _nearly_most(mean: float) -> int:
+    """Return what a Poisson number of some mean exceeds with odds of ``OVERFLOW_ODDS`` only."""
+    return int(Poisson(mean).ppf(np.array([1 - OVERFLOW_ODDS]))[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import forms, gallery, report, statistics, store
+from .layout import apart
 from .physics.arrays import ArraySpec
 from .store import Store
 
@@ -20,6 +22,7 @@ LARGEST = 256  # pixels a side of one picture; larger images are thinned
 IMAGES = 192  # of which spectra and shares of pixels are taken
 FREQUENCIES = 96  # points of a spectrum
 BAND = (10, 50, 90)  # percentiles of spectra over images
+VISIBLE = (1.0, 3.0, 10.0)  # times the noise: steps of a defect's visibility
 ABOVE = 0.5  # a pixel of a map of cones counts above this
 
 
@@ -48,10 +51,9 @@ def cards(dataset: Store) -> tuple[list[ArraySpec], list[int], list[gallery.Row]
     specs = gallery.shown(dataset.layout.arrays)
     pixels = sum(min(spec.shape[0], LARGEST) * min(spec.shape[1], LARGEST) for spec in specs)
     indices = gallery.spread_out(report.Made(dataset), max(2, min(PICTURES, PIXELS // max(1, pixels))))
-    wanted = [spec.name for spec in specs] + ["param", "defect_count"]
-    arrays = {
-        name: np.concatenate(store.read_each(dataset, name, indices)) for name in wanted if name in dataset.metadata
-    }
+    wanted = [spec for spec in dataset.layout.arrays if spec.is_image or spec.name in gallery.TOLD]
+    read = {spec.name: np.concatenate(store.read_each(dataset, spec.name, indices)) for spec in wanted}
+    arrays = apart(wanted, read)
     names, recipe = [spec.name for spec in specs], dataset.attributes["recipe"]
     rows = gallery.rows(arrays, indices=indices, names=names, constants=recipe, columns=report.columns(dataset))
     return specs, list(indices), rows
@@ -75,13 +77,31 @@ def defects(dataset: Store) -> dict[str, dict[str, int]]:
     there = np.arange(dataset.layout.array("defect_kind").shape[0]) < counts[:, None]
     found = {"defects a sample": _numbers(counts)}
     if "defect_in_view" in dataset.metadata:
-        found["defects in view"] = _numbers((report.of_shards(dataset, "defect_in_view", made) & there).sum(axis=1))
+        found["defects in view"] = _numbers((_in_view(dataset, made) & there).sum(axis=1))
     for name in ("kind", "name", "site", "layer"):
         words = dataset.metadata[f"defect_{name}"]["attributes"].get("categories")
         if words:
             codes = Counter(report.of_shards(dataset, f"defect_{name}", made)[there].tolist())
             found[f"by {name}"] = {word: codes[code] for code, word in enumerate(words) if codes[code]}
+    if "defect_visibility" in dataset.metadata:
+        found["by visibility"] = _by_visibility(report.of_shards(dataset, "defect_visibility", made), there)
     return found
+
+
+def _by_visibility(visibility: NDArray[Any], there: NDArray[np.bool_]) -> dict[str, int]:
+    """Return how many defects stand how far out of the noise, through the junction that shows them best."""
+    most = visibility.reshape(len(visibility), -1, visibility.shape[-1]).max(axis=1)[there]
+    ends = [0.0, *VISIBLE, np.inf]
+    pairs = itertools.pairwise(ends)
+    words = [f"below {ends[1]:g} times the noise", *(f"{low:g} times the noise and more" for low in ends[1:-1])]
+    counts = [int(((low <= most) & (most < high)).sum()) for low, high in pairs]
+    return dict(zip(words, counts, strict=True))
+
+
+def _in_view(dataset: Store, made: list[int]) -> NDArray[np.bool_]:
+    """Return which rows of the tables of defects are in view, through one junction at least, (n_samples, n_rows)."""
+    found = report.of_shards(dataset, "defect_in_view", made)
+    return np.asarray(found.reshape(len(found), -1, found.shape[-1]).any(axis=1))
 
 
 def _numbers(values: NDArray[Any]) -> dict[str, int]:
@@ -92,12 +112,15 @@ def _numbers(values: NDArray[Any]) -> dict[str, int]:
 def foregrounds(dataset: Store) -> dict[str, float]:
     """Return the share of pixels that each map of a target marks, in %: how unbalanced its classes are."""
     indices = gallery.spread_out(report.Made(dataset), IMAGES)
-    maps = [spec for spec in gallery.shown(dataset.layout.arrays) if gallery.is_map(spec)]
+    maps = [spec for spec in dataset.layout.arrays if spec.is_image and gallery.is_map(spec)]
     found = {}
     for spec in maps:
         limit = 0 if np.dtype(spec.dtype).kind in "iu" else ABOVE
-        marked = [float((image > limit).mean()) for image in store.read_each(dataset, spec.name, indices)]
-        found[spec.name] = 100 * float(np.mean(marked))
+        images = store.read_each(dataset, spec.name, indices)
+        found[spec.name] = 100 * float(np.mean([float((image > limit).mean()) for image in images]))
+        words = dataset.metadata[spec.name]["attributes"].get("categories", [])
+        for code, word in list(enumerate(words))[1:]:
+            found[f"{spec.name}: {word}"] = 100 * float(np.mean([float((image == code).mean()) for image in images]))
     return found
 
 
@@ -113,7 +136,9 @@ def spectra(dataset: Store) -> tuple[Spectra, dict[str, tuple[float, float, floa
     scans = list(report.scans(dataset, indices))
     kinds = {"topography": [scan["forward_nm"] for scan in scans]}
     if "ideal" in dataset.metadata:
-        kinds["ideal"] = [images[0] for images in store.read_each(dataset, "ideal", indices)]
+        kinds["ideal"] = [
+            image for images in store.read_each(dataset, "ideal", indices) for image in report.each_image(images)
+        ]
     pixels_nm, axes = [scan["pixel_nm"] for scan in scans], [scan["fast_axis"] for scan in scans]
     n = scans[0]["forward_nm"].shape[0]
     per_nm = np.geomspace(1 / (n * max(pixels_nm)), 1 / (2 * min(pixels_nm)), FREQUENCIES)

@@ -2,7 +2,8 @@
 
 ``Dataset`` is map-style, for what fits into memory or needs no haste; ``Shards`` reads whole shards in shuffled order;
 ``Stream`` simulates. Each item is (inputs, targets): float32 of shape (n_names, n_rows, n_cols), in the store's units,
-or of shape (n_names,) where the names are those of parameters. Under a ``DataLoader`` all three work with any number of
+or of shape (n_names,) where the names are those of parameters. An image of several junctions is as many channels;
+``topography.filled`` is that of one. Under a ``DataLoader`` all three work with any number of
 workers, by fork or by spawn, and no sample comes twice or is lost.
 """
 
@@ -22,6 +23,7 @@ from . import plan as plans
 from . import store as stores
 from .bucket import at
 from .errors import StmfabError, did_you_mean
+from .layout import apart
 from .loaded import BATCH, Recipe, load
 from .physics.arrays import ArraySpec
 from .store import Store
@@ -34,7 +36,6 @@ except ImportError as error:
 
 _threads.give_back(torch.get_num_threads, torch.set_num_threads)
 
-IMAGE = ("y", "x")  # the dimensions of what can be stacked as channels
 MOST_WORKERS = 1024  # that share a stream
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -45,6 +46,7 @@ class Chosen:
 
     names: tuple[str, ...]
     units: Mapping[str, str]
+    specs: tuple[ArraySpec, ...]  # of the images
     columns: tuple[int, ...] | None  # of ``param``; None for images
     offsets: tuple[float, ...]
     scales: tuple[float, ...]
@@ -52,12 +54,13 @@ class Chosen:
     @property
     def arrays(self) -> tuple[str, ...]:
         """Return the arrays that are read."""
-        return self.names if self.columns is None else ("param",)
+        return tuple(spec.name for spec in self.specs) if self.columns is None else ("param",)
 
     def of(self, arrays: Mapping[str, NDArray[Any]]) -> torch.Tensor:
         """Return the tensor (n_samples, n_names, ...) of some samples."""
         if self.columns is None:
-            values = np.stack([arrays[name] for name in self.names], axis=1)
+            images = apart(self.specs, arrays)
+            values = np.stack([images[name] for name in self.names], axis=1)
         else:
             values = arrays["param"][:, self.columns]
         ends = (len(self.names),) + (1,) * (values.ndim - 2)
@@ -78,24 +81,32 @@ def chosen(
     StmfabError
         If there is no such image or parameter, or both kinds are asked for at once.
     """
-    images = {spec.name: spec.unit for spec in specs if spec.dims == IMAGE}
+    whole = {spec.name: tuple(spec.apart()) for spec in specs if spec.is_image}
+    names = [one for name in names for one in whole.get(name, (name,))]
+    images = {one: spec.unit for spec in specs if spec.is_image for one in spec.apart()}
     drawn = {column["name"]: column["unit"] for column in columns}
     if not names:
         raise StmfabError("no input or target is named")
     for name in names:
         if name not in images | drawn:
-            raise StmfabError(f"{name!r}: no such image or parameter{did_you_mean(name, [*images, *drawn])}")
+            raise StmfabError(f"{name!r}: no such image or parameter{did_you_mean(name, [*whole, *images, *drawn])}")
     kinds = {name in images for name in names}
     if len(kinds) > 1:
         raise StmfabError(f"{', '.join(names)}: images and parameters do not fit into one tensor")
-    scaling = [statistics.get(name, (0.0, 1.0)) for name in names]
+    scaling = [statistics.get(name, statistics.get(_array_of(name), (0.0, 1.0))) for name in names]
     return Chosen(
         names=tuple(names),
         units={name: (images | drawn)[name] for name in names},
+        specs=tuple(spec for spec in specs if spec.is_image and {*spec.apart()} & {*names}),
         columns=None if kinds == {True} else tuple(list(drawn).index(name) for name in names),
         offsets=tuple(mean for mean, _ in scaling),
         scales=tuple(deviation for _, deviation in scaling),
     )
+
+
+def _array_of(image: str) -> str:
+    """Return the name of the array that holds an image, of several junctions or one."""
+    return image.partition(".")[0]
 
 
 def _statistics(store: Store, names: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -111,11 +122,12 @@ def _statistics(store: Store, names: Sequence[str]) -> dict[str, tuple[float, fl
         raise StmfabError(f"{store}: has no channel means yet; they are written when it is complete")
     out = {}
     for name in names:
-        if name not in found or store.layout.array(name).dims != IMAGE:
+        known = found.get(_array_of(name))
+        if known is None or not store.layout.array(_array_of(name)).is_image:
             raise StmfabError(f"{store}: {name!r}: no such image to standardise{did_you_mean(name, found)}")
-        if not found[name]["deviation"]:
+        if not known["deviation"]:
             raise StmfabError(f"{store}: {name} never varies: it cannot be standardised")
-        out[name] = (found[name]["mean"], found[name]["deviation"])
+        out[name] = (known["mean"], known["deviation"])
     return out
 
 

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from . import failures, store
 from ._threads import ONE_THREAD
 from .errors import DiskError, StmfabError
+from .layout import Layout
 from .place import Folder
 from .plan import Plan
 from .store import Store
@@ -199,10 +200,16 @@ def _traceback(error: Exception) -> str:
     return "" if isinstance(error, (StmfabError, ArithmeticError)) else "".join(traceback.format_exception(error))
 
 
+@lru_cache(maxsize=1)  # memory fresh from the system costs more than the copy into it
+def _room(layout: Layout) -> dict[str, NDArray[Any]]:
+    """Return where the arrays of a shard are collected, shard after shard."""
+    return {spec.name: np.empty((layout.shard, *spec.shape), spec.dtype) for spec in layout.arrays}
+
+
 def _simulated(job: Job, slot: int, shard: int, poll: Callable[[], None], batch: int) -> dict[str, NDArray[Any]]:
     """Return the arrays of a shard, simulated ``batch`` samples at a time."""
     start, stop = job.store.layout.bounds(shard)
-    blocks = {spec.name: np.empty((stop - start, *spec.shape), spec.dtype) for spec in job.store.layout.arrays}
+    blocks = {name: room[: stop - start] for name, room in _room(job.store.layout).items()}
     for first in range(start, stop, batch):
         last = min(first + batch, stop)
         arrays = job.simulate(job.plan, first, last)

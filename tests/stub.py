@@ -33,7 +33,7 @@ def simulate(plan, start, stop):
     if start <= int(os.environ.get("STUB_DEADLY_SAMPLE", "-1")) < stop:
         signal.raise_signal(int(os.environ["STUB_SIGNAL"]))  # to this thread, as a crash
     columns = plans.draw(plan, start, stop)
-    derived = {name: np.arange(start, stop) / 7 for name, _ in plans.DERIVED}
+    derived = {name: np.arange(start, stop) / 7 for name, _ in plan.derived}
     arrays = {spec.name: _array(plan, spec, start, stop) for spec in plans.arrays(plan)}
     arrays["param"] = plans.record(plan, columns, derived)
     return arrays

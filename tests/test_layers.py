@@ -22,7 +22,7 @@ LAYERS = (
         "distributions",
         "forms",
     ),
-    ("parts", "specs", "plan", "splits", "conventions"),
+    ("parts", "specs", "parameters", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
@@ -32,10 +32,10 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure contours greens defects tungsten tungsten_spd tips field
+    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field
     junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
-    noise piezo instrument path loop scan constant_height levelling targets
+    noise piezo instrument path loop scan constant_height levelling instances targets defect_targets
 """.split()
 
 HOME = {

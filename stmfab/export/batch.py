@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import report
+from ..physics.arrays import ArraySpec
 from ..store import Store
-
-IMAGE = ("y", "x")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Batch:
     images : tuple of str
         Those of the arrays that are exported as images.
     arrays : mapping of str to array
-        Every exported array with a leading sample axis: images, labels, parameters.
+        Every exported array with a leading sample axis: images, labels, parameters; of several junctions one each.
     """
 
     store: Store
@@ -43,9 +43,20 @@ class Batch:
         """Return the beginning of the names of files that hold the whole batch."""
         return f"{self.split}-{self.shard:05d}-of-{self.store.layout.n_shards:05d}"
 
+    @functools.cached_property
+    def specs(self) -> dict[str, ArraySpec]:
+        """Return what each exported array is, by its name."""
+        every = {name: spec for whole in self.store.layout.arrays for name, spec in whole.apart().items()}
+        return {name: every[name] for name in self.arrays}
+
     def unit(self, name: str) -> str:
         """Return the unit of an array."""
-        return self.store.layout.array(name).unit
+        return self.specs[name].unit
+
+    def attributes(self, name: str) -> Mapping[str, Any]:
+        """Return what the store says of an array."""
+        found: Mapping[str, Any] = self.store.metadata[name.partition(".")[0]]["attributes"]
+        return found
 
     def pixel_size_nm(self, row: int) -> float:
         """Return the pixel pitch of a sample."""
@@ -60,15 +71,16 @@ class Batch:
         """Return the filled rows of a sample's table of defects, codes in words; none where the store has no table."""
         if "defect_count" not in self.arrays:
             return []
-        words = {name: self.store.metadata[name]["attributes"].get("categories") for name in self._table}
+        words = {name: self.attributes(name).get("categories") for name in self.table}
         return [
-            {name.removeprefix("defect_"): _in_words(words[name], self.arrays[name][row, slot]) for name in self._table}
+            {name.removeprefix("defect_"): _in_words(words[name], self.arrays[name][row, slot]) for name in self.table}
             for slot in range(int(self.arrays["defect_count"][row]))
         ]
 
     @property
-    def _table(self) -> list[str]:
-        return [spec.name for spec in self.store.layout.arrays if spec.dims == ("defect",)]
+    def table(self) -> list[str]:
+        """Return the columns of the table of defects."""
+        return [name for name, spec in self.specs.items() if spec.dims == ("defect",)]
 
 
 def _in_words(words: list[str] | None, value: Any) -> Any:

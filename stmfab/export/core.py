@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import provenance, splits, verify
 from .. import store as stores
 from ..errors import DamagedError, DiskError, IncompleteError, StmfabError, StoreError, did_you_mean
-from ..layout import differences
+from ..layout import apart, differences
 from ..place import Folder
 from ..progress import Progress
 from ..store import Store
 from . import croissant
-from .batch import IMAGE, Batch, Writer
+from .batch import Batch, Writer
 
 ABOUT = "export.json"
 LEDGER = ".shards"
@@ -62,16 +63,19 @@ class Export:
 def chosen_images(store: Store, names: Iterable[str] | None) -> tuple[str, ...]:
     """Return the images that are exported: those named, in the order of the store; all of them for None.
 
+    Of several junctions there is one each, ``topography.filled``; ``topography`` names them all.
+
     Raises
     ------
     StmfabError
         If there is no such image.
     """
-    there = [spec.name for spec in store.layout.arrays if spec.dims == IMAGE]
-    asked = there if names is None else list(names)
+    whole = {spec.name: tuple(spec.apart()) for spec in store.layout.arrays if spec.is_image}
+    there = [name for each in whole.values() for name in each]
+    asked = there if names is None else [one for name in names for one in whole.get(name, (name,))]
     for name in asked:
         if name not in there:
-            raise StmfabError(f"{store}: {name!r}: no such image{did_you_mean(name, there)}")
+            raise StmfabError(f"{store}: {name!r}: no such image{did_you_mean(name, [*whole, *there])}")
     if not asked:
         raise StmfabError(f"{store}: no image to export")
     return tuple(name for name in there if name in asked)
@@ -233,8 +237,16 @@ def _encoded(export: Export, shard: int) -> dict[str, bytes]:
 
 
 def _names(export: Export) -> list[str]:
-    """Return the arrays that are exported: the images chosen, and every label and parameter."""
-    return [spec.name for spec in export.store.layout.arrays if spec.dims != IMAGE or spec.name in export.images]
+    """Return the arrays that are read: those of the images chosen, and every label and parameter."""
+    chosen = {*export.images}
+    return [spec.name for spec in export.store.layout.arrays if not spec.is_image or chosen & {*spec.apart()}]
+
+
+def _apart(export: Export, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays that are exported, of several junctions one each."""
+    specs = {name: spec for whole in export.store.layout.arrays for name, spec in whole.apart().items()}
+    found = apart(export.store.layout.arrays, arrays)
+    return {name: array for name, array in found.items() if not specs[name].is_image or name in export.images}
 
 
 def _batches(export: Export, shard: int, names: Iterable[str]) -> Iterator[Batch]:
@@ -245,7 +257,7 @@ def _batches(export: Export, shard: int, names: Iterable[str]) -> Iterator[Batch
         indices = splits.members(np.arange(start, stop), split)
         if len(indices):
             chosen = {name: values[indices - start] for name, values in arrays.items()}
-            yield Batch(export.store, split, shard, indices, export.images, chosen)
+            yield Batch(export.store, split, shard, indices, export.images, _apart(export, chosen))
 
 
 def _outlines(export: Export) -> Iterator[Batch]:
@@ -260,7 +272,7 @@ def _outlines(export: Export) -> Iterator[Batch]:
                 for name, spec in specs.items()
             }
             if len(found):
-                yield Batch(export.store, split, shard, found, export.images, empty)
+                yield Batch(export.store, split, shard, found, export.images, _apart(export, empty))
 
 
 def _joined(export: Export) -> Iterator[tuple[str, Iterable[bytes]]]:

@@ -12,7 +12,13 @@ import numpy as np
 from .batch import Batch, Read
 
 M_PER_NM, A_PER_NA = 1e-9, 1e-9
-SI: Mapping[str, tuple[str, float]] = {"nm": ("m", M_PER_NM), "nA": ("A", A_PER_NA), "V": ("V", 1.0), "1": ("", 1.0)}
+SI: Mapping[str, tuple[str, float]] = {
+    "nm": ("m", M_PER_NM),
+    "nA": ("A", A_PER_NA),
+    "nA/V": ("S", A_PER_NA),
+    "V": ("V", 1.0),
+    "1": ("", 1.0),
+}
 ALIGNED_BYTES = 4
 
 

@@ -35,7 +35,7 @@ class Hdf5:
                 array = file.create_dataset(
                     name, data=values, chunks=chunks, compression=COMPRESSION_LEVEL, shuffle=True, track_times=False
                 )
-                array.attrs.update(_words(batch.store, name))
+                array.attrs.update(_words(batch, name))
         return {f"{batch.stem}.h5": buffer.getvalue()}
 
     def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
@@ -64,7 +64,7 @@ def _join(group: Any, name: str, shape: tuple[int, ...], dtype: Any, members: li
         start = stop
     group.create_virtual_dataset(name, whole)
     if name != "sample":
-        group[name].attrs.update(_words(members[0].store, name))
+        group[name].attrs.update(_words(members[0], name))
 
 
 def _describe(node: Any, store: Store) -> None:
@@ -73,7 +73,7 @@ def _describe(node: Any, store: Store) -> None:
     node.attrs["recipe"] = json.dumps(store.attributes["recipe"])
 
 
-def _words(store: Store, name: str) -> dict[str, Any]:
+def _words(batch: Batch, name: str) -> dict[str, Any]:
     """Return the attributes of an array; what HDF5 has no form for, as JSON."""
-    words = store.metadata[name]["attributes"]
+    words = {**batch.attributes(name), "long_name": batch.specs[name].long_name}
     return {key: json.dumps(value) if isinstance(value, (list, dict)) else value for key, value in words.items()}

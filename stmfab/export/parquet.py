@@ -69,9 +69,8 @@ def _defects(batch: Batch) -> Iterator[tuple[str, Any]]:
 
 def _table(batch: Batch) -> dict[str, str]:
     """Return the Arrow type of each column of the table of defects."""
-    specs = [spec for spec in batch.store.layout.arrays if spec.dims == ("defect",)]
-    words = {spec.name: batch.store.metadata[spec.name]["attributes"].get("categories") for spec in specs}
-    return {spec.name: "string" if words[spec.name] else spec.dtype for spec in specs}
+    words = {name: batch.attributes(name).get("categories") for name in batch.table}
+    return {name: "string" if words[name] else batch.specs[name].dtype for name in batch.table}
 
 
 def _nested(images: Any) -> Any:

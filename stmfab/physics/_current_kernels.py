@@ -8,6 +8,7 @@ F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
+B1 = NDArray[np.bool_]
 
 LN2 = 0.6931471805599453
 ONE = np.float32(1.0)
@@ -115,27 +116,61 @@ def _exponents(node_x: F4, node_y: F4, z: F4, way: F4, slope: np.float32, latera
             out[h * n_nodes + g] = max(slope * np.sqrt(lateral2[g] + vertical2), np.float32(-126.0))
 
 
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _columns(numbers: I8, close: bool, n_loud: int, fine: bool, out: I8) -> bool:
+    """Write the columns that a pair adds to on this grid, -1 for none; return whether there is one.
+
+    A close pair adds to the loud columns on the fine grid; all else is added on the coarse one.
+    """
+    some = False
+    for r in range(numbers.shape[0]):
+        here = numbers[r] >= 0 and (close and numbers[r] < n_loud) == fine
+        out[r] = numbers[r] if here else -1
+        some = some or here
+    return some
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+def _add_columns(columns: I8, shares: F4, x: F4, out: F4) -> None:
+    """Add shares[r] x to out[columns[r]] where there is such a column."""
+    for r in range(columns.shape[0]):
+        share = shares[r]
+        if columns[r] >= 0 and share != 0.0:
+            target = out[columns[r]]
+            for i in range(x.shape[0]):
+                target[i] += share * x[i]
+
+
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def conductances(
-    node_x: F4, node_y: F4, z: F4, ways: F4, kappa: float, numbers: I8, atoms: I8, mixing: F4, out: F4
+    node_x: F4,
+    node_y: F4,
+    z: F4,
+    ways: F4,
+    kappa: float,
+    cells: I8,
+    sites: I8,
+    atoms: I8,
+    close: B1,
+    numbers: I8,
+    n_loud: int,
+    fine: bool,
+    shares: F4,
+    out: F4,
 ) -> None:
-    """Add mixing[r, atom] exp(-2 kappa D) of each pair to out[numbers[pair, r]], over heights and nodes, nodes fastest.
+    """Add shares[atom, r] exp(-2 kappa D) of each pair to out[its column r], over heights and nodes, nodes fastest.
 
-    A number of -1 stands for no column.
+    Its columns are numbers[cell, site], (n_mixed,), see ``_columns``.
     """
     x, lateral2 = np.empty(out.shape[1], dtype=np.float32), np.empty(node_x.shape[0], dtype=np.float32)
     exponent = np.empty(x.shape[0], dtype=np.int32)
     power = exponent.view(np.float32)
-    slope = np.float32(-2.0 * kappa / LN2)
+    slope, columns = np.float32(-2.0 * kappa / LN2), np.empty(numbers.shape[2], dtype=np.int64)
     for p in range(ways.shape[0]):
-        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
-        _exp2(x, exponent, power)
-        for r in range(numbers.shape[1]):
-            share = mixing[r, atoms[p]]
-            if numbers[p, r] >= 0 and share != 0.0:
-                target = out[numbers[p, r]]
-                for i in range(x.shape[0]):
-                    target[i] += share * x[i]
+        if _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
+            _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
+            _exp2(x, exponent, power)
+            _add_columns(columns, shares[atoms[p]], x, out)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -145,9 +180,14 @@ def lobed_conductances(
     z: F4,
     ways: F4,
     kappa: float,
-    numbers: I8,
+    cells: I8,
+    sites: I8,
     atoms: I8,
-    mixing: F4,
+    close: B1,
+    numbers: I8,
+    n_loud: int,
+    fine: bool,
+    shares: F4,
     p_shares: F4,
     out: F4,
 ) -> None:
@@ -159,19 +199,17 @@ def lobed_conductances(
     exponent = np.empty(x.shape[0], dtype=np.int32)
     power = exponent.view(np.float32)
     slope, n_nodes = np.float32(-2.0 * kappa / LN2), node_x.shape[0]
+    columns = np.empty(numbers.shape[2], dtype=np.int64)
     for p in range(ways.shape[0]):
+        if not _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
+            continue
         _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
         _exp2(x, exponent, power)
         for h in range(z.shape[0]):
             vertical2 = (z[h] - ways[p, 2]) ** 2
             for g in range(n_nodes):
                 x[h * n_nodes + g] *= ONE - p_shares[atoms[p]] * vertical2 / (lateral2[g] + vertical2)
-        for r in range(numbers.shape[1]):
-            share = mixing[r, atoms[p]]
-            if numbers[p, r] >= 0 and share != 0.0:
-                target = out[numbers[p, r]]
-                for i in range(x.shape[0]):
-                    target[i] += share * x[i]
+        _add_columns(columns, shares[atoms[p]], x, out)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -23,7 +23,7 @@ Ring = tuple[float, int]  # the error that counts as a swing, the most updates b
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
 RINGING, SATURATED = 32, 64  # the error swings to and fro; the amplifier shows its largest current
-SMALL = 1e-2  # |x| below which five terms of (1 - exp(-x)) / x err by less than 1e-12
+SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) / x err by less than 1e-12
 N_STATE = 14
 N_SWINGS = 4  # in a row are ringing
 
@@ -52,27 +52,37 @@ def _value(c: F4, s: float) -> float:
 
 
 @inlined
-def _decay(x: float) -> float:
-    """Return (1 - exp(-x)) / x."""
+def _worn(rate: float, dv: float) -> float:
+    """Return (1 - exp(-rate |dv|)) / rate with the sign of dv."""
+    x = rate * abs(dv)
     if abs(x) < SMALL:
         square = x * x
-        return (1.0 - x * (1 / 2)) + square * ((1 / 6 - x * (1 / 24)) + square * (1 / 120))
-    return float(-np.expm1(-x) / x)
+        return dv * ((1.0 - x * (1 / 2)) + square * ((1 / 6 - x * (1 / 24)) + square * (1 / 120)))
+    return float(np.copysign(-np.expm1(-x) / rate, dv))
 
 
 @inlined
 def hysteresis(h: float, dv: float, a: float, b: float, c: float) -> float:
-    """Return H after V moved by dv: dH = A dV - B |dV| H - C dV |H|, exact, also through the sign change of H."""
-    sign = 1.0 if dv >= 0.0 else -1.0
-    h, left = sign * h, abs(dv)
-    if h < 0.0:  # towards zero: dH = (A - (B - C) H) dV
-        end = h + (a - (b - c) * h) * (left * _decay((b - c) * left))
-        if end <= 0.0:
-            return sign * end
-        x = -h * (b - c) / a
-        left += h / a * (np.log1p(x) / x if x != 0.0 else 1.0)
-        h = 0.0
-    return sign * (h + (a - (b + c) * h) * (left * _decay((b + c) * left)))  # from zero: dH = (A - (B + C) H) dV
+    """Return H after V moved by dv: dH = A dV - B |dV| H - C dV |H|, exact, also through the sign change of H.
+
+    Away from zero dH/dV = A - (B + C) |H|, towards it A + (B - C) |H|. Small moves, nearly all, take three terms of the
+    exponential, and both ways at once: the loop waits for this.
+    """
+    size, lag, towards = abs(dv), abs(h), h * dv < 0.0
+    if size * (b + c) < TINY:
+        square = dv * size
+        nearer = h + (a + (b - c) * lag) * (dv - square * ((b - c) / 2 - size * ((b - c) ** 2 / 6)))
+        farther = h + (a - (b + c) * lag) * (dv - square * ((b + c) / 2 - size * ((b + c) ** 2 / 6)))
+        end = nearer if towards else farther
+    elif towards:
+        end = h + (a + (b - c) * lag) * _worn(b - c, dv)
+    else:
+        end = h + (a - (b + c) * lag) * _worn(b + c, dv)
+    if towards & (end * dv > 0.0):
+        x = lag * (b - c) / a
+        left = size - lag / a * (np.log1p(x) / x if x != 0.0 else 1.0)
+        end = a * _worn(b + c, left if dv > 0.0 else -left)
+    return end
 
 
 @inlined

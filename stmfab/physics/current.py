@@ -299,12 +299,9 @@ def current_field(
     """
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
     cell, site, r = carried.columns
-    of_pair = carried.numbers[carried.cells, carried.sites]
-    fine = np.where(carried.close[:, None] & (of_pair < n_loud), of_pair, -1)
-    shares = (mixing * calibration_nA_eV(material)).astype(np.float32)
-    near = _conductances(fine, n_loud, _nodes(material, table.n_grid), shares, carried, table, kappa_per_nm)
-    coarse, few_nodes = np.where(fine < 0, of_pair, -1), _few_nodes(material, table.n_grid)
-    far = _conductances(coarse, len(cell), few_nodes, shares, carried, table, kappa_per_nm)
+    shares = np.ascontiguousarray((mixing * calibration_nA_eV(material)).T, dtype=np.float32)
+    near = _conductances(carried, shares, table, _nodes(material, table.n_grid), kappa_per_nm, fine=True)
+    far = _conductances(carried, shares, table, _few_nodes(material, table.n_grid), kappa_per_nm, fine=False)
     near += _refined(far[:n_loud], table)
     offsets = carried.offsets[cell]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
@@ -317,27 +314,28 @@ def current_field(
 
 
 def _conductances(
-    numbers: Ints,
-    n_columns: int,
-    nodes: tuple[Floats32, Floats32],
-    shares: Floats32,
     carried: Pairs,
+    shares: Floats32,
     table: Heights,
+    nodes: tuple[Floats32, Floats32],
     kappa_per_nm: float,
+    *,
+    fine: bool,
 ) -> Floats32:
-    """Return the pairs' conductances at nodes in a cell added up in columns, (n_columns, n_heights * n_nodes).
+    """Return the conductances at nodes in a cell added up in columns, (n_columns, n_heights * n_nodes).
 
-    ``numbers``, (n_pairs, n_mixed), are the columns that a pair adds to: -1 is none.
+    Of the close pairs in the loud columns if ``fine``, else of all that is left; ``shares``, (n_tip, n_mixed), weight
+    the tip atoms.
     """
-    used = (numbers >= 0).any(axis=1)
+    n_columns = carried.n_loud if fine else len(carried.columns[0])
     out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
-    heights_nm = table.nodes_nm.astype(np.float32)
-    pairs_used = carried.ways_nm[used], kappa_per_nm, numbers[used], carried.tip_atoms[used]
-    carry = *nodes, heights_nm, *pairs_used, shares
+    at = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm
+    listed = carried.cells, carried.sites, carried.tip_atoms, carried.close
+    into = carried.numbers, carried.n_loud, fine, shares
     if carried.p_shares is None:
-        _current_kernels.conductances(*carry, out)
+        _current_kernels.conductances(*at, kappa_per_nm, *listed, *into, out)
     else:
-        _current_kernels.lobed_conductances(*carry, carried.p_shares, out)
+        _current_kernels.lobed_conductances(*at, kappa_per_nm, *listed, *into, carried.p_shares, out)
     return out
 
 

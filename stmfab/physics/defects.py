@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _defects_kernels
 from .greens import Cluster, Perturbation
-from .keys import check_ranges, key
+from .keys import KeyRangeError, check_ranges, key
 from .materials import Material
 from .structure import TILE_CELLS
 from .units import Bools, Floats, Ints
@@ -35,15 +35,26 @@ class Placed:
 NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How the defects of one name lie to one another: without these keys anywhere, each for itself."""
+
+    min_distance_nm: float | None = key("least distance between two of them; the density stays", default=None, above=0)
+    cluster_n: float | None = key("mean number in a cluster: clusters and members are Poisson", default=None, above=0)
+    cluster_radius_nm: float | None = key("radius of a cluster", default=None, above=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if (self.cluster_n is None) != (self.cluster_radius_nm is None):
+            raise KeyRangeError("cluster_n", "one without the other", "given together with cluster_radius_nm")
+
+
 @dataclass(frozen=True)
-class Vacancy:
+class Vacancy(Spread):
     """A missing atom: its orbitals are removed from the Hamiltonian, exactly."""
 
     site: str = key("site of the material, for example Se_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @staticmethod
     def sites(material: Material) -> list[str]:
@@ -58,14 +69,11 @@ class Vacancy:
 
 
 @dataclass(frozen=True)
-class Divacancy:
+class Divacancy(Spread):
     """Two missing atoms, the site's and the one straight below or above it."""
 
     site: str = key("site of the material with another one below or above it, for example S_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @staticmethod
     def sites(material: Material) -> list[str]:
@@ -80,15 +88,12 @@ class Divacancy:
 
 
 @dataclass(frozen=True)
-class Dopant:
+class Dopant(Spread):
     """A foreign atom on a lattice site: the on-site energy of its orbitals is shifted."""
 
     site: str = key("site of the material, for example Se_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
     onsite_eV: float = key("shift of the on-site energy", per_defect=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @staticmethod
     def sites(material: Material) -> list[str]:
@@ -105,7 +110,7 @@ class Dopant:
 
 
 @dataclass(frozen=True)
-class Substitution:
+class Substitution(Spread):
     """A foreign atom of the same shells on a lattice site: other on-site energies, stronger or weaker bonds."""
 
     site: str = key("site of the material, for example Se_top", fixed=True)
@@ -113,9 +118,6 @@ class Substitution:
     onsite_eV: float = key("shift of the on-site energy", per_defect=True)
     bond_ratio: float = key("hopping to the nearest atoms, over that of the atom replaced", per_defect=True)
     neighbour_eV: float = key("shift of the on-site energy of the nearest atoms", default=0.0, per_defect=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @staticmethod
     def sites(material: Material) -> list[str]:

@@ -1,9 +1,10 @@
-"""The junction: bias, barrier and setpoint."""
+"""The junction: bias, barrier and setpoint; of several, each sees the same sample in a scan of its own."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from . import units
 from .keys import check_ranges, exactly_one, key
@@ -13,6 +14,7 @@ from .keys import check_ranges, exactly_one, key
 class Junction:
     """Bias, barrier and setpoint. ``polarity * bias_V`` is the sample bias: positive probes empty sample states."""
 
+    either: ClassVar[tuple[tuple[str, str], ...]] = (("kappa_per_nm", "work_function_eV"), ("height_nm", "current_nA"))
     bias_V: float = key("sample bias (times the polarity)")
     polarity: int = key("sign of the sample bias", default=1, one_of=(-1, 1))
     kappa_per_nm: float | None = key("decay constant of the wave function", default=None, above=0)
@@ -31,8 +33,13 @@ class Junction:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        exactly_one(self, "kappa_per_nm", "work_function_eV")
-        exactly_one(self, "height_nm", "current_nA")
+        for names in self.either:
+            exactly_one(self, *names)
+
+    @property
+    def offset_nm(self) -> tuple[float, float]:
+        """By how much its scan is off those of other junctions, along the frame's axes."""
+        return 0.0, 0.0
 
     @property
     def sample_bias_V(self) -> float:
@@ -53,6 +60,10 @@ class Junction:
         assert self.work_function_eV is not None  # exactly_one
         return units.decay_constant(self.work_function_eV)
 
+    def at(self, log_setpoint: float) -> Junction:
+        """Return the junction at a setpoint ln(I / nA)."""
+        return replace(self, height_nm=None, current_nA=math.exp(log_setpoint))
+
     def expected_height_nm(self) -> float:
         """Return the setpoint's gap, or for a setpoint current the gap of a point contact's exponential."""
         if self.height_nm is not None:
@@ -60,3 +71,16 @@ class Junction:
         assert self.current_nA is not None  # exactly_one
         contact_nA = units.CONDUCTANCE_QUANTUM_nA_per_V * abs(self.bias_V)
         return math.log(contact_nA / self.current_nA) / (2 * self.decay_per_nm)
+
+
+@dataclass(frozen=True)
+class OwnJunction(Junction):
+    """One of several junctions over the same sample: what is its own, the rest being that of ``junction``."""
+
+    offset_x_nm: float = key("by how much its scan is off the others', along the frame's x", default=0.0)
+    offset_y_nm: float = key("by how much its scan is off the others', along the frame's y", default=0.0)
+
+    @property
+    def offset_nm(self) -> tuple[float, float]:
+        """By how much its scan is off those of other junctions, along the frame's axes."""
+        return self.offset_x_nm, self.offset_y_nm

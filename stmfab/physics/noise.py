@@ -20,12 +20,14 @@ from .keys import check_ranges, key
 from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats, Floats32
 
 Real = TypeVar("Real", np.float32, np.float64)
+Heard: TypeAlias = Callable[[int, Floats32], None]  # adds the disturbance of some lines, from the first on, to ln|I|
 
 NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
-POINTS_NEEDED, POINTS_JOINED = 2.5, 4.0  # a period of a spectrum's highest frequency: as they are, joined by lines
-NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times
+POINTS_NEEDED, POINTS_JOINED = 2.5, 3.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times,
+CARRIED_POINTS = 0.03  # where its spectrum would need more points a sample than this: they cost thirty times as much
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ class Vibration:
         """Frequency above which nothing of it is seen."""
         return self.frequency_Hz * (1 + 4 / self.Q)
 
-    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
-        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples), of a line with a large Q.
+    def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
+        """Return what a line with a large Q adds to ln|I|.
 
         Re(a exp(i w t)): a wanders with the line's width, by exact steps of a tenth of its memory, and straight between
         them; means over samples weaken the oscillation alone.
@@ -185,13 +187,10 @@ class Vibration:
         envelope *= tone.log_per_pm * self.rms_pm * heard
         turn = omega * (np.arange(clock.n_samples) + 0.5) * clock.step_s
         line_turn = omega * np.arange(clock.n_lines) * (clock.n_samples * clock.step_s)
-        _noise_kernels.add_carried(
-            envelope.astype(np.float32),
-            clock.step_s / point_s,
-            np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32),
-            np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32),
-            out,
-        )
+        carried = envelope.astype(np.float32), clock.step_s / point_s
+        within = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
+        begins = np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32)
+        return lambda first, out: _noise_kernels.add_carried(*carried, within, begins, first, out)
 
 
 @dataclass(frozen=True)
@@ -206,18 +205,22 @@ class Hum:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
-        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): means over them."""
+    def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
+        """Return what it adds to ln|I|: means over the samples."""
         phases = rng.uniform(0, 2 * math.pi, self.harmonics)
         orders = np.arange(1, self.harmonics + 1)
         omega = 2 * math.pi * self.frequency_Hz * orders
-        heard = np.sinc(omega * clock.step_s / (2 * math.pi))
-        amplitudes = tone.log_per_pm * self.pm * orders**-self.falloff * heard
+        left = np.sinc(omega * clock.step_s / (2 * math.pi))
+        amplitudes = tone.log_per_pm * self.pm * orders**-self.falloff * left
         at_line = np.multiply.outer(np.arange(clock.n_lines) * clock.n_samples * clock.step_s, omega) + phases
         in_line = np.multiply.outer(omega, (np.arange(clock.n_samples) + 0.5) * clock.step_s)
-        first = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1)
-        second = np.concatenate([np.cos(in_line), np.sin(in_line)])
-        out += first.astype(np.float32) @ second.astype(np.float32)
+        lines = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1).astype(np.float32)
+        within = np.concatenate([np.cos(in_line), np.sin(in_line)]).astype(np.float32)
+
+        def add(first: int, out: Floats32) -> None:
+            out += lines[first : first + len(out)] @ within
+
+        return add
 
 
 @dataclass(frozen=True)
@@ -230,15 +233,20 @@ class LineOffsets:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
-        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): constant on a line, both ways."""
+    def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
+        """Return what it adds to ln|I|: the same all along a line, both ways."""
         n = 2 * clock.n_lines  # twice as long: the first line knows nothing of the last
         cycles = fft.rfftfreq(n)
         power = np.zeros(len(cycles))
         power[1:] = cycles[1:] ** -self.exponent
         half_step2 = (power * (1 - np.cos(2 * math.pi * cycles))).mean()  # half the mean square of a step
-        drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines]
-        out += (tone.log_per_pm * self.rms_pm * drawn).astype(np.float32)[:, None]
+        drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines, None]
+        offsets = (tone.log_per_pm * self.rms_pm * drawn).astype(np.float32)
+
+        def add(first: int, out: Floats32) -> None:
+            out += offsets[first : first + len(out)]
+
+        return add
 
 
 @dataclass(frozen=True)
@@ -252,18 +260,18 @@ class Telegraph:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def add(self, out: Floats32, clock: Clock, tone: Tone, rng: np.random.Generator) -> None:
-        """Add the disturbance of ln|I| to that of the samples, (n_lines, n_samples): means over them."""
-        self._add_raised(out, clock, rng, height=-tone.log_per_pm * self.pm)
+    def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
+        """Return what it adds to ln|I|: means over the samples."""
+        return self._raised(clock, rng, height=-tone.log_per_pm * self.pm)
 
     def raised(self, clock: Clock, rng: np.random.Generator) -> Floats32:
         """Return the share of each sample that the tip spends in the upper state, (n_lines, n_samples)."""
         out = np.zeros((clock.n_lines, clock.n_samples), dtype=np.float32)
-        self._add_raised(out, clock, rng, height=1.0)
+        self._raised(clock, rng, height=1.0)(0, out)
         return out
 
-    def _add_raised(self, out: Floats32, clock: Clock, rng: np.random.Generator, *, height: float) -> None:
-        """Add a height times the share of each sample spent in the upper state."""
+    def _raised(self, clock: Clock, rng: np.random.Generator, *, height: float) -> Heard:
+        """Return a height times the share of each sample spent in the upper state."""
         rates = self.up_per_s, self.down_per_s
         raised = bool(rng.random() < self.up_per_s / (self.up_per_s + self.down_per_s))
         at_s = [0.0]
@@ -271,7 +279,13 @@ class Telegraph:
             at_s.append(at_s[-1] + rng.exponential(1 / rates[raised ^ (len(at_s) % 2 == 0)]))
         stays = np.array(at_s) / clock.step_s
         begins, ends = stays[:-1][not raised :: 2], stays[1:][not raised :: 2]
-        _noise_kernels.add_stays(begins, ends, height, out.ravel())
+
+        def add(first: int, out: Floats32) -> None:
+            start = first * clock.n_samples
+            some = slice(np.searchsorted(ends, start), np.searchsorted(begins, start + out.size))
+            _noise_kernels.add_stays(begins[some] - start, ends[some] - start, height, out.reshape(-1))
+
+        return add
 
 
 White: TypeAlias = WhiteLogNoise | WhiteHeightNoise | AmplifierNoise
@@ -297,33 +311,27 @@ def white_log_sigma(sources: Mapping[str, Noise], tone: Tone, *, pixel_s: float)
     return math.hypot(*(s.log_sigma(tone, pixel_s=pixel_s) for s in sources.values() if isinstance(s, White)))
 
 
-def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: Streams) -> Floats32 | None:
-    """Return ln|I| of all that is not white, shape (n_lines, n_samples), or None where there is nothing.
+def coloured(sources: Mapping[str, Noise], clock: Clock, tone: Tone, streams: Streams) -> list[Heard]:
+    """Return what all that is not white adds to ln|I|.
 
     ``streams`` gives the random stream of a name: that of a signal or a narrow line is its source's, the other spectral
     sources share one.
     """
     alone = {name: s for name, s in sorted(sources.items()) if isinstance(s, Signal) or _is_carrier(s, clock)}
     spectral = [s for name, s in sources.items() if isinstance(s, Spectral) and name not in alone]
-    if not alone and not spectral:
-        return None
-    total = np.zeros((clock.n_lines, clock.n_samples), dtype=np.float32)
-    for name, source in alone.items():
-        source.add(total, clock, tone, streams(f"noise.{name}"))
-    if spectral:
-        _add_spectral(spectral, clock, tone, streams("noise.spectrum"), total)
-    return total
+    heard = [source.heard(clock, tone, streams(f"noise.{name}")) for name, source in alone.items()]
+    return [*heard, _spectral(spectral, clock, tone, streams("noise.spectrum"))] if spectral else heard
 
 
 def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
     """Return whether a source is a line so narrow and so fast that its wandering amplitude is less work than itself."""
     if not isinstance(source, Vibration):
         return False
-    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= 1
+    return source.Q >= NARROW_Q and POINTS_JOINED * source.highest_Hz * clock.step_s >= CARRIED_POINTS
 
 
-def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator, out: Floats32) -> None:
-    """Add one Gaussian signal with the sum of the sources' power densities to ln|I|, (n_lines, n_samples).
+def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
+    """Return what one Gaussian signal with the sum of the sources' power densities adds to ln|I|.
 
     It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept. Where
     these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
@@ -338,17 +346,28 @@ def _add_spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.ran
     power = np.zeros(len(f_Hz), dtype=np.float32)
     for source in sources:
         power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    drawn = _gaussian(power * np.sinc(f_Hz * step_s) ** (-4 if smooth else 2) / (2 * step_s), n, rng)
+    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step; a straight line between points loses its square
+    drawn = _gaussian((power / (heard * heard) if smooth else power * heard) / (2 * step_s), n, rng)
     if smooth:
-        _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, out)
-    else:
-        _noise_kernels.add_means(drawn, n_points, tone.log_per_pm, out.ravel())
+        return lambda first, out: _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, first, out)
+    a_line = n_points * clock.n_samples
+    return lambda first, out: _noise_kernels.add_means(
+        drawn[first * a_line :], n_points, tone.log_per_pm, out.reshape(-1)
+    )
 
 
-def add_white(out: Floats32, sigma: float, rng: np.random.Generator) -> None:
-    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each."""
-    words = np.asarray(rng.bit_generator.random_raw(-(-out.size // 2)))
-    _noise_kernels.add_white(words.view(np.uint32), sigma, out.ravel())
+def white_state(rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Return the state that ``add_white`` begins with."""
+    words = np.asarray(rng.bit_generator.random_raw(2 * _noise_kernels.LANES))
+    return words.view(np.uint32).reshape(4, -1)
+
+
+def add_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
+    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each.
+
+    ``state`` goes on.
+    """
+    _noise_kernels.add_white(state, sigma, out.reshape(-1))
 
 
 def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:

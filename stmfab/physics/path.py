@@ -7,14 +7,14 @@ straight and steadily, so that the path is held by the ends of its pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .instrument import NM_PER_PM, Feedback, Instrument, Jitter, LinearDrift, PickUp, Raster, RelaxingDrift, Tilt
+from .instrument import NM_PER_PM, Drift, Feedback, Instrument, Jitter, LinearDrift, PickUp, Raster, RelaxingDrift, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
 from .units import Bools, Floats, Ints
@@ -22,6 +22,7 @@ from .units import Bools, Floats, Ints
 Scalar = TypeVar("Scalar", bound=np.generic)
 SUB_STEPS_PER_SWING = 4  # a period of the z piezo's resonance, which is exact between them
 SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
+PART_PLACES = 1 << 14  # of the tip, bent at once: 128 KB a coordinate
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ def first_line(raster: Raster) -> tuple[Floats, Floats]:
     return _turned(raster, offsets, across) if raster.fast_axis == "x" else _turned(raster, across, offsets)
 
 
-def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Path:
+def tip_path(
+    raster: Raster, instrument: Instrument, *, streams: Streams, offset_nm: tuple[float, float] = (0.0, 0.0)
+) -> Path:
     """Return where the tip is: the raster, distorted, turned into the sample frame.
 
     Time is zero at the start of the first recorded line; the settling line repeats that line just before. The fast axis
@@ -166,14 +169,15 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
     axes; the tip follows the tilted plane, so that positions stretch by 1 / cos(tilt) along the slope; then comes the
     rotation. Hysteresis acts on the command, then the scanner's errors. A jump of the tip is spread over the pixel in
     which it falls; in z it lifts the floor: the gap is that of the atom in front; so does what it picks up. ``streams``
-    gives the random streams "jitter", "walk", "tip_jumps" and "pick_ups.<name>".
+    gives the random streams "jitter", "walk", "tip_jumps" and "pick_ups.<name>". The sample has drifted by
+    ``offset_nm`` along the frame's axes before the scan begins.
     """
     n_sub = sub_steps(raster, instrument.feedback, instrument.z_resonance)
     to_sample, slope, cos_tilt = _frame_to_sample(raster, instrument.tilt)
     frame_s = 2 * raster.pixels**2 * raster.dwell_s
     line_s, step_s = _times(raster)
     lines, steps = _line_offsets(raster), _step_offsets(raster, instrument.lateral_hysteresis)
-    lift_nm = None if instrument.scanner is None else instrument.scanner.lift_nm(*_summed(lines, steps))
+    commanded = lines, steps
     if instrument.scanner is not None:
         lines, steps = (np.tensordot(instrument.scanner.matrix, moves, 1) for moves in (lines, steps))
     lines = lines + _line_jitter(raster, instrument.jitter, streams("jitter"))
@@ -181,17 +185,29 @@ def tip_path(raster: Raster, instrument: Instrument, *, streams: Streams) -> Pat
         velocity = np.array(instrument.drift.velocity_nm_per_s(frame_s=frame_s))
         lines = lines + velocity[:, None] * line_s
         steps = steps + velocity[:, None, None] * step_s
+    if any(offset_nm):
+        lines = lines + np.array(offset_nm)[:, None]
     x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
-    t_s = line_s[:, None, None] + step_s
-    for x, y in _bends(raster, instrument, t_s=t_s, walk_rng=streams("walk")):
-        x_nm += to_sample[0, 0] * x + to_sample[0, 1] * y
-        y_nm += to_sample[1, 0] * x + to_sample[1, 1] * y
-    floor_nm = slope[0] * x_nm + slope[1] * y_nm
-    if lift_nm is not None:
-        floor_nm += lift_nm
+    walk, t_s = _random_walk(raster, instrument.drift, streams), line_s[:, None, None] + step_s
+    floor_nm = np.empty_like(x_nm)
+    for part in _parts(t_s):
+        bends = _bends(instrument, t_s[part], [] if walk is None else [walk(part)], frame_s=frame_s)
+        for x, y in bends:
+            x_nm[part] += to_sample[0, 0] * x + to_sample[0, 1] * y
+            y_nm[part] += to_sample[1, 0] * x + to_sample[1, 1] * y
+        floor_nm[part] = slope[0] * x_nm[part] + slope[1] * y_nm[part]
+        if instrument.scanner is not None:
+            floor_nm[part] += instrument.scanner.lift_nm(*_summed(commanded[0][:, part], commanded[1]))
     changes, holding = _add_changes((x_nm, y_nm, floor_nm), instrument, frame_s, t_s, streams)
-    centre_x_nm, centre_y_nm = raster.center_x_nm + x_nm, raster.center_y_nm + y_nm
-    return Path(raster, n_sub, centre_x_nm, centre_y_nm, floor_nm, cos_tilt, changes, holding)
+    x_nm += raster.center_x_nm
+    y_nm += raster.center_y_nm
+    return Path(raster, n_sub, x_nm, y_nm, floor_nm, cos_tilt, changes, holding)
+
+
+def _parts(t_s: Floats) -> Iterator[slice]:
+    """Yield the lines of times, (n_lines, 2, n), in parts whose places stay near the processor."""
+    step = max(1, PART_PLACES // t_s[0].size)
+    yield from (slice(start, start + step) for start in range(0, len(t_s), step))
 
 
 def _add_changes(
@@ -201,15 +217,17 @@ def _add_changes(
     floor_nm, jumps = places_nm[2], (np.zeros(0), np.zeros((0, 3)))
     changes = holding = None
     if instrument.tip_jumps is not None:
-        jumps = instrument.tip_jumps.draw(frame_s, streams("tip_jumps"))
-        moves_nm, changes = _jumps(*jumps, t_s)
-        for moved, move_nm in zip(places_nm, moves_nm, strict=True):
-            moved += move_nm
+        jumps, changes = instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), np.empty(t_s.shape, dtype=np.int64)
+        for part in _parts(t_s):
+            moves_nm, changes[part] = _jumps(*jumps, t_s[part])
+            for moved, move_nm in zip(places_nm, moves_nm, strict=True):
+                moved[part] += move_nm
     if instrument.pick_ups:
         rise_nm, holding = _held(instrument.pick_ups, frame_s, t_s, streams)
         floor_nm += rise_nm
-    for rise_nm in _rises(instrument, t_s, *jumps):
-        floor_nm += rise_nm
+    for part in _parts(t_s):
+        for rise_nm in _rises(instrument, t_s[part], *jumps):
+            floor_nm[part] += rise_nm
     return changes, holding
 
 
@@ -230,9 +248,10 @@ def _rises(instrument: Instrument, t_s: Floats, jump_s: Floats, jumps_nm: Floats
 
 def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Ints]:
     """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and how many there were."""
-    before = np.searchsorted(times_s, t_s)
-    sums_nm = np.concatenate([np.zeros((1, 3)), np.cumsum(jumps_nm, axis=0)])
-    return np.moveaxis(sums_nm[before], -1, 0), np.asarray(before)
+    stays = np.diff(np.searchsorted(t_s.ravel(), times_s, side="right"), prepend=0, append=t_s.size)
+    sums_nm = np.concatenate([np.zeros((3, 1)), np.cumsum(jumps_nm.T, axis=1)], axis=1)
+    before = np.repeat(np.arange(len(stays)), stays)
+    return np.repeat(sums_nm, stays, axis=1).reshape(3, *t_s.shape), before.reshape(t_s.shape)
 
 
 def _held(pick_ups: Mapping[str, PickUp], frame_s: float, t_s: Floats, streams: Streams) -> tuple[Floats, Ints]:
@@ -321,29 +340,36 @@ def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator
 
 
 def _bends(
-    raster: Raster, instrument: Instrument, *, t_s: Floats, walk_rng: np.random.Generator
+    instrument: Instrument, t_s: Floats, walks: Sequence[tuple[Floats, Floats]], *, frame_s: float
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``: creep and walk."""
     if instrument.creep is not None:
-        yield instrument.creep.displacement(t_s, frame_s=2 * raster.pixels**2 * raster.dwell_s)
+        yield instrument.creep.displacement(t_s, frame_s=frame_s)
     if isinstance(instrument.drift, RelaxingDrift):
         yield instrument.drift.displacement(t_s)
-    if instrument.drift is not None and instrument.drift.walk_nm_per_sqrt_s > 0:
-        yield _random_walk(raster, instrument.drift.walk_nm_per_sqrt_s, walk_rng)
+    yield from walks
 
 
-def _random_walk(raster: Raster, nm_per_sqrt_s: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return a Brownian path of the pixels' ends on two axes, each (n_lines + 1, 2, n_pixels + 1): line, pass, time.
+def _random_walk(
+    raster: Raster, drift: Drift | None, streams: Streams
+) -> Callable[[slice], tuple[Floats, Floats]] | None:
+    """Return a Brownian path of the pixels' ends on two axes: of some lines, each (n_lines, 2, n_pixels + 1).
 
     Zero at t = 0, exact at the ends of the passes and straight between them.
     """
-    rms_nm = nm_per_sqrt_s * math.sqrt(raster.pixels * raster.dwell_s)
-    moves = rms_nm * rng.standard_normal((2, 2 * (raster.pixels + 1)))
+    if drift is None or drift.walk_nm_per_sqrt_s == 0:
+        return None
+    rms_nm = drift.walk_nm_per_sqrt_s * math.sqrt(raster.pixels * raster.dwell_s)
+    moves = rms_nm * streams("walk").standard_normal((2, 2 * (raster.pixels + 1)))
     ends = np.cumsum(moves, axis=1)
     starts = ends - moves - ends[:, 1:2]
-    shape = (2, raster.pixels + 1, 2, 1)
-    x, y = starts.reshape(shape) + moves.reshape(shape) * np.linspace(0, 1, raster.pixels + 1)
-    return x, y
+    shape, share = (2, raster.pixels + 1, 2, 1), np.linspace(0, 1, raster.pixels + 1)
+
+    def lines(part: slice) -> tuple[Floats, Floats]:
+        x, y = starts.reshape(shape)[:, part] + moves.reshape(shape)[:, part] * share
+        return x, y
+
+    return lines
 
 
 def _rotation(angle_deg: float) -> Floats:

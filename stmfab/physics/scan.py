@@ -6,6 +6,7 @@ Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from . import _scan_kernels
 from .field import CurrentField, FieldsInTurn, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma
+from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma, white_state
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .units import Floats, Floats32, Ints
@@ -198,7 +199,7 @@ def first_line_spread(field: CurrentField, raster: Raster, *, height_nm: float) 
 
 
 class _Disturbance:
-    """The noise on ln|I|, pass after pass: white, drawn as it is asked for, and coloured, drawn at once."""
+    """The noise on ln|I|, pass after pass, as it is asked for."""
 
     def __init__(self, sources: Mapping[str, Noise], path: Path, tone: Tone, streams: Streams, *, n_sub: int) -> None:
         raster = path.raster
@@ -206,8 +207,12 @@ class _Disturbance:
         self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
-        signal = coloured(sources, clock, tone, streams)
-        self._coloured = None if signal is None else signal.reshape(-1, *self._shape)
+        self._coloured = coloured(sources, clock, tone, streams)
+
+    @functools.cached_property
+    def _state(self) -> NDArray[np.uint32]:
+        """The state of the white noise within pixels."""
+        return white_state(self._white)
 
     def sigma(self, timing: Timing) -> float:
         """Return the rms of the white noise in what the controller hears, an update."""
@@ -216,16 +221,15 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, (n_passes, n_pixels, n_sub)."""
-        shape = len(range(*passes.indices(2 * self._shape[0] + 2))), *self._shape
-        noise = np.zeros(shape, np.float32)
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub)."""
+        first, end, _ = passes.indices(2 * self._shape[0] + 2)
+        noise = np.zeros((end - first, *self._shape), np.float32)
+        for add in self._coloured:
+            add(first // 2, noise.reshape((end - first) // 2, -1))
         if self._sigma > 0 and self._shape[1] > 1:
-            add_white(noise, self._sigma, self._white)
+            add_white(noise, self._sigma, self._state)
         elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            self._white.standard_normal(dtype=np.float32, out=noise)
-            noise *= np.float32(self._sigma)
-        if self._coloured is not None:
-            noise += self._coloured[passes]
+            noise += np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
         return noise
 
 
@@ -291,8 +295,8 @@ def _scan_steps(
 
 
 def _parts(n_passes: int, numbers_a_pass: int) -> Iterator[slice]:
-    """Yield the passes in parts whose height polynomials stay near the processor."""
-    step = max(1, PART_NUMBERS // numbers_a_pass)
+    """Yield the passes in parts of whole lines whose height polynomials stay near the processor."""
+    step = 2 * max(1, PART_NUMBERS // (2 * numbers_a_pass))
     yield from (slice(start, start + step) for start in range(0, n_passes, step))
 
 

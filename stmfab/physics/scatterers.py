@@ -9,13 +9,15 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from .defects import Spread
 from .keys import check_ranges, key
 from .materials import Material
+from .placement import nearest_cells
 from .units import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Adatom:
+class Adatom(Spread):
     """An atom of the metal on top of the terrace."""
 
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
@@ -26,9 +28,6 @@ class Adatom:
     fwhm_nm: float = key("full width at half its height", default=0.75, at_least=0.45, at_most=2, per_defect=True)
     albedo: float = key("alpha; 0 scatters as a black dot", default=0.0, at_least=0, at_most=1, per_defect=True)
     phase_deg: float = key("phase delta of the scattered s wave", default=90.0, per_defect=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @staticmethod
     def sites(material: Material) -> list[str]:
@@ -147,7 +146,4 @@ def corral_cells(corral: Corral, lattice: Material, rng: np.random.Generator) ->
     """
     hollow = lattice.positions_nm[lattice.site_index(CORRAL_SITE), :2]
     wanted_nm = corral.places_nm(rng) + np.array([corral.center_x_nm, corral.center_y_nm]) - hollow
-    around = np.array([(u, v) for u in (-1, 0, 1) for v in (-1, 0, 1)])
-    near: Ints = np.round(wanted_nm @ lattice.to_cells).astype(np.int64)[:, None] + around
-    away_nm = np.linalg.norm(near @ lattice.lattice_nm - wanted_nm[:, None], axis=2)
-    return np.unique(near[np.arange(len(near)), away_nm.argmin(axis=1)], axis=0)
+    return np.unique(nearest_cells(lattice, wanted_nm), axis=0)

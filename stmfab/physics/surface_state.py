@@ -14,7 +14,7 @@ from .defects import Placed
 from .keys import check_ranges, key
 from .materials import Material
 from .metals import Metal
-from .scatterers import SCATTERERS, Adatom
+from .scatterers import Adatom
 from .scattering import Scatterers, Waves
 from .terraces import Flight, Pattern
 from .units import Floats, Ints
@@ -73,13 +73,6 @@ class Scene:
         """The scatterers of the surface state."""
         return Scatterers(self.points_nm, scattering.strengths(self.values("albedo"), self.values("phase_deg")))
 
-    @functools.cached_property
-    def classes(self) -> Ints:
-        """The kind of each scatterer, its position among ``SCATTERERS``, shape (n,)."""
-        kinds, known = list(self.members.values()), list(SCATTERERS.values())
-        counts = [len(placed.cells) for _, placed in kinds]
-        return np.asarray(np.repeat(np.array([known.index(kind) for kind, _ in kinds], dtype=np.int64), counts))
-
     def distances(self, x_nm: Floats, y_nm: Floats) -> Floats:
         """Return the distances of points from the edges, (n_steps, *x.shape)."""
         return np.zeros((0, *x_nm.shape)) if self.flight is None else self.flight.distances(x_nm, y_nm)
@@ -94,12 +87,12 @@ class Scene:
         """Return the number of the terrace at points, 0 on the lowest."""
         return terraces.terrace(self.distances(x_nm, y_nm))
 
-    def class_map(self, x_nm: Floats, y_nm: Floats) -> Ints:
-        """Return the class at points: 0 terrace, 1 + kind within a defect's reach, then step edges."""
+    def class_map(self, x_nm: Floats, y_nm: Floats, classes: Ints, n_classes: int) -> Ints:
+        """Return the class at points: 0 terrace, 1 + that of a scatterer within its reach, then step edges."""
         out = np.zeros(x_nm.shape, dtype=np.int64)
-        out[terraces.at_edges(self.distances(x_nm, y_nm), within_nm=STEP_CLASS_nm)] = len(SCATTERERS) + 1
+        out[terraces.at_edges(self.distances(x_nm, y_nm), within_nm=STEP_CLASS_nm)] = n_classes + 1
         reach_nm = seen_nm(self.values("height_pm"), self.values("fwhm_nm"))
-        _surface_state_kernels.mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, self.classes + 1, out)
+        _surface_state_kernels.mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, classes + 1, out)
         return out
 
 

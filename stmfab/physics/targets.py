@@ -1,24 +1,29 @@
-"""Targets: what a network learns, drawn in the frame of the scan from the labels of the sample world."""
+"""Targets: what a network learns, drawn in the frame of the scan from the labels of the sample world.
+
+``of_path`` says of a target that only the sample and the path decide it: junctions that share a path share it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
+from .defects import Placed
 from .field import CurrentField, FieldsInTurn
+from .instances import Seen
 from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
 from .path import Path, distortion, forward
 from .scan import perfect_height
-from .scatterers import SCATTERERS
 from .surface_field import Surface
 from .units import Bools, Floats, Ints
 
@@ -44,8 +49,14 @@ class Labels:
         Positions in ``LAYERS``.
     tip_raised : callable
         Gives the forward pixels, (n_rows, n_cols), in which the tip holds something or telegraph noise is up.
+    members : mapping
+        The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
+    kinds : sequence of types
+        The kinds of defects that there are.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
+    seen : Seen or None
+        What the defects of the table show of themselves, where a target asks.
     """
 
     material: Material
@@ -60,10 +71,14 @@ class Labels:
     defect_sites_nm: Floats
     defect_layers: Ints
     tip_raised: Callable[[], Bools]
+    members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
+    kinds: Sequence[type[Any]] = ()
     surface: Surface | None = None
+    seen: Seen | None = None
 
 
-def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
+def image_spec(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:
+    """Return the array of a target that is an image."""
     return ArraySpec(name, ("y", "x"), (pixels, pixels), dtype, unit, meaning, "target")
 
 
@@ -71,9 +86,11 @@ def _image(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float3
 class LatticeCone:
     """Lattice: clip(1.1 - d / (a/2), 0, 1), d from (x, y, 0) on the true path to the nearest atom or vacant site."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "1", "cone map of the lattice sites, true path")]
+        return [image_spec(name, pixels, "1", "cone map of the lattice sites, true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -90,6 +107,8 @@ class LatticeCone:
 class DefectCone:
     """Defects: clip(1.1 - d / (a/2), 0, 1), d in the plane from the true path to the nearest defect site."""
 
+    of_path: ClassVar[bool] = True
+
     layer: str = key("layer whose defects are drawn", default="all", one_of=("all", *LAYERS), fixed=True)
 
     def __post_init__(self) -> None:
@@ -98,7 +117,7 @@ class DefectCone:
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         where = "all layers" if self.layer == "all" else f"{self.layer} layer"
-        return [_image(name, pixels, "1", f"cone map of the defects ({where}), true path")]
+        return [image_spec(name, pixels, "1", f"cone map of the defects ({where}), true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -114,9 +133,11 @@ class DefectCone:
 class Ideal:
     """Ideal: constant-current topography of a perfect microscope on the nominal raster, without tilt, in nm."""
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nm", "constant-current topography, nominal raster")]
+        return [image_spec(name, pixels, "nm", "constant-current topography, nominal raster")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -127,9 +148,11 @@ class Ideal:
 class Clean:
     """Clean: what a perfect loop would command along the true forward path, tilt included, in nm."""
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nm", "constant-current topography, true path, tilt included")]
+        return [image_spec(name, pixels, "nm", "constant-current topography, true path, tilt included")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -146,11 +169,13 @@ class Events:
     something that it picked up, 32 ringing, as ``loop.Ringing`` defines it, 64 amplifier at the end of its range.
     """
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         bits = "1 z stop, 2 slew or step limit, 4 outside the tabulated heights, 8 tip change, 16 streak, 32 ringing"
         meaning = f"events, bits: {bits}, 64 amplifier at the end of its range"
-        return [_image(name, pixels, "1", meaning, "uint8")]
+        return [image_spec(name, pixels, "1", meaning, "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -165,11 +190,15 @@ class TipState:
     telegraph noise is up for more than half of the pixel.
     """
 
+    of_path: ClassVar[bool] = False
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         return [
-            _image(name, pixels, "1", "changes of the tip so far", "int16"),
-            _image(f"{name}_raised", pixels, "1", "1 where the tip holds something or telegraph noise is up", "uint8"),
+            image_spec(name, pixels, "1", "changes of the tip so far", "int16"),
+            image_spec(
+                f"{name}_raised", pixels, "1", "1 where the tip holds something or telegraph noise is up", "uint8"
+            ),
         ]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
@@ -181,9 +210,11 @@ class TipState:
 class TruePath:
     """Path: where the tip really was at each forward pixel, in the sample frame, nm."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
+        return [image_spec(f"{name}_{axis}_nm", pixels, "nm", f"true {axis} of the tip, sample frame") for axis in "xy"]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -194,11 +225,13 @@ class TruePath:
 class Distortion:
     """Distortion: where the tip really was less where it was meant to be, along the frame's x and y, both ways, nm."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
         ways = (("", "forward"), ("_backward", "backward"))
         return [
-            _image(f"{name}{suffix}_{axis}_nm", pixels, "nm", f"true less nominal position along {axis}, {way}")
+            image_spec(f"{name}{suffix}_{axis}_nm", pixels, "nm", f"true less nominal position along {axis}, {way}")
             for suffix, way in ways
             for axis in "xy"
         ]
@@ -212,9 +245,11 @@ class Distortion:
 class Terraces:
     """Terraces: their number along the true forward path, 0 on the lowest of the sample."""
 
+    of_path: ClassVar[bool] = True
+
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
+        return [image_spec(name, pixels, "1", "number of the terrace, 0 the lowest, true path", "uint8")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -223,23 +258,10 @@ class Terraces:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Classes of pixels: 0 terrace, 1 + kind within the reach of a defect, step edges last; true forward path."""
-
-    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
-        """Return the arrays of this target."""
-        words = ", ".join(f"{number} {kind}" for number, kind in enumerate(("terrace", *SCATTERERS, "step edge")))
-        return [_image(name, pixels, "1", f"class of the pixel: {words}; true path", "uint8")]
-
-    def render(self, labels: Labels) -> list[NDArray[Any]]:
-        """Return the target's images."""
-        assert labels.surface is not None
-        return [labels.surface.scene.class_map(labels.x_nm, labels.y_nm).astype(np.uint8)]
-
-
-@dataclass(frozen=True)
 class Conductance:
     """dI/dV at a bias where a perfect loop holds the tip at the setpoint, along the true forward path, nA/V."""
+
+    of_path: ClassVar[bool] = False
 
     bias_V: float = key("sample bias of the spectrum's point", above=-2, below=2, fixed=True)
 
@@ -248,7 +270,7 @@ class Conductance:
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
-        return [_image(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
+        return [image_spec(name, pixels, "nA/V", f"dI/dV at {self.bias_V:g} V, tip at the setpoint, true path")]
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
@@ -261,6 +283,8 @@ class Conductance:
 @dataclass(frozen=True)
 class Levelled:
     """Levelled: the recorded topography as a reader would prepare it: less its plane, its lines' medians, or both."""
+
+    of_path: ClassVar[bool] = False
 
     by: str = key(
         "what is taken off: the best plane; the median of each line; the plane, then the medians; or a parabola a line",
@@ -297,7 +321,6 @@ Target: TypeAlias = (
     | Distortion
     | Levelled
     | Terraces
-    | Classes
     | Conductance
 )
 
@@ -315,10 +338,14 @@ TARGETS: Mapping[str, type[Target]] = {
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **TARGETS,
     "terraces": Terraces,
-    "classes": Classes,
     "conductance": Conductance,
 }
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
+
+
+def without_tilt(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> Floats:
+    """Return the constant-current heights along a true forward path over the sample's plane, (n_rows, n_cols)."""
+    return field.during(forward(path.tip_numbers, path.raster)).heights(*path.forward_pixels(), log_setpoint)
 
 
 def tip_raised(path: Path, instrument: Instrument, *, streams: Streams) -> Bools:

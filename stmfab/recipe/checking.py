@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import forms, parts
 from ..errors import did_you_mean, nearest
-from ..parts import CRYSTAL, KIND, MATERIALS, SAMPLE, SLOTS, Key, Part, Slot, keys_of
+from ..parts import CRYSTAL, JUNCTION, JUNCTIONS, KIND, MATERIALS, PLAIN, SAMPLE, SLOTS, Key, Part, Slot, keys_of
 from ..physics.targets import CHANNELS
 from . import own_material
 from .reading import Node, Place
@@ -92,9 +92,14 @@ def check(root: Node) -> tuple[dict[str, Any], Report]:
         _unknown(node, group, [*inside, *(SAMPLE_KEYS if group == SAMPLE else ())], report)
     tree[SAMPLE] = {} if kind == CRYSTAL else {KIND: kind}
     tree[SAMPLE]["material"] = _material(groups[SAMPLE], MATERIALS[kind], report)
+    several = _named(root, JUNCTIONS)
     for slot in slots:
         head, _, tail = slot.path.rpartition(".")
-        _slot((groups[head] if head else root).members.get(tail), slot, tree, report)
+        there = (groups[head] if head else root).members.get(tail)
+        if slot.path != JUNCTION or not several:
+            _slot(there, slot, tree, report, given_only=slot.path == JUNCTIONS)
+    if several:
+        _junctions(root.members.get(JUNCTION), several, tree, report)
     tree["channels"] = _channels(root, report)
     return {key: tree[key] for key in TREE_KEYS if key in tree}, report
 
@@ -225,8 +230,34 @@ def _channels(root: Node, report: Report) -> list[str]:
     return names
 
 
-def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -> None:
-    """Check what stands at a place, and add its resolved form to the tree."""
+def _named(root: Node, key: str) -> dict[str, Node]:
+    """Return what stands under names of the user's choice."""
+    found = root.members.get(key)
+    return {name: node for name, node in found.members.items() if _holds_keys(node)} if found is not None else {}
+
+
+def _junctions(shared: Node | None, several: Mapping[str, Node], tree: dict[str, Any], report: Report) -> None:
+    """Check what several junctions share and whether each is whole, and add both to the tree and the parts."""
+    slot = next(slot for slot in SLOTS if slot.path == JUNCTION)
+    tree[JUNCTION] = {}
+    if shared is not None:
+        _slot(shared, slot, tree, report, given_only=True)
+    own = tree.get(JUNCTIONS, {})
+    for name, key in keys_of(slot.kinds[PLAIN]).items():
+        replaced = bool(own) and all(name in parts.displaced(values) for values in own.values())
+        if replaced:
+            tree[JUNCTION].pop(name, None)
+        elif name not in tree[JUNCTION] and key.default is not None:
+            tree[JUNCTION][name] = key.default
+        elif name not in tree[JUNCTION] and key.required:
+            for lacking in (junction for junction in own if name not in own[junction]):
+                report.missing(several[lacking].key_place, f"{JUNCTIONS}.{lacking}.{name}", expected(key))
+                own[lacking][name] = stand_in(key)
+    report.parts += parts.junctions(tree)
+
+
+def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report, *, given_only: bool = False) -> None:
+    """Check what stands at a place, and add its resolved form to the tree; ``given_only``: as far as it is given."""
     if node is None or node.value is None:
         if slot.required:
             report.missing(report.places[""], slot.path, f"a mapping ({slot.meaning})")
@@ -235,25 +266,34 @@ def _slot(node: Node | None, slot: Slot, tree: dict[str, Any], report: Report) -
     if not _holds_keys(node):
         report.fault(node.place, slot.path, f"found {_found(node)}; legal: a mapping ({slot.meaning})")
         return
+    read = _own if given_only else _part
     if not slot.named:
-        _put(tree, slot.path, _part(node, slot.path, slot, report))
+        _put(tree, slot.path, read(node, slot.path, slot, report))
         return
     _put(tree, slot.path, {})
     for name, member in node.members.items():
         if member.value is not None:  # a null removes an inherited member
-            _member(member, name, slot, tree, report)
+            _member(member, name, slot, tree, report, read)
 
 
-def _member(node: Node, name: str, slot: Slot, tree: dict[str, Any], report: Report) -> None:
+def _member(
+    node: Node,
+    name: str,
+    slot: Slot,
+    tree: dict[str, Any],
+    report: Report,
+    read: Callable[[Node, str, Slot, Report], dict[str, Any]],
+) -> None:
     """Check a part under a name of the user's choice, and add its resolved form to the tree."""
     path = f"{slot.path}.{name}"
     report.places[path] = node.key_place
     if not MEMBER.fullmatch(name):
         report.fault(node.key_place, path, "legal names: a letter or '_', then letters, digits and '_'")
     elif not _holds_keys(node):
-        report.fault(node.place, path, f"found {_found(node)}; legal: a mapping with kind: ...")
+        legal = "with kind: ..." if slot.kind_names() else f"({slot.meaning})"
+        report.fault(node.place, path, f"found {_found(node)}; legal: a mapping {legal}")
     else:
-        _put(tree, path, _part(node, path, slot, report))
+        _put(tree, path, read(node, path, slot, report))
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -272,15 +312,12 @@ def _part(node: Node, path: str, slot: Slot, report: Report) -> dict[str, Any]:
     kind = _kind(node, path, slot, report)
     if kind is None:
         return {}
-    cls = slot.kinds[kind]
-    keys = keys_of(cls)
-    _unknown(node, path, [*keys, *([KIND] if slot.kind_names() else [])], report)
+    keys = keys_of(slot.kinds[kind])
+    given = _given(node, path, keys, slot, report)
     values: dict[str, Any] = {KIND: kind} if kind else {}
     for name, key in keys.items():
-        found = node.members.get(name)
-        if found is not None and not (found.value is None and not key.required):
-            report.places[f"{path}.{name}"] = found.place
-            values[name] = _value(found, f"{path}.{name}", key, slot, report)
+        if name in given:
+            values[name] = given[name]
         elif key.required:
             report.missing(node.key_place, f"{path}.{name}", expected(key))
         if name not in values and (key.required or f"{path}.{name}" in report.meant):
@@ -288,6 +325,24 @@ def _part(node: Node, path: str, slot: Slot, report: Report) -> dict[str, Any]:
         elif name not in values and key.default is not None:
             values[name] = key.default
     report.parts.append((slot, parts.part(path, slot, values)))
+    return values
+
+
+def _own(node: Node, path: str, slot: Slot, report: Report) -> dict[str, Any]:
+    """Check what is given of a part without a name, and return it; a null takes a key away, also a required one."""
+    there = {name: found for name, found in node.members.items() if found.value is not None}
+    return _given(replace(node, value=there), path, keys_of(slot.kinds[PLAIN]), slot, report)
+
+
+def _given(node: Node, path: str, keys: Mapping[str, Key], slot: Slot, report: Report) -> dict[str, Any]:
+    """Check the keys of a part that are given, and return their resolved form."""
+    values: dict[str, Any] = {}
+    _unknown(node, path, [*keys, *([KIND] if slot.kind_names() else [])], report)
+    for name, key in keys.items():
+        found = node.members.get(name)
+        if found is not None and not (found.value is None and not key.required):
+            report.places[f"{path}.{name}"] = found.place
+            values[name] = _value(found, f"{path}.{name}", key, slot, report)
     return values
 
 

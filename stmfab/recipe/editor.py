@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..parts import CRYSTAL, KIND, MATERIALS, PER, SAMPLE, SLOTS, Key, Slot, keys_of, slots
+from ..parts import CRYSTAL, JUNCTION, JUNCTIONS, KIND, MATERIALS, PER, SAMPLE, SLOTS, Key, Slot, keys_of, slots
 from ..physics.targets import CHANNELS
 from .checking import MAX_SAMPLES, MAX_SEED, MEMBER, NAME
 from .values import expected
 
 STRICT = ConfigDict(extra="forbid", strict=True, title="stmfab recipe")
+SHARED = "Shared"  # a junction and those beside it give one another what they lack
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -36,7 +37,8 @@ def model(partial: str = "") -> type[BaseModel]:
         group, _, name = slot.path.rpartition(".")
         if group != SAMPLE:
             slot = dataclasses.replace(slot, kinds=_kinds_at(slot.path))
-            groups[group][name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
+            lacking = partial or (SHARED if slot.path in (JUNCTION, JUNCTIONS) else "")
+            groups[group][name] = _key(_slot(slot, lacking), slot.meaning, required=slot.required and not partial)
     samples = [_sample(kind, partial) for kind in MATERIALS]
     groups[""][SAMPLE] = _key(_either([*samples, *([None] if partial else [])]), "the sample", required=not partial)
     inner = _model(partial + "Instrument", groups["instrument"])

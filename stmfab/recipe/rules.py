@@ -12,18 +12,34 @@ import numpy as np
 from .. import specs, streams
 from ..distributions import Choice, Constant, Expr, Words
 from ..errors import did_you_mean
-from ..parts import CRYSTAL, KIND, SAMPLE, Leaf, Part, Tree, get, keys_of, material_of, sample_kind
-from ..physics import greens
+from ..parts import (
+    CRYSTAL,
+    JUNCTION,
+    JUNCTIONS,
+    KIND,
+    SAMPLE,
+    Leaf,
+    Part,
+    Tree,
+    get,
+    keys_of,
+    material_of,
+    numbers,
+    sample_kind,
+)
+from ..physics import greens, placement
+from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
 from ..physics.targets import CHANNELS
-from ..plan import DERIVED, Joint, evaluate, formula, joint
+from ..plan import DERIVED, Joint, evaluate, formula, joint, junction_parts
 from ..streams import Floats
 from .across import check_across
 from .checking import Report
 from .values import expected, stand_in
 
-DIMENSIONS = ("sample", "y", "x", "defect", "parameter")
+DIMENSIONS = ("sample", JUNCTION, "y", "x", "defect", "parameter")
+PLACED = ("sample.defects.", "sample.corrals.")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
@@ -42,6 +58,8 @@ def check_rules(report: Report, tree: Tree) -> None:
         if hasattr(part.cls, "joint"):
             _check_joint(part, report)
     _check_target_names(report)
+    _check_instances(all_parts, report)
+    _check_keypoints(all_parts, report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
     crystal = material if sample_kind(tree) == CRYSTAL else None
@@ -53,6 +71,7 @@ def check_rules(report: Report, tree: Tree) -> None:
         if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
             report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
     _check_coherent(all_parts, report)
+    _check_polarity(all_parts, report)
     _check_meant(tree, report)
 
 
@@ -66,6 +85,30 @@ def _check_target_names(report: Report) -> None:
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
+
+
+def _check_instances(all_parts: list[Part], report: Report) -> None:
+    """Report instances of nothing, of a topography that there is not, or by two rules at once."""
+    found = [part for slot, part in report.parts if slot.path == "targets" and issubclass(part.cls, Instances)]
+    paths = [part.path for part in all_parts]
+    for number, part in enumerate(found):
+        if number:
+            report.fault_at(part.path, f"found beside {found[0].path}; legal: one target of this kind")
+        elif "instrument.constant_height" in paths:
+            report.fault_at(part.path, "found with instrument.constant_height; legal: with a topography")
+        elif not any(path.startswith(PLACED) for path in paths):
+            report.fault_at(part.path, "the sample has no defects; legal: beside sample.defects")
+
+
+def _check_keypoints(all_parts: list[Part], report: Report) -> None:
+    """Report keypoints of defects that the recipe has not."""
+    names = [part.path.split(".", 2)[2] for part in all_parts if part.path.startswith(PLACED)]
+    for slot, part in report.parts:
+        if slot.path != "targets" or not issubclass(part.cls, Keypoints):
+            continue
+        of = part.constants["of"]
+        if of not in (ALL, *names):
+            report.fault_at(f"{part.path}.of", f"unknown defects {of!r}{did_you_mean(str(of), [ALL, *names])}")
 
 
 def _check_later_tips(all_parts: list[Part], report: Report) -> None:
@@ -88,7 +131,7 @@ def _ends(all_parts: list[Part], report: Report) -> Ends:
     read = {name for leaf in readable for name in formula(leaf).names}
     values: dict[str, Floats | float] = dict(_probes([known[name] for name in sorted(read) if name in known]))
     n_rows = next((len(column) for column in values.values() if isinstance(column, np.ndarray)), 1)
-    values |= _constants(all_parts)
+    values |= numbers(all_parts)
     for leaf in readable:
         if not all(name in values for name in formula(leaf).names):
             continue
@@ -108,12 +151,6 @@ def _legal_column(leaf: Leaf, column: Floats, report: Report) -> bool:
             report.fault_at(leaf.path, f"expr: the formula reaches {value:g}; legal: {expected(leaf.key)}")
             return False
     return True
-
-
-def _constants(all_parts: list[Part]) -> dict[str, float]:
-    """Return every constant number by its path."""
-    found = ((f"{part.path}.{name}", value) for part in all_parts for name, value in part.constants.items())
-    return {path: float(value) for path, value in found if isinstance(value, (int, float))}
 
 
 def _probes(leaves: list[Leaf]) -> dict[str, Floats]:
@@ -149,21 +186,21 @@ def _readable(all_parts: list[Part], formulas: dict[str, Leaf], report: Report) 
 
 def _names_known(leaf: Leaf, all_parts: list[Part], report: Report) -> bool:
     """Return whether a formula reads numbers of this recipe only; report each other name."""
-    numbers = set(_constants(all_parts))
+    known = set(numbers(all_parts))
     others = {}
     for part in all_parts:
         for name in keys_of(part.cls):
-            path, drawn = f"{part.path}.{name}", part.drawn.get(name)
+            path, drawn = part.key_path(name), part.drawn.get(name)
             if drawn is not None and not isinstance(drawn.distribution, Words):
-                numbers.add(path)
-            elif path not in numbers:
+                known.add(path)
+            elif path not in known:
                 per_defect = name in part.per_defect
                 words = drawn is not None or isinstance(part.constants.get(name), str)
                 others[path] = "is drawn per defect" if per_defect else "is a word" if words else "is not given"
-    bad = sorted(formula(leaf).names - numbers)
+    bad = sorted(formula(leaf).names - known)
     for name in bad:
         if not report.hidden(name):
-            why = f"{name} {others[name]}" if name in others else f"unknown key {name!r}{did_you_mean(name, numbers)}"
+            why = f"{name} {others[name]}" if name in others else f"unknown key {name!r}{did_you_mean(name, known)}"
             report.fault_at(leaf.path, f"expr: {why}")
     return not bad
 
@@ -182,7 +219,7 @@ def _check_corners(part: Part, ends: Ends, report: Report) -> None:
         try:
             part.build(values)
         except KeyRangeError as fault:
-            path = f"{part.path}.{fault.key_name}"
+            path = part.key_path(fault.key_name)
             if path not in seen and not report.hidden(path):
                 report.fault_at(path, f"found {_words(fault.found)}; legal: {fault.legal}")
             seen.add(path)
@@ -250,6 +287,7 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
             report.fault_at(f"{part.path}.site", f"no {part.kind} of {material.name} on {site}; legal: {words}")
             continue
         density = ends.get(path, (0.0, float(part.constants.get("density_per_nm2", 0.0))))[1]
+        _check_apart(part, material, density, ends, report)
         left = room - sum(taken[site])
         if density > left:
             others = f" beside the {sum(taken[site]):g} of the defects before it" if taken[site] else ""
@@ -258,12 +296,29 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
             taken[site].append(density)
 
 
+def _check_apart(part: Part, material: Material, density: float, ends: Ends, report: Report) -> None:
+    """Report defects that keep a distance at a density at which they cannot; those of clusters thin out."""
+    least_nm = _range(part, "min_distance_nm", ends)[1]
+    if not least_nm or "cluster_n" in part.drawn or part.constants["cluster_n"]:
+        return
+    most = placement.most_per_nm2(material, least_nm)
+    if density > most:
+        found = f"{density:g} per nm^2 do not fit {least_nm:g} nm apart"
+        report.fault_at(f"{part.path}.density_per_nm2", f"{found}; legal: at most {most:.4g}")
+
+
 def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
     """Report a bias whose window of energies can lie in the gap of the material: no state carries current there."""
     edges = greens.band_edges(material)
-    part = next((part for part in all_parts if part.path == "junction"), None)
+    if edges is not None:
+        for part in junction_parts(all_parts):
+            _check_window(part, material, edges, ends, report)
+
+
+def _check_window(part: Part, material: Material, edges: tuple[float, float], ends: Ends, report: Report) -> None:
+    """Report a junction whose window of energies can lie between the edges of two bands."""
     names = ("bias_V", "polarity", "fermi_eV")
-    if edges is None or part is None or any(report.hidden(f"{part.path}.{name}") for name in names):
+    if any(report.hidden(part.key_path(name)) for name in names):
         return
     (low, high), signs, levels = (_range(part, name, ends) for name in names)
     biases = {low, high} | ({0.0} if low < 0 < high else set())
@@ -273,23 +328,24 @@ def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Re
             legal = f"a bias below {edges[0] - fermi_eV:.3g} or above {edges[1] - fermi_eV:.3g} V"
             gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
             found = f"at {sign * bias_V:g} V the window from {least:.3g} to {most:.3g} eV {gap}"
-            report.fault_at(f"{part.path}.bias_V", f"{found}; legal: {legal}")
+            report.fault_at(part.key_path("bias_V"), f"{found}; legal: {legal}")
             return
 
 
 def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:
     """Return the ends of a number, or its constant value twice; 0 for none."""
     constant = float(part.constants.get(name) or 0.0)
-    return ends.get(f"{part.path}.{name}", (constant, constant))
+    return ends.get(part.key_path(name), (constant, constant))
 
 
 def _check_meant(tree: Tree, report: Report) -> None:
     """Report what another way to the current would pass over: p waves, and a crystal's choices on a metal."""
     metal = sample_kind(tree) != CRYSTAL
-    for name in ("current", "fermi_eV"):
-        if metal and get(tree, f"junction.{name}") is not None:
-            report.fault_at(f"junction.{name}", f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
-    coherent = get(tree, "junction.current") == "coherent"
+    junctions = [JUNCTION, *(f"{JUNCTIONS}.{name}" for name in tree.get(JUNCTIONS, ()))]
+    for path in (f"{place}.{name}" for place in junctions for name in ("current", "fermi_eV")):
+        if metal and get(tree, path) is not None:
+            report.fault_at(path, f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
+    coherent = any(get(tree, f"{place}.current") == "coherent" for place in junctions)
     for place in (
         "tip",
         *(f"{group}.{name}" for group in ("extra_apexes", "later_tips") for name in get(tree, group) or ()),
@@ -301,13 +357,18 @@ def _check_meant(tree: Tree, report: Report) -> None:
 
 def _check_coherent(all_parts: list[Part], report: Report) -> None:
     """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
-    part = next((part for part in all_parts if part.path == "junction"), None)
-    if part is None or part.constants.get("current") != "coherent":
-        return
-    for name in ("kappa_per_nm", "work_function_eV"):
-        drawn = part.drawn.get(name)
-        options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
-        if drawn and not (options and all(isinstance(option, Constant) for option in options)):
-            report.fault_at(
-                f"{part.path}.{name}", "drawn from a range; legal with current: coherent: a number, a choice"
-            )
+    for part in junction_parts(all_parts):
+        for name in ("kappa_per_nm", "work_function_eV") if part.constants.get("current") == "coherent" else ():
+            drawn = part.drawn.get(name)
+            options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
+            if drawn and not (options and all(isinstance(option, Constant) for option in options)):
+                report.fault_at(drawn.path, "drawn from a range; legal with current: coherent: a number, a choice")
+
+
+def _check_polarity(all_parts: list[Part], report: Report) -> None:
+    """Report a drawn polarity that several junctions share: what is filled in one sample would be empty in another."""
+    for part in junction_parts(all_parts):
+        drawn = part.drawn.get("polarity")
+        if drawn is not None and part.path != JUNCTION and drawn.path.startswith(f"{JUNCTION}."):
+            report.fault_at(drawn.path, f"drawn beside {JUNCTIONS}; legal: -1 or 1, the sign being that of each bias_V")
+            return

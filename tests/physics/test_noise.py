@@ -19,7 +19,16 @@ def streams(name):
 
 def heard_pm(sources, clock):
     """The coloured noise as a height of the gap, in time."""
-    return noise.coloured(sources, clock, TONE, streams).ravel() / LOG_PER_PM
+    return coloured(sources, clock).ravel() / LOG_PER_PM
+
+
+def coloured(sources, clock, lines_at_once=3):
+    """The coloured noise on ln|I|, (n_lines, n_samples), some lines at a time."""
+    out = np.zeros((clock.n_lines, clock.n_samples), np.float32)
+    for add in noise.coloured(sources, clock, TONE, streams):
+        for first in range(0, clock.n_lines, lines_at_once):
+            add(first, out[first : first + lines_at_once])
+    return out
 
 
 def density(pm, clock, pieces=16):
@@ -45,18 +54,37 @@ def test_a_pixel_of_white_current_noise():
     relative = 6.954e-15 / 0.1e-9 / math.sqrt(2 * 1e-3)
     sigma = noise.white_log_sigma(sources, TONE, pixel_s=1e-3)
     assert sigma == pytest.approx(math.hypot(relative, 2.0 * LOG_PER_PM), rel=2e-3)
-    assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) is None
+    assert noise.coloured(sources, noise.Clock(3, 8, 1e-3), TONE, streams) == []
 
 
 def test_white_noise_of_sub_steps_is_white_and_nearly_gaussian():
     # the sum of four uniform numbers: kurtosis -1.2 / 4; a mean over ten, which is what is seen, -0.03
     out = np.zeros((400, 1000), np.float32)
-    noise.add_white(out, 0.3, np.random.default_rng(4))
+    noise.add_white(out, 0.3, noise.white_state(np.random.default_rng(4)))
     assert out.std() == pytest.approx(0.3, rel=0.006)  # 5 / sqrt(2 * 400 000)
     assert abs(out.mean()) < 5 * 0.3 / math.sqrt(out.size)
     assert (out**4).mean() / 0.3**4 - 3 == pytest.approx(-0.3, abs=0.05)
     flat = out.ravel()
     assert all(abs(np.corrcoef(flat[lag:], flat[:-lag])[0, 1]) < 5 / math.sqrt(out.size) for lag in (1, 2, 1000))
+
+
+def test_white_noise_is_the_bytes_of_xoshiro128():
+    # Blackman and Vigna's generator, in integers without bounds: sixteen side by side, a sample the bytes of a word
+    def word(s):
+        left = lambda x, k: ((x << k) | (x >> (32 - k))) & 0xFFFFFFFF  # noqa: E731
+        result = (left((s[0] + s[3]) & 0xFFFFFFFF, 7) + s[0]) & 0xFFFFFFFF
+        shifted = (s[1] << 9) & 0xFFFFFFFF
+        s[2], s[3] = s[2] ^ s[0], s[3] ^ s[1]
+        s[1], s[0] = s[1] ^ s[2], s[0] ^ s[3]
+        s[2], s[3] = s[2] ^ shifted, left(s[3], 11)
+        return result
+
+    state = noise.white_state(np.random.default_rng(7))
+    twins = [[int(word) for word in lane] for lane in state.T]
+    out = np.zeros(1000, np.float32)
+    noise.add_white(out, math.sqrt((256**2 - 1) / 3), state)
+    expected = [sum(word(twins[i % 16]).to_bytes(4, "little")) - 510 for i in range(1000)]
+    assert np.array_equal(out, expected)
 
 
 @pytest.mark.parametrize("step_s", [1e-4, 1e-3])
@@ -104,13 +132,13 @@ def test_hum_is_one_oscillation_through_all_lines():
 
 def test_line_offsets_hold_for_a_line_and_remember_the_last():
     clock = noise.Clock(4096, 6, 1e-3)
-    lines = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0)}, clock, TONE, streams) / LOG_PER_PM
+    lines = coloured({"o": noise.LineOffsets(rms_pm=5.0)}, clock) / LOG_PER_PM
     assert np.ptp(lines, axis=1).max() == 0
     assert np.diff(lines[:, 0]).std() / math.sqrt(2) == pytest.approx(5.0, rel=0.06)
     f, power = signal.welch(lines[:, 0], nperseg=512)
     band = (f > 0.01) & (f < 0.3)
     assert np.polyfit(np.log(f[band]), np.log(power[band]), 1)[0] == pytest.approx(-1, abs=0.15)
-    alone = noise.coloured({"o": noise.LineOffsets(rms_pm=5.0, exponent=0.0)}, clock, TONE, streams)[:, 0]
+    alone = coloured({"o": noise.LineOffsets(rms_pm=5.0, exponent=0.0)}, clock)[:, 0]
     assert abs(np.corrcoef(alone[1:], alone[:-1])[0, 1]) < 5 / 64
 
 
@@ -131,8 +159,8 @@ def test_telegraph_noise_has_two_states_left_at_their_rates():
 def test_a_source_moves_no_other():
     clock = noise.Clock(10, 50, 1e-3)
     hum, offsets = {"h": noise.Hum(pm=2.0)}, {"o": noise.LineOffsets(rms_pm=1.0)}
-    both = noise.coloured(hum | offsets, clock, TONE, streams)
-    apart = [noise.coloured(one, clock, TONE, streams) for one in (hum, offsets)]
+    both = coloured(hum | offsets, clock)
+    apart = [coloured(one, clock) for one in (hum, offsets)]
     np.testing.assert_allclose(both, apart[0] + apart[1], atol=1e-7)  # float32
 
 

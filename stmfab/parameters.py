@@ -1,0 +1,75 @@
+"""The parameters of one sample: what a plan draws and the simulation takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .distributions import Distribution
+from .physics.defects import Defect
+from .physics.instrument import Instrument, Raster
+from .physics.junction import Junction
+from .physics.materials import Material
+from .physics.tips import Apex
+from .streams import Floats
+
+
+@dataclass(frozen=True)
+class DefectDraw:
+    """One entry of ``sample.defects`` in one sample: its kind, its values, and what is still drawn for each defect."""
+
+    kind: type[Defect]
+    constants: Mapping[str, Any]
+    per_defect: Mapping[str, Distribution]
+
+    @property
+    def site(self) -> str:
+        """Return the site of the material that the defects take."""
+        return str(self.constants["site"])
+
+    @property
+    def density_per_nm2(self) -> float:
+        """Return the mean number of defects per area in this sample."""
+        return float(self.constants["density_per_nm2"])
+
+    @property
+    def spread(self) -> tuple[float | None, float | None, float | None]:
+        """Return least distance, members of a cluster and its radius; None for what is not asked."""
+        names = ("min_distance_nm", "cluster_n", "cluster_radius_nm")
+        least_nm, number, radius_nm = (self.constants.get(name) for name in names)
+        return least_nm, number, radius_nm
+
+    def values(self, key: str, uniforms: Floats) -> Floats:
+        """Return a key's values for some defects, shape (n_defects,), from one uniform number each."""
+        if key in self.per_defect:
+            return self.per_defect[key].ppf(uniforms)
+        return np.full(np.shape(uniforms), float(self.constants[key]))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of one sample. ``junctions`` has names in their order; the name of an only one may be empty."""
+
+    index: int
+    raster: Raster
+    material: Material
+    defects: Mapping[str, DefectDraw]
+    sample: Mapping[str, Any]  # what else is on the sample, by its place there
+    tip: Apex
+    extra_apexes: Mapping[str, Apex]
+    later_tips: Mapping[str, Apex]
+    junctions: Mapping[str, Junction]
+    instrument: Instrument
+
+    def pristine(self) -> Parameters:
+        """Return the parameters of the same sample without its defects."""
+        kept = {name: made for name, made in self.sample.items() if not name.startswith("corrals.")}
+        return replace(self, defects={}, sample=kept)
+
+    @property
+    def junction(self) -> Junction:
+        """Return the first junction: the only one, where they are not named."""
+        return next(iter(self.junctions.values()))
