@@ -33,6 +33,7 @@ RANK_ERROR = 2e-4  # of the amplitude; test_coherent.py::test_field_accuracy
 SILENT = 1e-4  # nor a tip atom whose current is below this share of the front atom's
 GRID = 10  # nodes a cell, along u and v: amplitudes interfere; test_coherent.py::test_field_accuracy
 NODE_ERROR = 1e-9  # of a shift, in nodes
+STATES_N_K = 24  # a multiple of three: it holds K
 BLOCK = 4  # cells that are summed together, along u and v
 MAX_CLUSTER_TABLES = 8  # some 50 MB each
 HEIGHT_STEP_nm = 0.1
@@ -163,6 +164,24 @@ def amplitudes(material: Material, orbitals: Ints, points_nm: Floats, *, kappa_p
         own = orbitals[:, 2] == number
         out[own] = lobe(name, points_nm - where[own][:, None], kappa_per_nm=kappa_per_nm, tip=tip)
     return out
+
+
+def darkest_share(material: Material, window_eV: tuple[float, float], *, kappa_per_nm: float, z_nm: float) -> float:
+    """Return the least current over the perfect cell over the largest, of the states in a window, under an s tip.
+
+    Graphene's states near its Fermi level all vanish over the middle of the hexagon: the logarithm of the current has a
+    hole there, which no table holds.
+    """
+    levels, states = greens.bands(material, STATES_N_K)
+    low, high = (edge + material.fermi_eV for edge in window_eV)
+    v, u, band = np.nonzero((low - material.broadening_eV <= levels) & (levels <= high + material.broadening_eV))
+    near = orbitals_near(material, z_nm)
+    lateral = np.indices((GRID, GRID)).reshape(2, -1)[::-1].T / GRID @ material.lattice_nm
+    points_nm = np.column_stack([lateral, np.full(len(lateral), z_nm)])
+    heard = amplitudes(material, near, points_nm, kappa_per_nm=kappa_per_nm, tip="s")
+    phases = np.exp(2j * math.pi / STATES_N_K * (np.outer(u, near[:, 0]) + np.outer(v, near[:, 1])))
+    current = (np.abs((states[v, u][np.arange(len(band)), :, band][:, near[:, 2]] * phases) @ heard) ** 2).sum(axis=0)
+    return float(current.min() / current.max()) if len(band) else 1.0
 
 
 def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_nm: float, tip: str) -> Vacuum:

@@ -27,7 +27,7 @@ from ..parts import (
     numbers,
     sample_kind,
 )
-from ..physics import greens, placement
+from ..physics import coherent, greens, placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
@@ -45,6 +45,7 @@ MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
 HERRINGBONE, RECONSTRUCTED = "sample.herringbone", "au-111"
 N_JOINT_PROBES = 4096
+HOLE_KAPPA_per_nm, HOLE_z_nm, LEAST_SHARE = 10.9, 0.5, 0.2  # where holes are looked for; the least legal share
 
 Ends = dict[str, tuple[float, float]]
 
@@ -71,6 +72,8 @@ def check_rules(report: Report, tree: Tree) -> None:
         if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
             report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
     _check_coherent(all_parts, report)
+    if sample_kind(tree) == CRYSTAL and material is not None and material.n_filled is None:
+        _check_holes(all_parts, material, ends, report)
     _check_polarity(all_parts, report)
     _check_meant(tree, report)
 
@@ -363,6 +366,21 @@ def _check_coherent(all_parts: list[Part], report: Report) -> None:
             options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
             if drawn and not (options and all(isinstance(option, Constant) for option in options)):
                 report.fault_at(drawn.path, "drawn from a range; legal with current: coherent: a number, a choice")
+
+
+def _check_holes(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report a coherent current through a gapless material whose states leave a point of the cell without any."""
+    for part in junction_parts(all_parts):
+        names = ("bias_V", "polarity", "fermi_eV")
+        if part.constants.get("current") != "coherent" or any(report.hidden(part.key_path(name)) for name in names):
+            continue
+        (low, high), signs, (fermi_eV, _) = (_range(part, name, ends) for name in names)
+        bias_V = signs[0] * min(low, high, key=abs)
+        window_eV = min(fermi_eV, fermi_eV + bias_V), max(fermi_eV, fermi_eV + bias_V)
+        share = coherent.darkest_share(material, window_eV, kappa_per_nm=HOLE_KAPPA_per_nm, z_nm=HOLE_z_nm)
+        if share < LEAST_SHARE:
+            found = f"at {bias_V:g} V the states of {material.name} leave {share:.1g} of their current over a point"
+            report.fault_at(part.key_path("current"), f"{found} of the cell; legal: incoherent")
 
 
 def _check_polarity(all_parts: list[Part], report: Report) -> None:

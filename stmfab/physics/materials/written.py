@@ -98,6 +98,9 @@ def from_mapping(tree: Tree) -> Material:
 
 def _check_keys(tree: Tree, faults: _Faults) -> None:
     legal = (*NEEDED, *WAYS, *MAY)
+    if not any(key in tree for key in NEEDED):
+        faults.append(((), f"found no material; legal: the name of one, a file, or a mapping with {', '.join(NEEDED)}"))
+        return
     faults += [((key,), f"unknown key; legal: {', '.join(legal)}") for key in tree if key not in (*legal, HR_TEXT)]
     faults += [((), f"{key}: missing") for key in NEEDED if key not in tree]
     if sum(key in tree for key in (*WAYS, HR_TEXT)) != 1:
