@@ -9,7 +9,7 @@ STMFAB ?= $(BIN)/stmfab
 SLURM = STMFAB='$(STMFAB)' TASKS='$(TASKS)' JOBS='$(JOBS)' SBATCH='$(SBATCH)' stmfab/cluster/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check plates soak learn bench array resume status test-cluster
+.PHONY: help install demo test check plates soak learn bench pair array resume status test-cluster
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -55,10 +55,15 @@ soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (
 learn: $(VENV)/.tools  ## Train a small U-Net on 2,000 samples: it must beat a blob detector (needs PyTorch)
 	$(BIN)/python -m tests.learn
 
-bench: $(VENV)/.tools  ## Measure samples per second of one core, stage by stage, and the memory of a run
-	$(BIN)/python tests/bench/stages.py
+bench: $(VENV)/.tools  ## Measure: samples/s of one core, stage by stage and beside its floor, growth, memory, baselines
+	$(BIN)/python -m tests.bench.stages
+	$(BIN)/python -m tests.bench.scaling scaling.png
+	$(BIN)/python -m tests.bench.naive
 	$(BIN)/python -m tests.bench.memory
-	$(BIN)/python tests/bench/microscope.py
+	$(BIN)/python -m tests.bench.microscope
+
+pair: $(VENV)/.tools  ## A= B=: two commits, or settings as .,scan.pixels=64, by turns; see tests/bench/pair.py
+	$(BIN)/python -m tests.bench.pair '$(A)' '$(B)' $(RECIPE)
 
 array resume: $(VENV)/.program
 	@$(SLURM) array '$(RECIPE)' '$(STORE)' $(if $(SAMPLES),-n $(SAMPLES))

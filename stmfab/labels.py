@@ -14,7 +14,7 @@ from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
 from .physics import instances, structure, targets
 from .physics.arrays import JUNCTION
-from .physics.crystal import Imaged
+from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
 from .physics.instances import Seen
 from .physics.instrument import NM_PER_PM
@@ -56,6 +56,7 @@ def known(
         members=scene.members,
         tip_raised=tip_raised,
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
+        conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
         surface=imaged if isinstance(imaged, Surface) else None,
     )
 

@@ -131,7 +131,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.tilt", {PLAIN: instrument.Tilt}, "tilt of the sample plane"),
     Slot("instrument.z_piezo", piezo.Z_PIEZOS, "the z piezo"),
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
-    Slot("targets", defect_targets.TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
+    Slot("targets", defect_targets.CRYSTAL_TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
     Slot("targets", defect_targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
 )
 

@@ -1,4 +1,4 @@
-"""Every defect of every crystal at filled and empty states: ``python -m tests.defect_plates defects.png [name ...]``."""
+"""Every defect of every crystal, filled and empty states: ``python -m tests.defect_plates defects.png [name ...]``."""
 
 import sys
 

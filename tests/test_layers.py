@@ -32,7 +32,7 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field
+    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field switches
     junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
     noise piezo instrument path loop scan constant_height levelling instances targets defect_targets

@@ -8,16 +8,16 @@ from collections.abc import Collection
 import numpy as np
 
 from . import scan
-from .field import CurrentField, FieldsInTurn
 from .instrument import NM_PER_PM, ConstantHeight, Instrument
 from .noise import AmplifierNoise, Streams
 from .path import Path
 from .scan import Scan
+from .switches import Fields
 from .units import Floats
 
 
 def run(
-    field: CurrentField | FieldsInTurn,
+    field: Fields,
     path: Path,
     instrument: Instrument,
     *,

@@ -17,6 +17,7 @@ from .greens import GreenTable, Perturbation
 from .junction import Junction
 from .materials import Material
 from .structure import Window
+from .switches import Fields
 from .tips import Tip
 from .units import Bools, Floats, Ints
 
@@ -55,7 +56,7 @@ class Imaged:
     """
 
     field: CurrentField
-    fields: CurrentField | FieldsInTurn
+    fields: Fields
     log_setpoint: float
     ideal_nm: Floats
 
@@ -68,6 +69,13 @@ class Imaged:
     def range_nm(self) -> float:
         """Peak-to-peak of the ideal image."""
         return float(np.ptp(self.ideal_nm))
+
+
+@dataclass(frozen=True)
+class Crystal(Imaged):
+    """A crystal's field and ideal image; ``conductance`` gives the field of ln(dI/dV / (nA/V)) of the first tip."""
+
+    conductance: Callable[[float], CurrentField]
 
 
 @functools.lru_cache(maxsize=8)
@@ -134,7 +142,8 @@ def image(
             grid = PIT_GRID
             continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
-            return scene, Imaged(field, fields or field, log_setpoint, ideal_nm)
+            known = functools.partial(_conductance, scene, tip, *setting)
+            return scene, Crystal(field, fields or field, log_setpoint, ideal_nm, known)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
     raise ArithmeticError(f"the ideal image ({least:.3g} to {most:.3g} nm) does not settle in a table of heights")
@@ -164,8 +173,9 @@ def _tabulated(
     lines_nm: Lines,
     *,
     window_eV: tuple[float, float],
+    at_V: float | None = None,
 ) -> tuple[Scene, CurrentField]:
-    """Return the scene under some lines and its field on a table of heights."""
+    """Return the scene under some lines and its field on a table of heights, or that of dI/dV at a bias."""
     kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
     under = (
@@ -175,16 +185,22 @@ def _tabulated(
     least, most = _energies(junction, sigma_eV, window_eV)
     if junction.current == "coherent":
         return scene, _coherent_field(scene, tip, junction, table, view, (least, most))
-    energies_eV = greens.contour(*junction.window_eV, sigma_eV)
-    weights = current.window_weights(
-        energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
-    )
+    if at_V is None:
+        energies_eV = greens.contour(*junction.window_eV, sigma_eV)
+        weights = current.window_weights(
+            energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
+        )
+    else:
+        at_eV, bias_V = at_V + (junction.fermi_eV or 0.0), 1.0
+        least, most = math.floor(at_eV / sigma_eV), math.ceil(at_eV / sigma_eV)
+        energies_eV = greens.exact_contour(at_eV, at_eV, sigma_eV)
+        weights = current.point_weights(energies_eV, tip, at_eV=at_eV, broadening_eV=sigma_eV)
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
     whole, sites = current.site_windows(material, view, carried)
     orbitals, changed = current.site_orbitals(material, sites), greens.changed_orbitals(scene.change)
     blocks = _blocks(material, under, orbitals, changed)
-    green = green_table(material, least, most, _reach(whole, orbitals, changed, blocks))
+    green = green_table(material, least, most, _reach(whole, orbitals, changed, blocks), exact=at_V is not None)
     local = greens.local_green(green.at(energies_eV), scene.change, orbitals, split=lambda _: blocks)
     strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
     field = current.current_field(
@@ -199,6 +215,14 @@ def _tabulated(
         polarity=1 if bias_V > 0 else -1,
     )
     return scene, field
+
+
+def _conductance(
+    scene: Scene, tip: Tip, material: Material, junction: Junction, table: Heights, lines_nm: Lines, bias_V: float
+) -> CurrentField:
+    """Return the field of ln(dI/dV / (nA/V)) at a bias, over a scene that is known."""
+    setting = tip, material, junction, table, lines_nm
+    return _tabulated(lambda _: scene, *setting, window_eV=junction.window_eV, at_V=bias_V)[1]
 
 
 def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float]) -> tuple[int, int]:

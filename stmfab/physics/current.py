@@ -76,6 +76,17 @@ def _window(tip: tips.Tip, bias_V: float, broadening_eV: float) -> tuple[Floats,
     return at_eV, tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
 
 
+def point_weights(
+    energies_eV: NDArray[np.complex128], tip: tips.Tip, *, at_eV: float, broadening_eV: float
+) -> NDArray[np.complex128]:
+    """Return w_nj with dA_ij/dV = Im sum_n w_nj G_ii(z_n) = rho_j(0) rho_i(E), shape (n_energies, n_tip).
+
+    The tip's density is taken at its Fermi level; energies of ``greens.exact_contour``.
+    """
+    by_energy = greens.exact_contour_weights(energies_eV, np.array([at_eV]), broadening_eV)
+    return np.asarray(by_energy @ tip.density(np.zeros(1)).T)
+
+
 @dataclass(frozen=True)
 class Heights:
     """The tabulated heights: ``n_heights`` Chebyshev nodes on z_mid +- z_half, and the lateral grid they need."""

@@ -143,4 +143,5 @@ Target: TypeAlias = targets.Target | Instances | Classes | Keypoints
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS}
 SURFACE_TARGETS: Mapping[str, type[Target]] = {**targets.SURFACE_TARGETS, **OF_DEFECTS}

@@ -8,19 +8,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _scan_kernels
-from .field import CurrentField, FieldsInTurn, SwitchedField
+from .field import CurrentField, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Noise, Streams, Tone, add_white, coloured, white_log_sigma, white_state
+from .noise import Clock, Noise, Streams, Telegraph, Tone, add_white, coloured, white_log_sigma, white_state
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
+from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
 
 STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
@@ -58,13 +59,14 @@ class _Circuit:
     """What the kernels need of path and instrument; see ``_scan_kernels``.
 
     ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1);
-    ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed.
+    ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed; ``raised``, alike, how long each switch is up.
     """
 
     x_nm: Floats
     y_nm: Floats
     plane_nm: Floats
     tip_numbers: Ints
+    raised: Sequence[Floats32]
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
@@ -87,7 +89,7 @@ class _Lines:
 
 
 def run(
-    field: CurrentField | FieldsInTurn,
+    field: Fields,
     path: Path,
     instrument: Instrument,
     *,
@@ -113,7 +115,8 @@ def run(
     log_spread : float
         What ``WhiteLogNoise.share`` is a share of; see ``first_line_spread``.
     streams : callable
-        Name -> random stream: "noise" of the white sources, "noise.<name>" and "noise.spectrum" of the others.
+        Name -> random stream: "noise" of the white sources, "noise.<name>" and "noise.spectrum" of the others,
+        "switches.<number>".
     channels : collection of str
         Channels asked for; the current is computed only if one of them needs it.
     start_nm : float, optional
@@ -138,6 +141,7 @@ def run(
         y_nm=y_nm,
         plane_nm=path.floor_nm.reshape(x_nm.shape),
         tip_numbers=path.tip_numbers.reshape(len(x_nm), -1),
+        raised=_raised(field, path, streams) if isinstance(field, SwitchingField) else (),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
@@ -234,7 +238,12 @@ class _Disturbance:
 
 
 def _perfect(
-    field: CurrentField | FieldsInTurn, path: Path, noise: _Disturbance, *, log_setpoint: float, current: bool
+    field: Fields,
+    path: Path,
+    noise: _Disturbance,
+    *,
+    log_setpoint: float,
+    current: bool,
 ) -> Scan:
     """Return the scan of a perfect loop: constant current at each pixel's true position, the noise followed by z."""
     seen = field.during(images(path.tip_numbers[1:], path.raster))
@@ -244,15 +253,37 @@ def _perfect(
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8) | _jumps(path), held_nA, 0.0)
 
 
+def _raised(field: SwitchingField, path: Path, streams: Streams) -> list[Floats32]:
+    """Return the share of each pixel's time that each switch is up, each (n_passes, n_pixels)."""
+    n, shares = path.raster.pixels, []
+    for number, switch in enumerate(field.switches):
+        telegraph = Telegraph(0.0, switch.up_per_s, switch.down_per_s)
+        raised = telegraph.raised(Clock(n + 1, 2 * n, path.raster.dwell_s), streams(f"switches.{number}"))
+        shares.append(raised.reshape(-1, n))
+    return shares
+
+
+def _seen(field: Fields, circuit: _Circuit, passes: slice) -> CurrentField | SwitchedField | ChangedField:
+    """Return the field that the tip meets in some passes."""
+    if isinstance(field, SwitchingField):
+        return field.changed([share[passes] for share in circuit.raised])
+    return field.during(circuit.tip_numbers[passes])
+
+
 def _scan_pixels(
-    field: CurrentField | FieldsInTurn, circuit: _Circuit, path: Path, noise: _Disturbance, *, current: bool
+    field: Fields,
+    circuit: _Circuit,
+    path: Path,
+    noise: _Disturbance,
+    *,
+    current: bool,
 ) -> _Lines:
     """Scan with z at rest within each pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     heard, lines = noise.of(slice(None))[..., 0], _lines(n_passes, n, current=current)
     tips_nm, state = np.empty((n_passes, n)), np.zeros(_scan_kernels.N_STATE)
     for part in _parts(n_passes, n * field.n_coefficients):
-        polynomials = field.during(c.tip_numbers[part]).pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
+        polynomials = _seen(field, c, part).pixel_means(c.x_nm[part], c.y_nm[part], path.n_sub)
         topography_nm, events = lines.topography_nm[part], lines.events[part]
         inside = _scan_kernels.scan_pixels(
             *(polynomials, c.plane_nm[part], c.heights, c.loop, c.piezo, c.hearing[0], c.start_nm),
@@ -261,7 +292,7 @@ def _scan_pixels(
         _check_window(inside)
     if lines.current_nA is not None:
         for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
-            seen = field.during(c.tip_numbers[part])
+            seen = _seen(field, c, part)
             polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
             at = c.plane_nm[part], c.heights, tips_nm[part]
             _scan_kernels.pixel_currents(polynomials, *at, heard[part], lines.current_nA[part])
@@ -269,7 +300,7 @@ def _scan_pixels(
 
 
 def _scan_steps(
-    field: CurrentField | FieldsInTurn,
+    field: Fields,
     circuit: _Circuit,
     path: Path,
     timing: Timing,
@@ -283,7 +314,7 @@ def _scan_steps(
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
     state[4] = c.hearing[0]
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
-        seen = field.during(c.tip_numbers[part])
+        seen = _seen(field, c, part)
         polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
@@ -325,7 +356,7 @@ def _lines(n_passes: int, n_pixels: int, *, current: bool) -> _Lines:
     return _Lines(np.empty(shape), np.empty(shape, np.uint8), np.empty(shape) if current else None, 0.0)
 
 
-def _start_height(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> float:
+def _start_height(field: Fields, path: Path, log_setpoint: float) -> float:
     """Return the constant-current height at the start of the settling line."""
     first = path.x_nm[0, 0, :1], path.y_nm[0, 0, :1], path.floor_nm[0, 0, :1]
     return float(perfect_height(field.during(path.tip_numbers[0, 0, :1]), *first, path, log_setpoint=log_setpoint)[0])

@@ -321,6 +321,10 @@ class Surface(Imaged):
 
     maker: Maker
 
+    def conductance(self, bias_V: float) -> CurrentField:
+        """Return the field of ln(dI/dV / (nA/V)) at a bias."""
+        return self.maker.conductance(bias_V)
+
     @property
     def scene(self) -> Scene:
         """What is on the sample."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
 from .defects import Placed
-from .field import CurrentField, FieldsInTurn
+from .field import CurrentField
 from .instances import Seen
 from .instrument import Instrument
 from .keys import check_ranges, key
@@ -25,6 +25,7 @@ from .noise import Clock, Streams, Telegraph
 from .path import Path, distortion, forward
 from .scan import perfect_height
 from .surface_field import Surface
+from .switches import Fields
 from .units import Bools, Floats, Ints
 
 LAYERS = ("top", "middle", "bottom")
@@ -53,6 +54,8 @@ class Labels:
         The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     kinds : sequence of types
         The kinds of defects that there are.
+    conductance : callable
+        Gives the field of ln(dI/dV / (nA/V)) at a bias in V.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
     seen : Seen or None
@@ -60,7 +63,7 @@ class Labels:
     """
 
     material: Material
-    field: CurrentField | FieldsInTurn
+    field: Fields
     log_setpoint: float
     path: Path
     x_nm: Floats
@@ -73,6 +76,7 @@ class Labels:
     tip_raised: Callable[[], Bools]
     members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
+    conductance: Callable[[float], CurrentField] | None = None
     surface: Surface | None = None
     seen: Seen | None = None
 
@@ -274,9 +278,9 @@ class Conductance:
 
     def render(self, labels: Labels) -> list[NDArray[Any]]:
         """Return the target's images."""
-        assert labels.surface is not None
-        held_nm = labels.surface.field.heights(labels.x_nm, labels.y_nm, labels.log_setpoint)
-        field = labels.surface.maker.conductance(self.bias_V)
+        assert labels.conductance is not None
+        held_nm = without_tilt(labels.field, labels.path, labels.log_setpoint)
+        field = labels.conductance(self.bias_V)
         return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
 
 
@@ -335,15 +339,12 @@ TARGETS: Mapping[str, type[Target]] = {
     "distortion": Distortion,
     "levelled": Levelled,
 }
-SURFACE_TARGETS: Mapping[str, type[Target]] = {
-    **TARGETS,
-    "terraces": Terraces,
-    "conductance": Conductance,
-}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**TARGETS, "conductance": Conductance}
+SURFACE_TARGETS: Mapping[str, type[Target]] = {**CRYSTAL_TARGETS, "terraces": Terraces}
 CHANNELS = ("topography", "topography_backward", "current", "current_backward")
 
 
-def without_tilt(field: CurrentField | FieldsInTurn, path: Path, log_setpoint: float) -> Floats:
+def without_tilt(field: Fields, path: Path, log_setpoint: float) -> Floats:
     """Return the constant-current heights along a true forward path over the sample's plane, (n_rows, n_cols)."""
     return field.during(forward(path.tip_numbers, path.raster)).heights(*path.forward_pixels(), log_setpoint)
 

@@ -31,7 +31,7 @@ from ..physics import coherent, greens, placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
-from ..physics.targets import CHANNELS
+from ..physics.targets import CHANNELS, Conductance
 from ..plan import DERIVED, Joint, evaluate, formula, joint, junction_parts
 from ..streams import Floats
 from .across import check_across
@@ -69,6 +69,7 @@ def check_rules(report: Report, tree: Tree) -> None:
         _check_sites(all_parts, material, ends, report)
         if sample_kind(tree) == CRYSTAL:
             _check_gap(all_parts, material, ends, report)
+            _check_spectra(all_parts, material, ends, report)
         if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
             report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
     _check_coherent(all_parts, report)
@@ -333,6 +334,21 @@ def _check_window(part: Part, material: Material, edges: tuple[float, float], en
             found = f"at {sign * bias_V:g} V the window from {least:.3g} to {most:.3g} eV {gap}"
             report.fault_at(part.key_path("bias_V"), f"{found}; legal: {legal}")
             return
+
+
+def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report points of a crystal's spectrum that it cannot have: in a gap, of amplitudes that add, of several tips."""
+    edges, junctions = greens.band_edges(material), junction_parts(all_parts)
+    levels = {level for part in junctions for level in _range(part, "fermi_eV", ends)}
+    coherent = any(part.constants.get("current") == "coherent" for part in junctions)
+    several = any(part.path.startswith("later_tips.") for part in all_parts)
+    for part in (part for slot, part in report.parts if slot.path == "targets" and issubclass(part.cls, Conductance)):
+        at_eV = sorted(level + part.constants["bias_V"] for level in levels)
+        if coherent or several:
+            report.fault_at(part.path, f"found with {'later_tips' if several else 'current: coherent'}; legal: without")
+        elif edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
+            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
+            report.fault_at(f"{part.path}.bias_V", f"{at_eV[0]:g} eV {gap}; legal: a bias outside it")
 
 
 def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What the whole microscope costs over its bare loop: ``python tests/bench/microscope.py [RECIPE]``.
+"""What the whole microscope costs over its bare loop: ``python -m tests.bench.microscope [RECIPE]``.
 
 Some samples are scanned with every part of their instrument, and with the feedback loop alone at the same number of
 sub-steps, by turns: the path and the scan, in processor time.

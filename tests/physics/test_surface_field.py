@@ -357,7 +357,8 @@ def test_a_corral_moves_nothing_else():
         (["sample.kind=metal"], "sample.kind: unknown kind: found the text 'metal'"),
         (["sample.material=fe-110"], "sample.material: unknown material 'fe-110'"),
         (["sample.herringbone={}"], "sample.herringbone: cu-111 does not reconstruct; legal: with au-111"),
-        (["sample.kind=tight-binding"], "targets.classes.kind: unknown kind: found the text 'classes'"),
+        (["sample.kind=tight-binding"], "sample.material: missing; legal: one of wse2-s"),
+        (["targets.classes.kind=class"], "targets.classes.kind: unknown kind: found the text 'class'"),
         (["sample.defects.co.site=bridge"], "sample.defects.co.site: unknown site 'bridge' of cu-111"),
     ],
 )
