@@ -28,6 +28,32 @@ INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
 SHOWN_FAILURES = 10
 MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
+EXAMPLES_OF_GENERATE = """
+\b
+Examples:
+  stmfab generate wse2-demo
+  stmfab generate my.yaml out.zarr -n 1000 -j 8 --set scan.pixels=128
+  stmfab generate my.yaml out.zarr --part 3/8         (the fourth of eight tasks of a job)
+  stmfab generate my.yaml out.zarr --repair
+  stmfab generate my.yaml s3://bucket/out
+"""
+EXAMPLES_OF_CHECK = """
+\b
+Examples:
+  stmfab check my.yaml
+  stmfab check wse2-demo > mine.yaml   (a built-in recipe with all its keys, to be changed)
+  stmfab check wse2-defects -n 1000000 --set scan.pixels=128
+"""
+EXAMPLES_OF_RECIPES = """
+\b
+Examples:
+  stmfab recipes
+"""
+EXAMPLES_OF_SCHEMA = """
+\b
+Examples:
+  stmfab schema > stmfab.json          (first line of a recipe: # yaml-language-server: $schema=stmfab.json)
+"""
 
 
 def _part(context: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -53,7 +79,7 @@ cli.add_command(preview)
 cli.add_command(explore)
 
 
-@cli.command()
+@cli.command(epilog=EXAMPLES_OF_GENERATE)
 @recipe_options
 @click.argument("store", required=False)
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes  [default: one a core].")
@@ -173,7 +199,7 @@ def _tell_damage(outcome: Outcome) -> int:
     return DamagedError.exit_code
 
 
-@cli.command()
+@cli.command(epilog=EXAMPLES_OF_CHECK)
 @recipe_options
 def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[str, ...]) -> int:
     """Check a recipe; show it with all defaults, and what its dataset will take."""
@@ -196,7 +222,7 @@ def check(recipe: str, samples: int | None, seed: int | None, overrides: tuple[s
     return 0
 
 
-@cli.command()
+@cli.command(epilog=EXAMPLES_OF_RECIPES)
 def recipes() -> int:
     """List the built-in recipes."""
     from . import recipe
@@ -208,7 +234,7 @@ def recipes() -> int:
     return 0
 
 
-@cli.command()
+@cli.command(epilog=EXAMPLES_OF_SCHEMA)
 def schema() -> int:
     """Print the JSON Schema of recipes, for editors."""
     from . import recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as plans
-from .parts import SURFACE_STATE, defect_kinds, lattice_of
+from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
 from .physics.targets import LAYERS
 from .plan import Plan
@@ -14,7 +14,7 @@ from .plan import Plan
 def categories(plan: Plan) -> dict[str, list[str]]:
     """Return the words that the integers of coded labels stand for, by their position."""
     names = [name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))]
-    kinds, edges = list(defect_kinds(plan.sample_kind)), [STEP_EDGE] if plan.sample_kind == SURFACE_STATE else []
+    kinds, edges = list(defect_kinds(plan.sample_kind)), [] if plan.sample_kind == CRYSTAL else [STEP_EDGE]
     classes = {name: target for name, target in plan.targets.items() if isinstance(target, Classes)}
     return {name: target.words(kinds, names, edges) for name, target in classes.items()} | {
         "defect_kind": kinds,

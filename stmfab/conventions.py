@@ -22,6 +22,9 @@ EVENTS: Mapping[int, str] = {
     2: "slew_or_step_limit",
     4: "outside_the_tabulated_heights",
     8: "jump_of_the_tip",
+    16: "streak",
+    32: "ringing",
+    64: "amplifier_at_its_end",
 }
 DIRECTIONS: Mapping[str, str] = {
     "x": "to the right, with the column: column 0 is the smallest x",

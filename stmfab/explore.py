@@ -15,14 +15,15 @@ from . import gallery, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
 from .held import Held, Varied
 from .layout import apart
-from .parts import JUNCTION, KIND, Part, Slot, keys_of
+from .parts import JUNCTION, JUNCTIONS, KIND, Part, Slot, keys_of
 from .physics import piezo
 from .physics.arrays import ArraySpec
 from .physics.keys import KeyRangeError
 from .physics.piezo import LinearPiezo
+from .physics.targets import CHANNELS
 from .place import disk_errors
 from .plan import Plan
-from .ranges import Place
+from .ranges import Place, Span
 from .recipe.values import expected
 
 ABSENT, PRESENT = "none", "present"  # in a menu of kinds: the part is left out; the only kind, which has no name
@@ -30,21 +31,26 @@ MOST_TRIES = 5  # keys added to a fresh part until it is legal
 LAG_POINTS = 65
 
 Answer = dict[str, Any]
+GROUP: Answer = {"meaning": "", "kind": "", "kinds": {}, "keys": [], "adds": {}, "choices": {}, "removable": False}
 Changes = Mapping[str, Any]
 
 
 def form(still: Held, changes: Changes) -> Answer:
-    """Return what the page shows of a recipe: its groups of keys with meanings, units, ranges and values."""
+    """Return what the page shows of a recipe: its groups of keys with meanings, units, ranges and values.
+
+    Parts with names of the user's choice can be added (``adds``) and taken away (``removable``).
+    """
     plan = held.varied(still, changes).plan
-    shown = {part.path: part for part in plan.parts}
-    found = ranges.places(plan)
-    groups = [_material(plan)]
+    shown = {part.path: part for _, part in parts.parts(plan.tree)}
+    groups = [_material(plan), _channels(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.fixed or (slot.path == JUNCTION and plan.junctions):
+        if slot.path == JUNCTION and plan.junctions:
             continue
+        if slot.named:
+            groups.append(_adding(plan, slot))
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
         for path in paths or ([] if slot.named else [slot.path]):
-            groups.append(_group(plan, path, slot, shown.get(path), found))
+            groups.append(_group(plan, path, slot, shown.get(path)))
     return {"name": plan.name, "seed": plan.seed, "description": plan.tree.get("description", ""), "groups": groups}
 
 
@@ -53,30 +59,46 @@ def _material(plan: Plan) -> Answer:
     key = {"path": "sample.material", "name": "material", "meaning": "the crystal", "value": plan.material}
     names = list(parts.MATERIALS[plan.sample_kind])
     words = {"words": names, "legal": f"one of {', '.join(names)}", "unit": "", "drawn": ""}
-    return {"path": "sample", "meaning": "the crystal", "kind": "", "kinds": {}, "keys": [key | words]}
+    return GROUP | {"path": "sample", "meaning": "the crystal", "keys": [key | words]}
 
 
-def _group(plan: Plan, path: str, slot: Slot, part: Part | None, found: Mapping[str, Place]) -> Answer:
-    keys = [_key(plan, found[part.key_path(name)]) for name in keys_of(part.cls)] if part is not None else []
+def _channels(plan: Plan) -> Answer:
+    """Return the group of the recorded images: each is recorded or not."""
+    choices = {name: name in plan.channels for name in CHANNELS}
+    return GROUP | {"path": "channels", "meaning": "what is recorded", "choices": choices}
+
+
+def _adding(plan: Plan, slot: Slot) -> Answer:
+    """Return the group in which a part with a name of the user's choice is added to a place."""
+    own = {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
+    adds = {PRESENT: "{}"} if slot.path == JUNCTIONS else own  # a junction begins as what all share
+    return GROUP | {"path": slot.path, "meaning": slot.meaning, "adds": adds}
+
+
+def _group(plan: Plan, path: str, slot: Slot, part: Part | None) -> Answer:
+    keys = (
+        [_key(plan, Place(part.key_path(name), part, name)) for name in keys_of(part.cls)] if part is not None else []
+    )
     kinds: dict[str, str | None] = {}
     if not slot.named:
         kinds |= {kind or PRESENT: _fresh(plan, slot, kind) for kind in slot.kinds}
     if kinds and not slot.required:
         kinds[ABSENT] = None
-    own = ABSENT if part is None else part.kind or PRESENT
-    return {
+    return GROUP | {
         "path": path,
         "meaning": slot.meaning if not slot.named else (part.kind if part else ""),
-        "kind": own,
+        "kind": ABSENT if part is None else part.kind or PRESENT,
         "kinds": kinds if len(kinds) > 1 else {},
         "keys": keys,
+        "removable": slot.named,
     }
 
 
 def _key(plan: Plan, at: Place) -> Answer:
-    span, distribution = ranges.span(plan, at), ranges.distribution_of(at)
+    distribution, legal = ranges.distribution_of(at), ranges.options(plan, at)
     drawn = text.distribution({"distribution": distribution.form()}) if distribution is not None else ""
-    legal = ranges.options(plan, at)
+    any_text = at.key.type is str and not legal and distribution is None
+    span = Span(0, 0, "") if any_text else ranges.span(plan, at)
     words = legal or (span.words if distribution is not None and at.key.type is str else ())
     return {
         "path": at.path,
@@ -88,8 +110,8 @@ def _key(plan: Plan, at: Place) -> Answer:
         "value": at.part.constants.get(at.name),
         "optional": not at.key.required and at.key.default is None,
         "words": list(words),
-        "low": span.low if not words else None,
-        "high": span.high if not words else None,
+        "low": span.low if not words and not any_text else None,
+        "high": span.high if not words and not any_text else None,
         "log": span.log,
         "whole": span.whole,
     }

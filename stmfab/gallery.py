@@ -323,7 +323,7 @@ def is_numbered(spec: ArraySpec) -> bool:
 def _range_words(spec: ArraySpec, low: float, high: float) -> str:
     if spec.unit == "nm":
         return f"{1000 * (high - low):.3g} pm"
-    return "" if is_map(spec) else f"{low:.2g} to {high:.2g} {spec.unit}"
+    return "" if is_map(spec) else f"{low:.2g} to {high:.2g}"  # the heading says the unit
 
 
 def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:

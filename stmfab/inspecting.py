@@ -20,9 +20,20 @@ GALLERY_SAMPLES = 48
 STATISTICS_OF = 256  # images
 RECHECKED = 8  # samples, where no number is given
 DIFFERS = 1  # exit code of --diff, as of diff
+EXAMPLES = """
+\b
+Examples:
+  stmfab inspect demo.zarr
+  stmfab inspect demo.zarr --sample 3
+  stmfab inspect demo.zarr --html report.html
+  stmfab inspect demo.zarr --verify full
+  stmfab inspect demo.zarr --recheck 20
+  stmfab inspect demo.zarr --recipe > again.yaml
+  stmfab inspect demo.zarr --diff other.zarr
+"""
 
 
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(

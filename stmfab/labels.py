@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, structure, targets
+from .physics import instances, orbital_scene, structure, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
 from .physics.instances import Seen
 from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
+from .physics.orbital_image import OrbitalImage
 from .physics.path import Path
 from .physics.scan import Scan
 from .physics.surface_field import Surface
@@ -51,13 +53,15 @@ def known(
         ideal_nm=imaged.ideal_nm,
         events=recorded.events[0],
         topography_nm=recorded.topography_nm,
-        defect_sites_nm=structure.positions(material, cells, sites),
+        defect_sites_nm=(
+            scene.places_nm if isinstance(scene, orbital_scene.Scene) else structure.positions(material, cells, sites)
+        ),
         defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
         members=scene.members,
         tip_raised=tip_raised,
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
-        surface=imaged if isinstance(imaged, Surface) else None,
+        surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
     )
 
 
@@ -125,23 +129,28 @@ def listed_again(before: Listed, labels: Labels) -> Listed:
     return Listed(before.sites_nm, before.columns | _places(pixels, labels))
 
 
-def seen(target: Instances, table: Listed, labels: Labels, bare: Imaged, quiet: Scan) -> Seen:
-    """Return what the listed defects show: ``bare`` is the field without any, ``quiet`` the scan without noise."""
-    path = labels.path
-    with_all, with_none = (
-        targets.without_tilt(fields, path, labels.log_setpoint) for fields in (labels.field, bare.fields)
-    )
+def seen(target: Instances, table: Listed, labels: Labels, bare: Iterable[Imaged], quiet: Scan) -> Seen:
+    """Return what the listed defects show.
+
+    ``bare`` are the fields without any, or without each in turn, as the target asks; ``quiet`` the scan without noise.
+    """
+    path, log_setpoint = labels.path, labels.log_setpoint
+    whole_nm = targets.without_tilt(labels.field, path, log_setpoint)
+    changes_nm = (whole_nm - targets.without_tilt(imaged.fields, path, log_setpoint) for imaged in bare)
     noise_nm = instances.noise_nm(labels.topography_nm[0], quiet.topography_nm[0], path.raster.fast_axis)
-    return instances.seen(
-        with_all - with_none,
-        labels.x_nm,
-        labels.y_nm,
-        table.sites_nm,
-        others_nm=_others(table, labels),
-        noise_nm=noise_nm,
-        threshold_nm=target.threshold_nm(noise_nm),
-        window_nm=target.window_nm,
-    )
+    where = labels.x_nm, labels.y_nm, table.sites_nm
+    if target.renders == "each":
+        find = functools.partial(instances.seen_each, changes_nm, *where)
+    else:
+        find = functools.partial(instances.seen, next(changes_nm), *where, others_nm=_others(table, labels))
+    return find(noise_nm=noise_nm, threshold_nm=target.threshold_nm(noise_nm), window_nm=target.window_nm)
+
+
+def origins(scene: Scene, table: Listed, labels: Labels) -> list[tuple[str, int, int]]:
+    """Return the name and the cell (u, v) of every listed defect."""
+    cells = [(name, *cell) for name, (_, placed) in scene.members.items() for cell in placed.cells.tolist()]
+    known = {site.tobytes(): cell for site, cell in zip(labels.defect_sites_nm, cells, strict=True)}
+    return [known[site.tobytes()] for site in table.sites_nm]
 
 
 def _others(table: Listed, labels: Labels) -> NDArray[np.float64]:

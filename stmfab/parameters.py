@@ -51,7 +51,11 @@ class DefectDraw:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of one sample. ``junctions`` has names in their order; the name of an only one may be empty."""
+    """The parameters of one sample.
+
+    ``junctions`` has names in their order; the name of an only one may be empty. ``left_out`` names a defect that is
+    taken away, and its cell (u, v).
+    """
 
     index: int
     raster: Raster
@@ -63,6 +67,11 @@ class Parameters:
     later_tips: Mapping[str, Apex]
     junctions: Mapping[str, Junction]
     instrument: Instrument
+    left_out: tuple[str, int, int] | None = None
+
+    def without(self, name: str, u: int, v: int) -> Parameters:
+        """Return the parameters of the same sample without the defect of a name in a cell (u, v)."""
+        return replace(self, left_out=(name, u, v))
 
     def pristine(self) -> Parameters:
         """Return the parameters of the same sample without its defects."""

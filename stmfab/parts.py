@@ -21,11 +21,14 @@ from .physics import (
     defects,
     instrument,
     junction,
+    ledges,
     materials,
     metals,
     noise,
+    orbitals,
     piezo,
     scatterers,
+    site_defects,
     surface_state,
     terraces,
     tips,
@@ -40,10 +43,11 @@ PER = "per"
 SAMPLE = "sample"
 JUNCTION, JUNCTIONS = "junction", "junctions"
 LEARNT = "what a network learns, by names of your choice"
-CRYSTAL, SURFACE_STATE = "tight-binding", "surface-state"
+CRYSTAL, SURFACE_STATE, ORBITALS = "tight-binding", "surface-state", "local-orbitals"
 MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
     CRYSTAL: materials.MATERIALS,
     SURFACE_STATE: {name: metal.lattice for name, metal in metals.METALS.items()},
+    ORBITALS: {name: surface.lattice for name, surface in orbitals.ORBITAL_SURFACES.items()},
 }
 
 
@@ -89,6 +93,16 @@ SLOTS: tuple[Slot, ...] = (
     ),
     Slot("sample.steps", {PLAIN: terraces.Steps}, "a flight of steps", sample=SURFACE_STATE),
     Slot("sample.herringbone", {PLAIN: terraces.Herringbone}, "the reconstruction of Au(111)", sample=SURFACE_STATE),
+    Slot("sample.surface", {PLAIN: orbitals.Orbitals}, "how the rows show", sample=ORBITALS),
+    Slot(
+        "sample.defects",
+        site_defects.SITE_DEFECTS,
+        "defects by density, by names of your choice",
+        named=True,
+        sample=ORBITALS,
+    ),
+    Slot("sample.buckling", {PLAIN: orbitals.Buckling}, "how dimers are buckled", sample=ORBITALS),
+    Slot("sample.steps", {PLAIN: ledges.Ledges}, "a flight of steps with kinks", sample=ORBITALS),
     Slot("tip", tips.TIPS, "the tip", required=True, usual="tungsten"),
     Slot(
         "extra_apexes",
@@ -133,6 +147,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("instrument.z_resonance", {PLAIN: piezo.Resonance}, "resonance of the z piezo"),
     Slot("targets", defect_targets.CRYSTAL_TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
     Slot("targets", defect_targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
+    Slot("targets", defect_targets.ORBITAL_TARGETS, LEARNT, named=True, fixed=True, sample=ORBITALS),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from .errors import StmfabError
 from .options import plan_or_stored, recipe_options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .gallery import Row
     from .held import Held
     from .physics.arrays import ArraySpec
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from .ranges import Span
 
 SAMPLES = 12
+BEGUN_s = 3.0  # where -n is not given, no sample is begun that would end later: a sheet takes 1 to 2 s more
 STEPS = 9  # values of a sweep
 TILES = ((1, 256), (6, 160))  # pixels of a picture on a sheet of at most so many samples
 SMALL_TILE = 128
@@ -57,6 +61,7 @@ def preview(
     """Draw a contact sheet of a few samples of a recipe; no store is made.
 
     Each sample shows what is recorded, its ideal and the targets. RECIPE may also be a store: what its recipe makes.
+    Without -n it is up to 12 samples, as many as take a few seconds.
     """
     began = time.perf_counter()
     if samples is not None and sample is not None and sweep is None:
@@ -66,15 +71,18 @@ def preview(
 
     path = output or Path(f"{plan.name}{'-' + _key(sweep).rpartition('.')[2] if sweep else ''}.png")
     pictures = gallery.shown(plan.arrays)
+    first, stop = (0, samples or SAMPLES) if sample is None else (sample, sample + 1)
     if sweep is not None:
         title, rows = _swept(plan, sample or 0, sweep, samples or STEPS, pictures)
     else:
-        first, stop = (0, samples or SAMPLES) if sample is None else (sample, sample + 1)
-        title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures)
+        late_s = began + BEGUN_s if samples is None and sample is None else None
+        title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures, late_s)
     tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // len(pictures))
     words = f"{title}: heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(words, pictures, rows, tile=tile), path)
     click.echo(f"{path}: {title}, {_counted(rows, sweep)}, {time.perf_counter() - began:.1f} s")
+    if sweep is None and len(rows) < stop - first:
+        click.echo(f"note: {stop - first} samples take longer; all of them: -n {stop - first}")
     _next(recipe, plan, seed, overrides, sample, sweep)
     return 0
 
@@ -90,13 +98,35 @@ def _counted(rows: list[Row], sweep: str | None) -> str:
     return f"{counted(legal, 'value' if sweep else 'sample')}" + (f" of {len(rows)}" if legal < len(rows) else "")
 
 
-def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec]) -> list[Row]:
+def _made(plan: Plan, first: int, stop: int, late_s: float | None) -> dict[str, NDArray[Any]]:
+    """Return samples first..stop-1, fewer of them where the next one would end after ``late_s`` of the clock."""
+    import numpy as np
+
+    from . import progress
+    from .sample import simulate
+
+    made: list[dict[str, NDArray[Any]]] = []
+    shown = progress.on_terminal(sys.stderr)
+    shown.start(0, stop - first)
+    try:
+        for index in range(first, stop):
+            begun = time.perf_counter()
+            made.append(simulate(plan, index, index + 1))
+            shown.show(len(made))
+            now = time.perf_counter()
+            if late_s is not None and 2 * now - begun > late_s:
+                break
+    finally:
+        shown.close()
+    return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
+
+
+def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec], late_s: float | None) -> list[Row]:
     """Return the rows of some samples; of one alone, print its values."""
     from . import coded, gallery, text
     from .layout import apart
-    from .sample import simulate
 
-    arrays, columns = simulate(plan, first, stop), coded.columns(plan)
+    arrays, columns = _made(plan, first, stop, late_s), coded.columns(plan)
     if stop == first + 1:
         found = gallery.recorded(arrays["param"][0], columns)
         units = {column["name"]: column["unit"] for column in columns}
@@ -104,7 +134,8 @@ def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec]) -> li
         told = {"store": plan.name, "sample": first, "seed": plan.seed, "parameters": values}
         click.echo("\n".join(text.values(told)))
     names, arrays = [spec.name for spec in pictures], apart(plan.arrays, arrays)
-    return gallery.rows(arrays, indices=range(first, stop), names=names, constants=plan.tree, columns=columns)
+    indices = range(first, first + len(arrays["param"]))
+    return gallery.rows(arrays, indices=indices, names=names, constants=plan.tree, columns=columns)
 
 
 def _swept(plan: Plan, index: int, sweep: str, steps: int, pictures: list[ArraySpec]) -> tuple[str, list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -18,6 +19,7 @@ from .store import Store
 from .survey import Check
 
 BINS = 24  # of a histogram
+LEAST_TILES, MOST_TILES = 4, 6  # pictures of a sample in a line
 TIMES = " \u00d7 "
 DERIVED = "derived"
 DIRECTIONS = {"along": "Along the scan lines", "across": "Across the scan lines"}
@@ -92,7 +94,9 @@ def _gallery(dataset: Store) -> str:
 def _card(specs: Sequence[ArraySpec], row: gallery.Row) -> str:
     tiles = "".join(_tile(spec, row, first=place == 0) for place, spec in enumerate(specs))
     words = f"<figcaption>{escape(row.caption)}</figcaption>"
-    return f'<figure class="sample"><div class="strip">{tiles}</div>{words}</figure>'
+    lines = math.ceil(len(specs) / MOST_TILES)
+    columns = max(LEAST_TILES, math.ceil(len(specs) / lines))  # lines as long as one another
+    return f'<figure class="sample"><div class="strip" style="--columns:{columns}">{tiles}</div>{words}</figure>'
 
 
 def _tile(spec: ArraySpec, row: gallery.Row, *, first: bool) -> str:

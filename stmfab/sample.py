@@ -97,7 +97,11 @@ def scanned(
     listed = labels.listed(recipe, drawn, scene, known) if listed is None else labels.listed_again(listed, known)
     if recipe.instances is not None and pristine is not None:
         quiet = record(dataclasses.replace(drawn.instrument, noise={}))
-        _, bare = pristine(path, junction.at(imaged.log_setpoint))
+        lacking = [pristine]
+        if recipe.instances.renders == "each":
+            origins = labels.origins(scene, listed, known)
+            lacking = [scenes.view(recipe, drawn.without(*origin)) for origin in origins]
+        bare = (without(path, junction.at(imaged.log_setpoint))[1] for without in lacking)
         known = dataclasses.replace(known, seen=labels.seen(recipe.instances, listed, known, bare, quiet))
         listed = labels.with_seen(listed, known)
     arrays = {

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy import special
 
 from . import parts, streams
 from .parameters import DefectDraw, Parameters
-from .physics import crystal, defects, placement, structure, surface_field, surface_state, tips
+from .physics import (
+    crystal,
+    defects,
+    ledges,
+    orbital_image,
+    orbital_scene,
+    orbital_units,
+    placement,
+    structure,
+    surface_field,
+    surface_state,
+    tips,
+)
 from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.junction import Junction
 from .physics.materials import Material
 from .physics.metals import METALS, Metal
+from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurface
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
@@ -81,12 +96,70 @@ def surface(
             members[name] = (corral.atom, Placed(cells, site, values))
     heard = {
         name: (kind, placed.kept(grid.near(placed.cells @ lattice.lattice_nm, margin_nm)))
-        for name, (kind, placed) in members.items()
+        for name, (kind, placed) in _kept(members, drawn).items()
     }
     steps, herringbone = drawn.sample.get("steps"), drawn.sample.get("herringbone")
     flight = None if steps is None else steps.flight(random("sample.steps"))
     pattern = None if herringbone is None else herringbone.pattern(random("sample.herringbone"))
     return surface_state.Scene(metal, band, heard, flight, pattern)
+
+
+def orbitals_image(
+    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+) -> tuple[orbital_scene.Scene, Imaged]:
+    """Return a surface of local orbitals with what is on it, and its current field along a path."""
+    surface = ORBITAL_SURFACES[drawn.material.name]
+    return orbital_image.image(
+        lambda view: orbitals(recipe.seed, drawn, surface, view),
+        surface,
+        _tip(drawn),
+        junction,
+        lines_nm=[path.lines_nm],
+        raster_nm=nominal_raster(drawn.raster),
+    )
+
+
+def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window) -> orbital_scene.Scene:
+    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at."""
+    random = functools.partial(streams.stream, seed, drawn.index)
+    look, steps = drawn.sample.get("surface", Orbitals()), drawn.sample.get("steps")
+    region, lattice = orbital_units.box(surface, view), surface.lattice
+    flight = ledges.flat()
+    if steps is not None:
+        flight = steps.flight(surface.cells_nm, turns=surface.turns, rng=random("sample.steps"))
+    noise = functools.partial(correlated_noise, seed, drawn.index, surface=surface, region=region)
+    buckled = None
+    if len(surface.states) > 1:
+        own = drawn.sample.get("buckling", Buckling())
+        domains, phase = noise("sample.buckling", own.domain_nm), noise("sample.buckling.phase", own.phase_nm)
+        buckled = orbital_scene.Buckled(own, domains, phase)
+    return orbital_scene.scene(
+        surface,
+        look,
+        flight,
+        region,
+        members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_units.MARGIN_nm),
+        strength=look.disorder_percent / 100 * noise("sample.surface", look.disorder_length_nm),
+        buckled=buckled,
+        rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
+    )
+
+
+def correlated_noise(
+    seed: int, index: int, name: str, length_nm: float, *, surface: OrbitalSurface, region: orbital_units.Box
+) -> Floats:
+    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over a length; tile by tile."""
+    margin = math.ceil(orbital_scene.smoothing_margin_nm(length_nm) / min(surface.cells_nm))
+    first = np.array([region.u0 - margin, region.v0 - margin]) // TILE_CELLS
+    last = np.array([region.u0 + region.n_u + margin, region.v0 + region.n_v + margin]) // TILE_CELLS
+    n_u, n_v = (last - first + 1).tolist()
+    v, u = np.indices((n_v, n_u)).reshape(2, -1)
+    words = streams.tile_uniforms(seed, index, name, first + np.stack([u, v], axis=1), TILE_CELLS**2)
+    tiled = special.ndtri(words).reshape(n_v, n_u, TILE_CELLS, TILE_CELLS).transpose(0, 2, 1, 3)
+    white = tiled.reshape(n_v * TILE_CELLS, n_u * TILE_CELLS)
+    column, row = np.array([region.u0, region.v0]) - first * TILE_CELLS
+    noise = orbital_scene.smoothed(white, surface.cells_nm, length_nm)
+    return noise[row : row + region.n_v, column : column + region.n_u]
 
 
 def scene(seed: int, drawn: Parameters, view: Window) -> crystal.Scene:
@@ -108,7 +181,16 @@ def placed_members(
         site = material.site_index(member.site)
         stream = functools.partial(_tile_uniforms, seed, drawn.index, f"sample.defects.{name}", tiles)
         members[name] = (member.kind, _placed(stream, member, tiles, material, site=site, taken=taken[site]))
-    return members
+    return _kept(members, drawn)
+
+
+def _kept(members: dict[str, tuple[type[Any], Placed]], drawn: Parameters) -> dict[str, tuple[type[Any], Placed]]:
+    """Return members without the defect that is left out."""
+    if drawn.left_out is None or drawn.left_out[0] not in members:
+        return members
+    name, *cell = drawn.left_out
+    kind, placed = members[name]
+    return members | {name: (kind, placed.kept((placed.cells != cell).any(axis=1)))}
 
 
 def _spreads(drawn: Parameters) -> list[tuple[float | None, float | None, float | None]]:
@@ -192,11 +274,12 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields if getattr(field.metadata["legal"], "per_defect", False))
 
 
-Scene: TypeAlias = crystal.Scene | surface_state.Scene
+Scene: TypeAlias = crystal.Scene | surface_state.Scene | orbital_scene.Scene
 View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
 VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
     parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
     parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
+    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn),
 }
 
 

@@ -13,6 +13,7 @@ import json
 import secrets
 import sys
 import threading
+import time
 import traceback
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -22,7 +23,8 @@ from typing import Any, ClassVar
 
 from .errors import StmfabError
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, JSON = "127.0.0.1", "application/json"
+NO_MORE: Mapping[str, str] = {}
 TOKEN_HEADER = "X-Stmfab-Token"
 MAX_BODY = 256 * 1024  # bytes of a request
 TIMEOUT_s = 60.0  # of an idle connection
@@ -115,14 +117,16 @@ class _Handler(BaseHTTPRequestHandler):
             if not isinstance(asked, dict):
                 raise StmfabError("legal: a mapping")
             with self.server.one_at_a_time:
-                found = answer(asked)
+                began = time.perf_counter()
+                body = json.dumps(answer(asked)).encode()
+                spent_ms = 1e3 * (time.perf_counter() - began)
         except (StmfabError, json.JSONDecodeError) as error:
             self._json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": f"{error} (a fault of stmfab; see the terminal)"})
         else:
-            self._json(HTTPStatus.OK, found)
+            self._send(HTTPStatus.OK, body, JSON, {"Server-Timing": f"answer;dur={spent_ms:.1f}"})
 
     def _own(self) -> bool:
         """Return whether a request is for this server by name, and not from a page of another one."""
@@ -135,14 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
         return hmac.compare_digest(token.encode(), self.server.token.encode())
 
     def _json(self, status: HTTPStatus, found: Mapping[str, Any]) -> None:
-        self._send(status, json.dumps(found).encode(), "application/json")
+        self._send(status, json.dumps(found).encode(), JSON)
 
     def _say(self, status: HTTPStatus, words: str) -> None:
         self._send(status, f"{words}\n".encode(), "text/plain; charset=utf-8")
 
-    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+    def _send(self, status: HTTPStatus, body: bytes, kind: str, more: Mapping[str, str] = NO_MORE) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS, **more}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -43,6 +43,30 @@ def wave_number(mass, bottom_eV, at_eV, width_eV):
     return np.sqrt(mass * (at_eV - bottom_eV + 0.5j * np.asarray(width_eV)) / 0.0380998)
 
 
+# surfaces of units in rows: along a row, row from row, height of a step in nm, units per nm^2 (lattice constants of Si
+# 0.5431, of Ge 0.5658; of rutile c 0.2959, a 0.4594)
+ROWS = {
+    "si001-h": (0.384, 0.768, 0.1358, 3.39),
+    "ge001": (0.400, 0.800, 0.1414, 3.125),
+    "tio2-110": (0.2959, 0.650, 0.325, 5.20),
+}
+
+
+def lattice_sum(kappa, period_x, period_y, lobes, at):
+    """Sum over a lattice of lobes (x, y, z, share) of exp(-2 kappa |d|): Fourier components (1 + q z) exp(-q z) / q^3,
+    q = sqrt(4 kappa^2 + G^2), times 4 pi kappa over the cell's area; at points (n, 3)."""
+    n = np.arange(-6, 7)
+    gx, gy = (g.ravel() for g in np.meshgrid(2 * np.pi * n / period_x, 2 * np.pi * n / period_y))
+    q = np.sqrt(4 * kappa**2 + gx**2 + gy**2)
+    total = np.zeros(len(at))
+    for x, y, z, share in lobes:
+        right, up, gap = (at - (x, y, z)).T
+        waves = np.cos(np.outer(right, gx) + np.outer(up, gy))
+        fall = (1 + np.outer(gap, q)) * np.exp(-np.outer(gap, q)) / q**3
+        total += share * 4 * np.pi * kappa / (period_x * period_y) * (waves * fall).sum(axis=1)
+    return total
+
+
 # S. Fang et al., Phys. Rev. B 92, 205108 (2015), as listed beside its figures: MoS2, MoSe2, WS2, WSe2.
 # e: on-site; t1: along (a, 0); t5: from X to the metal at (0, a/sqrt3); t6: to that at (0, -2a/sqrt3).
 FANG_NAMES = ("mos2", "mose2", "ws2", "wse2")
@@ -135,3 +159,6 @@ LIU_K_GAP_eV = {
     "TNN": {"mos2": 1.658, "ws2": 1.806, "mose2": 1.429, "wse2": 1.541},
 }
 LIU_K_SPLITTING_eV = {"mos2": 0.146, "ws2": 0.422, "mose2": 0.182, "wse2": 0.456}
+
+# Two-centre equivalents of P. Vogl et al., J. Phys. Chem. Solids 44, 365 (1983), silicon; t: s*
+VOGL_SILICON_eV = {"sss": -2.075, "sps": 2.481, "pps": 2.716, "ppp": -0.715, "tps": 2.327}

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,17 @@ def test_help_needs_no_heavy_library_and_few_others():
     modules = done.stderr.split()
     assert heavy.isdisjoint(modules)
     assert len(modules) < 180  # 130 with Python 3.11, most of them click's; with them it takes less than 0.1 s
+
+
+@pytest.mark.parametrize("command", sorted(cli.cli.commands))
+def test_the_help_of_every_command_has_examples_that_it_understands(command, capsys):
+    assert cli.run([command, "--help"]) == 0
+    examples = [line.strip() for line in capsys.readouterr().out.partition("Examples:")[2].splitlines() if line.strip()]
+    assert examples
+    for line in examples:
+        program, own, *words = shlex.split(re.split(r" {2,}|>", line)[0])
+        assert (program, own) == ("stmfab", command)
+        cli.cli.commands[command].make_context(command, words)  # parses, and runs nothing
 
 
 def test_store_defaults_to_the_recipes_name(tmp_path, capsys):

@@ -32,15 +32,30 @@ def still():
     return held.hold(recipe.load("wse2-demo"), SAMPLE)
 
 
+def leaves_above(tree, above=""):
+    """The paths of all mappings within a recipe."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield above + key
+            yield from leaves_above(value, f"{above}{key}.")
+
+
 @pytest.mark.parametrize("name", sorted(recipe.builtin_recipes()))
 def test_the_form_has_every_key_with_unit_range_and_value(name):
     plan = recipe.load(name)
     form = explore.form(held.hold(plan, 0), {})
     shown = {key["path"]: key for group in form["groups"] for key in group["keys"]}
-    assert shown.keys() == ranges.places(plan).keys() | {"sample.material"}
+    targets = {f"targets.{name}.{key}" for name, kind in plan.targets.items() for key in parts.keys_of(type(kind))}
+    assert shown.keys() == ranges.places(plan).keys() | targets | {"sample.material"}
+    assert {name for group in form["groups"] for name, on in group["choices"].items() if on} == set(plan.channels)
+    places = {slot.path for slot in parts.slots(plan.sample_kind) if slot.named}
+    assert {group["path"] for group in form["groups"] if group["adds"]} == places
+    named = {path for path in leaves_above(plan.tree) if path.rpartition(".")[0] in places}
+    assert {group["path"] for group in form["groups"] if group["removable"]} == named
     for path, key in shown.items():
         assert key["unit"] in ("", parts.unit_of(path)), path
-        assert key["words"] or key["low"] < key["high"], path
+        free = isinstance(key["value"], str)  # a name of the recipe
+        assert key["words"] or (free and key["low"] is None) or key["low"] < key["high"], path
         drawn = {leaf.path for leaf in plan.leaves} | {p for p in shown if "for every defect" in shown[p]["drawn"]}
         assert bool(key["drawn"]) == (path in drawn), path
     json.dumps(form, allow_nan=False)
@@ -58,6 +73,22 @@ def test_every_kind_that_a_menu_offers_is_a_legal_part(still):
             assert found is None or found.get("kind", explore.PRESENT) == kind
             offered += 1
     assert offered >= 20  # 11 optional places, most of several kinds
+
+
+def test_every_part_that_can_be_added_is_legal_and_can_be_taken_away_again(still):
+    added = 0
+    for group in explore.form(still, {})["groups"]:
+        if group["path"] in ("later_tips", "junctions"):  # beside tip_jumps; beside a polarity that is not drawn
+            continue
+        for fresh in group["adds"].values():
+            path = f"{group['path']}.mine"
+            paths = {one["path"] for one in explore.form(still, {path: fresh})["groups"]}
+            assert path in paths, group["path"]
+            assert path not in {one["path"] for one in explore.form(still, {path: None})["groups"]}
+            added += 1
+        if group["removable"]:
+            assert group["path"] not in {one["path"] for one in explore.form(still, {group["path"]: None})["groups"]}
+    assert added > 25  # kinds of defects, apexes, noise, pick-ups, targets
 
 
 def test_a_key_of_a_part_just_chosen_can_be_moved(still):
@@ -302,6 +333,49 @@ def test_in_a_browser_a_menu_changes_the_kind_of_a_part(tab):
     page.click("#save")
     until(page, "document.getElementById('saved').textContent.startsWith('Written')")
     after(page, lambda: page.click("#reset"))
+
+
+def test_in_a_browser_parts_are_added_and_removed_and_channels_switched(tab, page, monkeypatch):
+    opened, folder = tab[0], page[1]
+    opened.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    after(opened, lambda: opened.check("[aria-label='record current']"))
+    until(opened, "Boolean(document.querySelector(\".tile[data-name='current']\"))")
+    opened.select_option("[aria-label='kind to add to instrument.noise']", "white_height")
+    opened.fill("[aria-label='name to add to instrument.noise']", "mine")
+    after(opened, lambda: opened.click("[aria-label='add to instrument.noise']"))
+    before = pixels(opened)
+    after(opened, lambda: slide(opened, "instrument.noise.mine.rms_pm", 1000))
+    assert pixels(opened) != before
+    opened.select_option("[aria-label='kind to add to targets']", "clean")
+    after(opened, lambda: opened.click("[aria-label='add to targets']"))
+    until(opened, "Boolean(document.querySelector(\".tile[data-name='clean']\"))")
+    after(opened, lambda: opened.click("[aria-label='remove targets.lattice']"))
+    until(opened, "!document.querySelector(\".tile[data-name='lattice']\")")
+    after(opened, lambda: opened.click("[aria-label='remove sample.defects.top_dopant']"))
+    opened.fill("#filename", "added")
+    opened.click("#save")
+    until(opened, "document.getElementById('saved').textContent.includes('added')")
+    monkeypatch.chdir(folder)
+    assert cli.run(["check", "added.yaml"]) == 0
+    tree = recipe.load("added.yaml").tree
+    assert tree["channels"] == ["topography", "topography_backward", "current"]
+    assert tree["instrument"]["noise"]["mine"]["kind"] == "white_height"
+    assert ("lattice" in tree["targets"], "clean" in tree["targets"]) == (False, True)
+    assert "top_dopant" not in tree["sample"]["defects"]
+    after(opened, lambda: opened.click("#reset"))
+
+
+def test_in_a_browser_a_part_that_is_not_legal_changes_nothing(tab):
+    opened = tab[0]
+    opened.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    opened.fill("[aria-label='name to add to instrument.noise']", "not a name!")
+    opened.click("[aria-label='add to instrument.noise']")
+    until(opened, "!document.getElementById('error').hidden")
+    assert "not a name!" in opened.inner_text("#error")
+    assert opened.inner_text("#changed") == "Nothing changed"
+    after(opened, lambda: slide(opened, "scan.size_nm", 10))
+    assert opened.is_hidden("#error")
+    after(opened, lambda: opened.click("#reset"))
 
 
 def test_in_a_browser_a_recipe_is_saved_that_passes_check(tab, page, monkeypatch):

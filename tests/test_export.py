@@ -19,7 +19,7 @@ from tests.runs import wait_for
 ROOT = Path(__file__).parent.parent
 SAMPLES = 70  # three shards
 SETTINGS = ["channels=[topography, current]", "targets.lattice=null", "targets.ideal=null"]
-FORMATS = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf"]
+FORMATS = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf", "ome-zarr", "episodes"]
 NEEDS = {"hdf5": "h5py", "parquet": "pyarrow"}
 
 
@@ -258,6 +258,46 @@ def test_a_killed_export_goes_on_to_the_same_bytes(exported, place, tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     found = contents(out)
     assert {name: data for name, data in found.items() if ".part" not in Path(name).name} == whole
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A store of three shards and five samples: frames so large that a chunk holds two."""
+    path = tmp_path_factory.mktemp("killed") / "small.zarr"
+    settings = [*SETTINGS, "scan.pixels=256", "scan.size_nm=3"]
+    factory.generate(recipe.load("wse2-demo", samples=5, overrides=settings), Folder(path), jobs=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def killer(small):
+    """Exports in a process that has the libraries loaded; ``(out, to, n)`` kills at the n-th rename, 0 at none."""
+    command, pipes = [sys.executable, "-m", "tests.killed"], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, text=True, **pipes) as process:
+
+        def export(out, to, moment):
+            print(json.dumps([str(small), str(out), to, moment]), file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield export
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_of_any_format_killed_at_any_moment_goes_on_to_the_same_bytes(killer, small, tmp_path, to):
+    if to in NEEDS:
+        pytest.importorskip(NEEDS[to], reason=f"{NEEDS[to]} is not installed")
+    assert killer(tmp_path / "whole", to, 0) == 0
+    whole = contents(tmp_path / "whole")
+    n_files = len(whole)
+    first = [1] if to == FORMATS[0] else []  # the first document, the same of all formats
+    for moment in (*first, n_files // 2, n_files):  # in a shard, or its ledger; the last file that joins the others
+        out = tmp_path / f"out-{moment}"
+        assert killer(out, to, moment) == -signal.SIGKILL
+        assert contents(out) != whole
+        assert killer(out, to, 0) == 0
+        assert contents(out) == whole  # and nothing that the killed one left
+    assert cli.run(["export", str(small), str(out), "--to", to, "--verify"]) == 0
 
 
 def test_a_file_that_is_lost_is_written_again(exported, place):

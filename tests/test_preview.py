@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import cli, gallery, held, labels, ranges, recipe, sample
+from stmfab import cli, gallery, held, labels, previewing, ranges, recipe, sample
 from stmfab.errors import StmfabError
 from tests import stub
 
@@ -168,6 +168,23 @@ def test_a_mistaken_sweep_is_told_in_a_line(capsys, tmp_path, sweep, words):
     assert words in told
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sheet_of_a_slow_recipe_has_fewer_samples_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["preview", STILL, "--set", "scan.pixels=24"]
+    monkeypatch.setattr(previewing, "BEGUN_s", 0.0)
+    assert cli.run(arguments) == 0
+    words = capsys.readouterr().out
+    assert ", 1 sample," in words
+    assert "12 samples take longer; all of them: -n 12" in words
+    assert cli.run([*arguments, "-n", "3"]) == 0  # what is asked for is made
+    assert ", 3 samples," in capsys.readouterr().out
+    monkeypatch.setattr(previewing, "BEGUN_s", 1e9)
+    assert cli.run(arguments) == 0
+    words = capsys.readouterr().out
+    assert ", 12 samples," in words
+    assert "note:" not in words
 
 
 def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, capsys):

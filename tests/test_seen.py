@@ -76,6 +76,30 @@ def test_visibility_is_the_height_over_the_noise_that_the_recipe_states(made):
         assert made["defect_visibility"][index, row] == pytest.approx(height_pm / noise_pm, rel=1e-5)
 
 
+def test_a_pair_of_renders_for_each_defect_agrees_where_none_overlap(metal, made):
+    each = stmfab.load(str(metal), overrides={"targets.instances.renders": "each"}).samples(0, 8)
+    for index, row in rows(made):
+        alone, together = (kind["defect_apparent_height_pm"][index, row] for kind in (each, made))
+        assert alone == pytest.approx(together, abs=0.5)  # pm, of 80: tails of lobes 4 nm away
+    assert (each["instances"] != made["instances"]).mean() < 1e-3
+
+
+def test_a_defect_that_is_left_out_is_the_only_change():
+    recipe = stmfab.load("wse2-defects", overrides={"scan.pixels": 16})
+    drawn = plans.parameters(recipe.plan, plans.draw(recipe.plan, 0, 1), 0)
+    whole = sample.together(recipe.plan, [drawn])[0]
+    inside = int(np.flatnonzero(whole["defect_in_view"])[0])
+    material = MATERIALS["wse2-s"]
+    name = sorted(drawn.defects)[whole["defect_name"][inside]]
+    place = material.positions_nm[whole["defect_site"][inside], :2]
+    at_nm = np.array([whole["defect_x_nm"][inside], whole["defect_y_nm"][inside]])
+    cell = np.rint((at_nm - place) @ material.to_cells).astype(int)
+    less = sample.together(recipe.plan, [drawn.without(name, *cell.tolist())])[0]
+    n = int(whole["defect_count"])
+    np.testing.assert_array_equal(np.delete(whole["defect_x_nm"][:n], inside), less["defect_x_nm"][: n - 1])
+    assert less["defect_count"] == n - 1
+
+
 def test_noise_hides_what_is_below_twice_its_size(metal):
     loud = stmfab.load(str(metal), overrides={"instrument.noise.gap.rms_pm": 45}).samples(0, 8)
     np.testing.assert_allclose(loud["instances_noise_pm"], 45, rtol=0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..place import Folder
 from ..splits import SPLITS
@@ -24,11 +25,21 @@ FORMATS: Mapping[str, tuple[str, str]] = {  # by name: module and class
     "png": ("pictures", "Png"),
     "coco": ("coco", "Coco"),
     "gsf": ("gsf", "Gsf"),
+    "ome-zarr": ("ome_zarr", "OmeZarr"),
+    "episodes": ("episodes", "Episodes"),
 }
 
 
-def export_of(store: Store, to: str, out: Path, *, images: Iterable[str] | None, split: str | None) -> Export:
-    """Return what is to be exported: ``images`` None for all, ``split`` None for every one.
+def export_of(
+    store: Store,
+    to: str,
+    out: Path,
+    *,
+    images: Iterable[str] | None,
+    split: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> Export:
+    """Return what is to be exported: ``images`` None for all, ``split`` None for every one; ``options`` of the format.
 
     Raises
     ------
@@ -36,6 +47,6 @@ def export_of(store: Store, to: str, out: Path, *, images: Iterable[str] | None,
         If there is no such image, or a library is not installed.
     """
     module, name = FORMATS[to]
-    writer: Writer = getattr(importlib.import_module(f".{module}", __package__), name)()
-    chosen = chosen_images(store, images)
+    writer: Writer = getattr(importlib.import_module(f".{module}", __package__), name)(**(options or {}))
+    chosen = writer.used(store, chosen_images(store, images))
     return Export(store, to, writer, Folder(out), chosen, tuple(SPLITS) if split is None else (split,))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import report
 from ..physics.arrays import ArraySpec
+from ..physics.defect_targets import Target
+from ..plan import from_tree
 from ..store import Store
 
 
@@ -62,6 +64,16 @@ class Batch:
         """Return the pixel pitch of a sample."""
         return float(self.arrays["pixel_size_nm"][row])
 
+    @functools.cached_property
+    def _targets(self) -> Mapping[str, Target]:
+        return from_tree(self.store.attributes["recipe"]).targets
+
+    def map_of(self, kind: type[Target], **keys: Any) -> str | None:
+        """Return the name of the first map that is exported of a kind of target with some values of its keys."""
+        known = {name.partition(".")[0] for name in self.arrays}
+        wanted = (name for name, target in self._targets.items() if isinstance(target, kind) and name in known)
+        return next((name for name in wanted if keys.items() <= vars(self._targets[name]).items()), None)
+
     def parameters(self, row: int) -> dict[str, Any]:
         """Return the drawn and derived numbers of a sample by their names, choices in words."""
         pairs = zip(report.columns(self.store), self.arrays["param"][row], strict=True)
@@ -91,18 +103,29 @@ def _in_words(words: list[str] | None, value: Any) -> Any:
     return None if isinstance(plain, float) and not np.isfinite(plain) else plain
 
 
-class Writer(Protocol):
+Read: TypeAlias = Callable[[str], bytes]  # how a file that was exported is read again, by its name
+
+
+class Writer:
     """A format: how a batch becomes files, and what is written when all batches are there."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return what decides the bytes beside the store."""
+        return {}
+
+    def used(self, store: Store, images: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the chosen images that are read; an error of the user where the format cannot be made."""
+        return images
 
     def files(self, batch: Batch) -> dict[str, bytes]:
         """Return the files of a batch by their names in the folder of the export: always the same bytes."""
+        raise NotImplementedError
 
     def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield the files that join those of all batches, each in pieces; ``batches`` come without their images."""
+        yield from ()
 
-
-class Read(Protocol):
-    """How a file that was exported is read again."""
-
-    def __call__(self, name: str) -> bytes:
-        """Return the bytes of a file by its name."""
+    def told(self, read: Read) -> list[str]:
+        """Return what the user should know of a finished export, a line each."""
+        return []

@@ -1,53 +1,43 @@
-"""COCO: a PNG an image of the first channel, and for each split the defects as boxes, masks and attributes.
-
-Where the store has instances, a defect's mask is its own, and one that shows nowhere is not annotated. Elsewhere it is
-the disc of half a lattice constant around it: on the map of the defects, where the store has it, the pixels whose true
-position lies so near a defect, of those the ones nearest to this one.
-"""
+"""COCO: a PNG an image of the first channel, and for each split the defects as boxes, masks and attributes."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..parts import material_of
-from ..physics.defect_targets import Instances, Target
-from ..physics.targets import DefectCone
-from ..plan import from_tree
 from ..store import Store
-from .batch import Batch, Read
+from .batch import Batch, Read, Writer
+from .masks import Mask, View, masks, views
 from .pictures import described
 
-NEAR = 0.1  # of the cone map: 1.1 - d / (a / 2) at d = a / 2
-SAME_PLACE = 1e-3  # square pixels: a defect of the top layer and one below it share their pixels
-Mask = NDArray[np.bool_]
 
-
-class Coco:
+class Coco(Writer):
     """``images/<split>/*.png``, ``annotations/instances_<split>.json``; the pieces of the latter stay in ``.parts``."""
 
-    def files(self, batch: Batch) -> dict[str, bytes]:
-        """Return the pictures of a batch and its piece of the annotations.
+    def used(self, store: Store, images: tuple[str, ...]) -> tuple[str, ...]:
+        """Return all images: the first is drawn, and the map of the defects says how far their masks reach.
 
         Raises
         ------
         StoreError
             If the store has no defects.
         """
-        if "defect_count" not in batch.arrays:
-            raise StoreError(f"{batch.store}: has no table of defects to annotate")
+        if "defect_count" not in store.metadata:
+            raise StoreError(f"{store}: has no table of defects to annotate")
+        return images
+
+    def files(self, batch: Batch) -> dict[str, bytes]:
+        """Return the pictures of a batch and its piece of the annotations."""
         files: dict[str, bytes] = {}
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for view in _views(batch):
+        for view in (view for row in range(len(batch.indices)) for view in views(batch, row)):
             data, words = described(batch, view.image, view.row)
             files[f"images/{view.file}"] = data
             n_rows, n_cols = view.shape
@@ -64,53 +54,6 @@ class Coco:
             found[batch.split].append(batch)
         for split, members in found.items():
             yield f"annotations/instances_{split}.json", _document(members, read)
-
-
-@dataclass(frozen=True)
-class View:
-    """A picture of a sample: through its only junction, or through one of several; ``number`` is its id."""
-
-    batch: Batch
-    row: int
-    image: str
-    number: int
-
-    @property
-    def file(self) -> str:
-        """Return the name of its file."""
-        index = int(self.batch.indices[self.row])
-        _, dot, junction = self.image.partition(".")
-        return f"{self.batch.split}/{index:09d}{dot}{junction}.png"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return its rows and columns."""
-        n_rows, n_cols = self.batch.arrays[self.image].shape[1:]
-        return n_rows, n_cols
-
-    def of(self, name: str) -> NDArray[Any]:
-        """Return an array of the sample, that of the view's junction where each has its own."""
-        own = name + self.image.removeprefix(self.image.partition(".")[0])
-        found: NDArray[Any] = self.batch.arrays[own if own in self.batch.arrays else name][self.row]
-        return found
-
-    def own(self, defect: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is known of a defect, of several junctions what this one shows."""
-        _, dot, junction = self.image.partition(".")
-        return {
-            name.partition(".")[0]: value
-            for name, value in defect.items()
-            if "." not in name or name.endswith(f"{dot}{junction}")
-        }
-
-
-def _views(batch: Batch) -> Iterator[View]:
-    """Yield the pictures of every sample: the first channel through every junction."""
-    first = batch.images[0].partition(".")[0]
-    names = [name for name in batch.images if name.partition(".")[0] == first]
-    for row, index in enumerate(batch.indices):
-        for place, name in enumerate(names):
-            yield View(batch, row, name, int(index) * len(names) + place)
 
 
 def _piece(batch: Batch) -> str:
@@ -146,16 +89,8 @@ def _categories(store: Store) -> list[dict[str, Any]]:
 
 def _annotations(view: View) -> Iterator[dict[str, Any]]:
     """Yield an annotation for each defect that is shown; its id follows from the picture and its row of the table."""
-    kinds, count = view.of("defect_kind"), int(view.of("defect_count"))
-    places = np.stack([view.of("defect_row"), view.of("defect_col")], axis=-1)[:count]
-    instances = _map(view.batch, lambda target: isinstance(target, Instances))
-    for slot, defect in enumerate(view.batch.defects(view.row)):
-        if instances is not None:
-            mask = view.of(instances) == slot + 1
-        else:
-            mask = view.of("defect_in_view")[slot] & _mask(view, places.astype(np.float64), slot)
-        if not mask.any():
-            continue
+    kinds, defects = view.of("defect_kind"), view.batch.defects(view.row)
+    for slot, mask in masks(view):
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         yield {
             "id": view.number * len(kinds) + slot + 1,
@@ -165,32 +100,8 @@ def _annotations(view: View) -> Iterator[dict[str, Any]]:
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
             "iscrowd": 0,
-            "attributes": view.own(defect),
+            "attributes": view.own_of(defects[slot]),
         }
-
-
-def _mask(view: View, places: NDArray[np.float64], slot: int) -> Mask:
-    """Return the pixels of a defect, at least the one it is nearest to."""
-    batch, shape = view.batch, view.shape
-    at_row, at_col = np.mgrid[: shape[0], : shape[1]]
-    squares = (at_row[..., None] - places[:, 0]) ** 2 + (at_col[..., None] - places[:, 1]) ** 2
-    material = material_of(batch.store.attributes["recipe"])
-    assert material is not None
-    reach = material.lattice_constant_nm / 2 / batch.pixel_size_nm(view.row)
-    shown = _map(batch, lambda target: isinstance(target, DefectCone) and target.layer == "all")
-    near = squares[:, :, slot] <= reach**2 if shown is None else view.of(shown) >= NEAR
-    own = squares[:, :, slot]
-    mask: Mask = near & (own <= squares.min(axis=-1) + SAME_PLACE) & (own <= (2 * reach) ** 2)
-    if not mask.any():
-        mask[tuple(np.clip(np.rint(places[slot]).astype(int), 0, np.array(shape) - 1))] = True
-    return mask
-
-
-def _map(batch: Batch, wanted: Callable[[Target], bool]) -> str | None:
-    """Return the name of the map of a target that is wanted, where one is exported."""
-    targets = from_tree(batch.store.attributes["recipe"]).targets
-    names = (name for name, target in targets.items() if wanted(target))
-    return next((name for name in names if name in {array.partition(".")[0] for array in batch.arrays}), None)
 
 
 def run_lengths(mask: Mask) -> list[int]:

@@ -56,6 +56,7 @@ class Export:
             "samples": self.store.layout.samples,
             "images": list(self.images),
             "splits": list(self.splits),
+            **self.writer.settings,
             "stmfab": provenance.versions()["stmfab"],
         }
 
@@ -112,11 +113,14 @@ def run(export: Export, progress: Progress) -> None:
     bounds = [export.store.layout.bounds(shard) for shard in range(export.store.layout.n_shards)]
     todo = [shard for shard in range(len(bounds)) if not _is_done(export, shard)]
     there = export.store.layout.samples - sum(bounds[shard][1] - bounds[shard][0] for shard in todo)
-    export.out.sweep(_folders(export))
+    export.out.sweep(["", LEDGER])
     progress.start(there, export.store.layout.samples)
     try:
         for shard in todo:
-            _write(export, shard)
+            files = _encoded(export, shard)
+            if shard == todo[0]:  # in which a run was killed, if one was
+                export.out.sweep(sorted({name.rpartition("/")[0] for name in files}))
+            _write(export, shard, files)
             there += bounds[shard][1] - bounds[shard][0]
             progress.show(there)
     finally:
@@ -169,7 +173,8 @@ def _hashed(pieces: Iterable[bytes]) -> str:
 
 
 def _begin(export: Export) -> None:
-    """Take a new or empty folder, or one that holds the same export."""
+    """Take a new or empty folder, or one that holds the same export, if only the beginning of its first document."""
+    export.out.sweep([""])
     if export.out.exists():
         _same(export)
         return
@@ -212,9 +217,8 @@ def _is_done(export: Export, shard: int) -> bool:
         return False
 
 
-def _write(export: Export, shard: int) -> None:
+def _write(export: Export, shard: int, files: Mapping[str, bytes]) -> None:
     """Write the files of a shard, then the ledger that says so."""
-    files = _encoded(export, shard)
     export.out.write_all(files)
     words = {name: {"bytes": len(data), "sha256": provenance.sha256(data)} for name, data in files.items()}
     export.out.write(_ledger(shard), json.dumps(words, indent=1).encode())
@@ -252,7 +256,7 @@ def _apart(export: Export, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDAr
 def _batches(export: Export, shard: int, names: Iterable[str]) -> Iterator[Batch]:
     """Yield what a shard has of each split, if anything."""
     start, stop = export.store.layout.bounds(shard)
-    arrays = {name: stores.read(export.store, name, start, stop) for name in names}
+    arrays = {name: stores.read_block(export.store, name, shard) for name in names}
     for split in export.splits:
         indices = splits.members(np.arange(start, stop), split)
         if len(indices):
@@ -304,14 +308,3 @@ def _join(export: Export) -> None:
             partial.replace(path)
         except OSError as error:
             raise DiskError(f"{path}: cannot write ({error.strerror})") from error
-
-
-def _folders(export: Export) -> list[str]:
-    """Return the folders in which a killed run may have left something."""
-    names = (
-        "",
-        LEDGER,
-        "annotations/.parts",
-        *(f"{above}{split}" for above in ("", "images/") for split in splits.SPLITS),
-    )
-    return [name for name in names if (export.out.root / name).is_dir()]

@@ -18,6 +18,8 @@ FORMATS: Mapping[str, tuple[str, str]] = {  # media type, and the pattern of the
     "parquet": ("application/x-parquet", "{split}-*.parquet"),
     "png": ("image/png", "{split}/*.png"),
     "coco": ("image/png", "images/{split}/*.png"),
+    "ome-zarr": ("application/x-zarr", "{split}/*.zarr/**"),
+    "episodes": ("application/x-npy", "crops.npy"),
     "gsf": ("application/x-gwyddion-gsf", "{split}/*.gsf"),
 }
 CONTEXT = {
@@ -101,7 +103,7 @@ def _set(kind: str, pattern: str) -> dict[str, Any]:
         "@id": FILES,
         "name": FILES,
         "encodingFormat": kind,
-        "includes": [pattern.format(split=split) for split in SPLITS],
+        "includes": list(dict.fromkeys(pattern.format(split=split) for split in SPLITS)),
     }
 
 

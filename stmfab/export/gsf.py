@@ -5,11 +5,11 @@ The format: http://gwyddion.net/documentation/user-guide-en/gsf.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from .batch import Batch, Read
+from .batch import Batch, Writer
 
 M_PER_NM, A_PER_NA = 1e-9, 1e-9
 SI: Mapping[str, tuple[str, float]] = {
@@ -22,7 +22,7 @@ SI: Mapping[str, tuple[str, float]] = {
 ALIGNED_BYTES = 4
 
 
-class Gsf:
+class Gsf(Writer):
     """Images with their rows from the largest y down, as Gwyddion draws them; parameters as further header lines."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
@@ -32,10 +32,6 @@ class Gsf:
             for row in range(len(batch.indices))
             for name in batch.images
         }
-
-    def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield nothing."""
-        yield from ()
 
 
 def _field(batch: Batch, name: str, row: int) -> bytes:

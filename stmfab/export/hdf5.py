@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import StmfabError
 from ..store import Store
-from .batch import Batch, Read
+from .batch import Batch, Read, Writer
 
 try:
     import h5py
@@ -21,7 +21,7 @@ JOINED = "dataset.h5"
 COMPRESSION_LEVEL = 4  # of gzip behind a byte shuffle: what every HDF5 reader has
 
 
-class Hdf5:
+class Hdf5(Writer):
     """Arrays as they are in the store, with their attributes; ``sample`` holds the samples' indices."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from .. import report
 from ..errors import StmfabError
-from .batch import Batch, Read
+from .batch import Batch, Writer
 from .pictures import described
 
 try:
@@ -21,7 +21,7 @@ ROW_GROUP = 64  # samples: what a reader holds at least
 PICTURE = "image"  # the first image as a PNG; the others, and itself in its unit, are arrays of numbers
 
 
-class Parquet:
+class Parquet(Writer):
     """Columns: ``sample``, ``image``, one an image, one a parameter, one a column of the table of defects."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
@@ -38,10 +38,6 @@ class Parquet:
             table.replace_schema_metadata(words), sink, compression="zstd", row_group_size=ROW_GROUP
         )
         return {f"{batch.stem}.parquet": sink.getvalue().to_pybytes()}
-
-    def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield nothing: readers take many files."""
-        yield from ()
 
 
 def _columns(batch: Batch) -> Iterator[tuple[str, Any]]:

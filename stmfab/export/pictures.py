@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from .batch import Batch, Read
+from .batch import Batch, Writer
 
 LEVELS = 2**16 - 1
 ROWS = "the first row is the smallest y"
@@ -62,16 +62,12 @@ def described(batch: Batch, name: str, row: int) -> tuple[bytes, dict[str, Any]]
     return data, words
 
 
-class Png:
+class Png(Writer):
     """A PNG an image, and a JSON file a sample with the scales, parameters and defects."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
         """Return the files of a batch, in a folder of the split."""
         return {name: data for row in range(len(batch.indices)) for name, data in _files(batch, row)}
-
-    def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield nothing."""
-        yield from ()
 
 
 def _files(batch: Batch, row: int) -> Iterator[tuple[str, bytes]]:

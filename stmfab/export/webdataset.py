@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from .batch import Batch, Read
+from .batch import Batch, Writer
 
 
-class WebDataset:
+class WebDataset(Writer):
     """Images as ``.npy`` in the store's units; parameters, defects and units as JSON."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
@@ -25,10 +25,6 @@ class WebDataset:
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
         return {f"{batch.stem}.tar": buffer.getvalue()}
-
-    def joined(self, batches: Iterable[Batch], read: Read) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield nothing: readers take many tars."""
-        yield from ()
 
 
 def _members(batch: Batch, row: int) -> Iterator[tuple[str, bytes]]:

@@ -2,7 +2,7 @@
 const token = new URLSearchParams(location.search).get("token") || "";
 const at = (id) => document.getElementById(id);
 const state = {sample: undefined, values: {}, images: [], shown: "topography", row: null, answer: null, form: null};
-const drawn = {count: 0, ms: 0}; // for whoever measures
+const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0}; // for whoever measures
 window.stmfab = drawn;
 
 async function ask(question, more) {
@@ -14,6 +14,7 @@ async function ask(question, more) {
   const type = response.headers.get("Content-Type") || "";
   const answer = type.startsWith("application/json") ? await response.json() : {error: (await response.text()).trim()};
   if (!response.ok) throw new Error(answer.error);
+  drawn.server_ms = Number((response.headers.get("Server-Timing") || "").split("dur=")[1]);
   return answer;
 }
 
@@ -36,8 +37,10 @@ async function draw() {
   busy = true;
   const began = touched || performance.now();
   try {
-    show(await ask("picture"));
+    const answer = await ask("picture"), came = performance.now();
+    show(answer);
     tell("");
+    drawn.drawing_ms = performance.now() - came;
     drawn.ms = performance.now() - began;
     at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
   } catch (error) {
@@ -267,7 +270,10 @@ function section(group, open) {
     make("summary", {}, make("b", {textContent: group.path.replace(/[._]/g, "$&\u200b")}), make("span", {textContent: group.meaning})));
   box.dataset.path = group.path;
   if (Object.keys(group.kinds).length) box.append(kinds(group));
+  if (Object.keys(group.choices).length) box.append(choices(group));
+  if (Object.keys(group.adds).length) box.append(adding(group));
   box.append(...group.keys.map(entry));
+  if (group.removable) box.append(removing(group));
   return box;
 }
 
@@ -275,13 +281,68 @@ function kinds(group) {
   const name = `kind of ${group.path}`;
   const menu = make("select", {ariaLabel: name}, ...Object.keys(group.kinds).map((kind) => make("option", {textContent: kind, selected: kind === group.kind})));
   menu.addEventListener("change", async () => {
-    for (const path of Object.keys(state.values)) if (path.startsWith(`${group.path}.`)) delete state.values[path];
-    state.values[group.path] = group.kinds[menu.value];
-    await rebuild();
+    if (!await change(group.path, group.kinds[menu.value])) menu.value = group.kind;
   });
-  const line = make("div", {className: "key"}, make("label", {textContent: "kind"}), menu);
-  line.dataset.path = group.path;
+  return labelled(group.path, "kind", menu);
+}
+
+function labelled(path, words, ...nodes) {
+  const line = make("div", {className: "key"}, make("label", {textContent: words}), ...nodes);
+  line.dataset.path = path;
   return line;
+}
+
+/* What is recorded: a box a channel. */
+function choices(group) {
+  const boxes = Object.entries(group.choices).map(([name, on]) => make("input", {type: "checkbox", checked: on, ariaLabel: `record ${name}`, value: name}));
+  const ticked = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  for (const box of boxes) {
+    box.addEventListener("change", async () => {
+      if (!await change(group.path, `[${ticked().join(", ")}]`)) box.checked = !box.checked;
+    });
+  }
+  return make("div", {className: "choices"}, ...boxes.map((box) => make("label", {}, box, make("span", {textContent: box.value}))));
+}
+
+/* A new part of a place, by a name of the user's choice. */
+function adding(group) {
+  const menu = make("select", {ariaLabel: `kind to add to ${group.path}`}, ...Object.keys(group.adds).map((kind) => make("option", {textContent: kind})));
+  const taken = (name) => state.form.groups.some((one) => one.path === `${group.path}.${name}`);
+  const free = () => {
+    const base = menu.value === "present" ? "new" : menu.value.replace(/[^A-Za-z0-9]+/g, "_");
+    let name = base;
+    for (let number = 2; taken(name); number++) name = `${base}_${number}`;
+    return name;
+  };
+  const box = make("input", {ariaLabel: `name to add to ${group.path}`, spellcheck: false, placeholder: "name"});
+  const button = make("button", {type: "button", textContent: "Add", ariaLabel: `add to ${group.path}`});
+  button.addEventListener("click", () => {
+    const name = box.value.trim() || free();
+    if (taken(name)) tell(`${group.path}.${name}: is there already; give another name`);
+    else change(`${group.path}.${name}`, group.adds[menu.value]);
+  });
+  const line = make("div", {className: "adding"}, box, button);
+  if (Object.keys(group.adds).length > 1) line.prepend(menu);
+  return line;
+}
+
+function removing(group) {
+  const button = make("button", {type: "button", className: "remove", textContent: "Remove", ariaLabel: `remove ${group.path}`});
+  button.addEventListener("click", () => change(group.path, null));
+  return button;
+}
+
+/* Another part, another form: as it was if the recipe does not allow it. */
+async function change(path, value) {
+  const before = state.values;
+  state.values = Object.fromEntries(Object.entries(before).filter(([key]) => !key.startsWith(`${path}.`)));
+  state.values[path] = value;
+  try { await build(); } catch (error) { state.values = before; tell(error.message); return false; }
+  const opened = document.querySelector(`details[data-path="${CSS.escape(path)}"]`);
+  if (opened) opened.open = true;
+  touched = performance.now();
+  draw();
+  return true;
 }
 
 async function rebuild() {
@@ -304,8 +365,8 @@ function entry(key) {
   } else {
     const box = make("input", {id: `k-${key.path}`, inputMode: "decimal", placeholder: key.drawn ? "drawn" : key.optional ? "none" : "", spellcheck: false});
     box.addEventListener("change", () => set(key, box.value.trim() === "" ? null : isNaN(box.value) ? box.value.trim() : Number(box.value)));
-    const slider = make("input", {type: "range", min: 0, max: 1000, ariaLabel: `${key.path} slider`});
-    slider.addEventListener("input", () => {
+    const slider = key.low === null ? "" : make("input", {type: "range", min: 0, max: 1000, ariaLabel: `${key.path} slider`});
+    if (slider) slider.addEventListener("input", () => {
       const value = from(key, slider.value / 1000);
       box.value = short(value);
       set(key, value, slider);

@@ -13,6 +13,7 @@ from . import instances, targets
 from .arrays import ArraySpec
 from .instrument import NM_PER_PM
 from .keys import check_ranges, key
+from .orbital_image import OrbitalImage
 from .targets import LAYERS, Labels, image_spec
 from .units import Bools, Ints
 
@@ -25,14 +26,21 @@ BACKGROUND, STEP_EDGE = "background", "step edge"
 class Instances:
     """Instances: 1 + the row of the table of defects where a defect changes the height, else 0; true forward path.
 
-    What is above the threshold in a render without noise, against one without defects, is the nearest defect's. The
-    table tells each one's apparent height, its visibility (that over the noise) and its box; the noise is stored too.
+    What is above the threshold in a render without noise, against one without defects, is the nearest defect's; or
+    against one without each, the defect's that changes most. The table tells each one's apparent height, its visibility
+    (that over the noise) and its box; the noise is stored too.
     """
 
     of_path: ClassVar[bool] = False
 
     threshold_pm: float = key("least change of height", at_least=0, fixed=True)
     sigmas: float = key("least change of height over the noise of the image", default=2.0, at_least=0, fixed=True)
+    renders: str = key(
+        "against one render without all defects, or one without each: exact where they overlap, and n times the work",
+        default="all",
+        one_of=("all", "each"),
+        fixed=True,
+    )
     window_nm: float = key("a defect's apparent height is the largest so far from it", default=1.5, above=0, fixed=True)
 
     def __post_init__(self) -> None:
@@ -139,9 +147,41 @@ class Keypoints:
         return chosen if self.layer == ALL else chosen & (labels.defect_layers == LAYERS.index(self.layer))
 
 
-Target: TypeAlias = targets.Target | Instances | Classes | Keypoints
+@dataclass(frozen=True)
+class Dimers:
+    """Units of the rows, dimers or cells: a Gaussian at each whole one, and at each that is broken or missing."""
+
+    of_path: ClassVar[bool] = True
+
+    sigma_nm: float = key("standard deviation of the Gaussians", default=0.085, above=0, at_most=0.3, fixed=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        broken = "heat map of the dimers that are broken or missing, true path"
+        return [
+            image_spec(name, pixels, "1", "heat map of the whole dimers, true path"),
+            image_spec(f"{name}_broken", pixels, "1", broken),
+        ]
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the target's images."""
+        assert isinstance(labels.surface, OrbitalImage)
+        scene, at = labels.surface.scene, (labels.x_nm, labels.y_nm)
+        return [scene.heat_map(*at, shown, sigma_nm=self.sigma_nm) for shown in (scene.whole, ~scene.whole)]
+
+
+Target: TypeAlias = targets.Target | Instances | Classes | Keypoints | Dimers
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
 CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS}
 SURFACE_TARGETS: Mapping[str, type[Target]] = {**targets.SURFACE_TARGETS, **OF_DEFECTS}
+ORBITAL_TARGETS: Mapping[str, type[Target]] = {
+    **targets.TARGETS,
+    "terraces": targets.Terraces,
+    **OF_DEFECTS,
+    "dimers": Dimers,
+}

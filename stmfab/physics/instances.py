@@ -2,11 +2,12 @@
 
 From a pair of renders without noise, one with all defects and one with none: what differs at a pixel is the nearest
 defect's. One render more for a sample, however many defects it has; two that overlap are told apart by their places
-only.
+only. A pair of renders for each defect, with and without it alone, tells them apart as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,40 @@ def seen(
     heights_nm, boxes = np.zeros(len(sites_nm)), np.full((len(sites_nm), 4), -1)
     _instances_kernels.peaks(change_nm, owner, beside_nm2, window_nm**2, heights_nm)
     mask = np.where(np.abs(change_nm) > threshold_nm, owner + 1, 0).astype(np.int16)
+    _instances_kernels.boxes(mask, boxes)
+    return Seen(mask, noise_nm, heights_nm, boxes)
+
+
+def seen_each(
+    changes_nm: Iterable[Floats],
+    x_nm: Floats,
+    y_nm: Floats,
+    sites_nm: Floats,
+    *,
+    noise_nm: float,
+    threshold_nm: float,
+    window_nm: float,
+) -> Seen:
+    """Return what defects show of themselves by the change of height that each one makes, (n_rows, n_cols) in turn.
+
+    A defect's height is taken from its own change within ``window_nm`` in the plane; a pixel of the mask is that
+    defect's that changes it most, if by more than ``threshold_nm``.
+
+    Raises
+    ------
+    OverflowError
+        If there are more defects than the mask can tell apart.
+    """
+    if len(sites_nm) > MOST:
+        raise OverflowError(f"{len(sites_nm)} defects; a map tells {MOST} apart")
+    most_nm, mask = np.full(x_nm.shape, threshold_nm), np.zeros(x_nm.shape, dtype=np.int16)
+    heights_nm, boxes = np.zeros(len(sites_nm)), np.full((len(sites_nm), 4), -1)
+    for number, (change_nm, site_nm) in enumerate(zip(changes_nm, sites_nm, strict=True)):
+        near = (x_nm - site_nm[0]) ** 2 + (y_nm - site_nm[1]) ** 2 <= window_nm**2
+        own_nm = change_nm[near]
+        heights_nm[number] = own_nm[np.abs(own_nm).argmax()] if own_nm.size else 0.0
+        more = np.abs(change_nm) > most_nm
+        most_nm[more], mask[more] = np.abs(change_nm[more]), number + 1
     _instances_kernels.boxes(mask, boxes)
     return Seen(mask, noise_nm, heights_nm, boxes)
 

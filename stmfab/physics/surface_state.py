@@ -92,8 +92,13 @@ class Scene:
         out = np.zeros(x_nm.shape, dtype=np.int64)
         out[terraces.at_edges(self.distances(x_nm, y_nm), within_nm=STEP_CLASS_nm)] = n_classes + 1
         reach_nm = seen_nm(self.values("height_pm"), self.values("fwhm_nm"))
-        _surface_state_kernels.mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, classes + 1, out)
+        mark_nearest(x_nm, y_nm, self.points_nm, reach_nm, classes + 1, out)
         return out
+
+
+def mark_nearest(x_nm: Floats, y_nm: Floats, points_nm: Floats, reach_nm: Floats, marks: Ints, out: Ints) -> None:
+    """Write the mark of the nearest of points (n, 2) that reaches a pixel to out, in the shape of x; leave others."""
+    _surface_state_kernels.mark_nearest(x_nm, y_nm, points_nm, reach_nm, marks, out)
 
 
 def seen_nm(height_pm: Floats, fwhm_nm: Floats) -> Floats:

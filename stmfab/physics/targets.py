@@ -22,6 +22,7 @@ from .instrument import Instrument
 from .keys import check_ranges, key
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
+from .orbital_image import OrbitalImage
 from .path import Path, distortion, forward
 from .scan import perfect_height
 from .surface_field import Surface
@@ -77,7 +78,7 @@ class Labels:
     members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
     conductance: Callable[[float], CurrentField] | None = None
-    surface: Surface | None = None
+    surface: Surface | OrbitalImage | None = None
     seen: Seen | None = None
 
 

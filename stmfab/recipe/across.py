@@ -11,6 +11,7 @@ from ..parts import Part
 from ..physics.materials import Material
 from ..physics.path import SUB_STEPS_PER_RADIAN, SUB_STEPS_PER_SWING
 from ..physics.scan import CURRENT_CHANNELS
+from ..physics.tips import AT_eV
 from .checking import Report
 
 MAX_CELLS = 300_000  # of a frame: 3 GB with its field
@@ -64,6 +65,8 @@ def check_across(
         _check_apexes(corners, size[0])
         if material is not None:
             _check_cells(corners, size[1], material.cell_area_nm2)
+    if material is None:
+        _check_bias(corners)
     if dwell is not None and pixels is not None:
         _check_steps(corners, pixels[1], dwell[1])
 
@@ -95,6 +98,15 @@ def _check_cells(corners: _Corners, size_nm: float, cell_area_nm2: float) -> Non
         most_nm = math.floor(math.sqrt(MAX_CELLS * cell_area_nm2))
         found = f"a frame of {size_nm:g} nm has {size_nm**2 / cell_area_nm2:.2g} cells"
         corners.fault("scan.size_nm", f"{found}; legal: at most {MAX_CELLS:g}, {most_nm} nm")
+
+
+def _check_bias(corners: _Corners) -> None:
+    """Report a bias beyond the energies at which tips are known; of crystals the window of energies tells."""
+    most_V = AT_eV[-2] - (AT_eV[1] - AT_eV[0])
+    for path in corners.parts:
+        ends = corners.of(f"{path}.bias_V") if path.partition(".")[0] in ("junction", "junctions") else None
+        if ends is not None and max(abs(end) for end in ends) > most_V:
+            corners.fault(f"{path}.bias_V", f"reaches {max(ends, key=abs):g} V; legal: at most {most_V:g} V either way")
 
 
 def _check_update(corners: _Corners, dwell_s: float) -> None:

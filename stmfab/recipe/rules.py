@@ -44,7 +44,10 @@ PLACED = ("sample.defects.", "sample.corrals.")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
 MIN_JOINT_SHARE = 0.01
-HERRINGBONE, RECONSTRUCTED = "sample.herringbone", "au-111"
+OWN_PLACES = (
+    ("sample.herringbone", "does not reconstruct", "au-111"),
+    ("sample.buckling", "has no dimers that buckle", "ge001"),
+)
 N_JOINT_PROBES = 4096
 
 Ends = dict[str, tuple[float, float]]
@@ -70,8 +73,9 @@ def check_rules(report: Report, tree: Tree) -> None:
         if sample_kind(tree) == CRYSTAL:
             check_gap(all_parts, material, ends, report)
             _check_spectra(all_parts, material, ends, report)
-        if get(tree, HERRINGBONE) is not None and material.name != RECONSTRUCTED:
-            report.fault_at(HERRINGBONE, f"{material.name} does not reconstruct; legal: with {RECONSTRUCTED}")
+        for place, words, legal in OWN_PLACES:
+            if get(tree, place) is not None and material.name != legal:
+                report.fault_at(place, f"{material.name} {words}; legal: with {legal}")
     check_coherent(all_parts, report)
     if sample_kind(tree) == CRYSTAL and material is not None and material.n_filled is None:
         check_holes(all_parts, material, ends, report)

@@ -92,6 +92,22 @@ def test_the_height_is_taken_from_the_window_and_the_mask_from_everywhere():
     assert found.boxes[0, 3] > (2.0 + FRAME_nm / 2) / PIXEL_nm
 
 
+def test_each_defects_own_change_tells_overlapping_ones_apart():
+    both = [(-0.15, 0.0, 0.06, 0.3), (0.35, 0.1, -0.012, 0.2)]
+    changes = [rendered(*both) - rendered(both[1]), rendered(*both) - rendered(both[0])]
+    sites = np.array([(-0.15, 0.0, 0.0), (0.35, 0.1, -0.3)])
+    limits = {"noise_nm": 2e-3, "threshold_nm": 0.004, "window_nm": 1.5}
+    found = instances.seen_each(iter(changes), *frame(), sites, **limits)
+    np.testing.assert_allclose(found.heights_nm, [0.06, -0.012], rtol=5e-3)  # half a pixel off the top
+    np.testing.assert_allclose(found.visibility, [30, 6], rtol=5e-3)
+    sizes = np.abs(changes)
+    expected = np.where(sizes.max(axis=0) > 0.004, sizes.argmax(axis=0) + 1, 0)
+    np.testing.assert_array_equal(found.mask, expected)
+    # one pair of renders takes the strong one's tail for the weak one's height
+    at_once = seen(rendered(*both) - rendered(), sites, threshold_nm=0.004)
+    assert at_once.heights_nm[1] > 0
+
+
 def test_no_defect_marks_nothing():
     found = seen(np.full((N, N), 0.05), [])
     assert not found.mask.any()

@@ -47,6 +47,30 @@ def test_far_from_a_scatterer_the_wave_falls_as_1_over_r_with_its_phase():
     np.testing.assert_allclose(found, np.sin(2 * k * r + 2 * delta) - np.sin(2 * k * r), atol=4e-3)  # 1/(4 k r)
 
 
+@pytest.mark.parametrize(("albedo", "phase_deg"), [(0.0, 0.0), (1.0, 30.0), (0.6, -60.0)])
+def test_asymptotics_of_a_point_and_of_an_edge(albedo, phase_deg):
+    # H_0(x) -> sqrt(2 / pi x) exp(i (x - pi/4)) (1 - i / 8x), J_0 is its real part
+    r, k = np.linspace(40, 60, 400), K.real
+    t, x = albedo * np.exp(2j * math.radians(phase_deg)) - 1, k * r
+    found = change(np.column_stack([r, 0 * r]), at([(0, 0)], albedo, phase_deg)) * np.pi * x
+    expected = (t * np.exp(1j * (2 * x - np.pi / 2)) * (1 - 0.25j / x)).real
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    edge = scattering.edge_change(r, one_wave()) * np.sqrt(np.pi * x)
+    expected = -(np.exp(1j * (2 * x - np.pi / 4)) * (1 - 1j / (16 * x))).real
+    np.testing.assert_allclose(edge, expected, atol=1e-3)
+
+
+def test_two_scatterers_in_closed_form():
+    # T_11 = s_1 / D, T_12 = s_1 H s_2 / D, D = 1 - s_1 s_2 H^2
+    waves, places = one_wave(K + 0.03j), np.array([(0.0, 0.0), (1.3, 0.4)])
+    one, two = scattering.strengths(np.array([0.3, 1.0]), np.array([20.0, 50.0]))
+    h = special.hankel1(0, (K + 0.03j) * math.hypot(1.3, 0.4))
+    expected = np.array([[one, one * h * two], [one * h * two, two]]) / (1 - one * two * h**2)
+    table = scattering.wave_table(waves, 2.0)
+    found = scattering.t_matrix(waves, Scatterers(places, np.array([one, two])), table)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_two_scatterers_are_the_sum_over_all_bounces():
     # psi_i = h_i + sum_j H_ij s_j psi_j, summed bounce by bounce: no matrix is inverted
     places = np.array([(0.0, 0.0), (1.3, 0.4)])
@@ -96,6 +120,21 @@ def test_a_closed_ring_confines_the_states_of_a_round_box():
     zeros = special.jn_zeros(0, len(peaks)) / radius_nm
     assert len(peaks) >= 4
     assert np.abs(peaks - zeros).max() < 0.1 * math.pi / radius_nm  # of the distance of levels; steps of k are 0.013
+
+
+@pytest.mark.parametrize(("n_atoms", "radius_nm"), [(14, 4.5), (15, 5.0), (15, 6.0)])
+def test_a_ring_of_adatoms_on_silver_confines_its_electrons(n_atoms, radius_nm):
+    # black dots 2 to 2.5 nm apart, half a Fermi wavelength being 3.9: peaks at the middle where the round box has its
+    # levels E_0 + hbar^2 (z_0n / R)^2 / 2 m, the leaky wall within 10 meV of a hard one
+    angle, (_, bottom_eV, mass, width_eV, *_) = 2 * np.pi * np.arange(n_atoms) / n_atoms, second.METALS_111["ag-111"]
+    ring = at(radius_nm * np.column_stack([np.cos(angle), np.sin(angle)]))
+    at_eV = np.arange(-0.062, 0.3, 0.002)
+    k = second.wave_number(mass, bottom_eV, at_eV, width_eV)
+    middle = np.array([change([(0.0, 0.0)], ring, one_wave(q), 25.0)[0] for q in k])
+    peaks = at_eV[1:-1][(middle[1:-1] > middle[:-2]) & (middle[1:-1] > middle[2:])]
+    box = bottom_eV + 0.0380998 / mass * (special.jn_zeros(0, 3) / radius_nm) ** 2
+    np.testing.assert_allclose(peaks, box, atol=0.010)
+    assert middle.max() > 1  # over twice the open surface's density
 
 
 def test_beside_an_edge():

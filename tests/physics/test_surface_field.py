@@ -215,6 +215,17 @@ def test_waves_at_a_step_in_the_image():
     assert np.corrcoef(wave, profile)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("name", sorted(METALS))
+def test_periods_of_the_waves_in_the_image(name):
+    # half a Fermi wavelength: 1.45 nm on Cu(111), 3.88 on Ag(111), 1.74 on Au(111)
+    flight = Steps(count=1, terrace_nm=10.0, wander_nm=0.0).flight(np.random.default_rng(0))
+    _, made, _ = imaged(metal=METALS[name], size_nm=44.0, n=45, bias_V=0.002, flight=flight)
+    x = np.linspace(2, 20, 901)
+    profile = made.field.heights(x, 0 * x, made.log_setpoint)
+    crests = x[1:-1][(profile[1:-1] > profile[:-2]) & (profile[1:-1] > profile[2:])]
+    assert np.diff(crests).mean() == pytest.approx(second.METALS_111[name][4], rel=0.015)
+
+
 def test_conductance_is_the_slope_of_the_current():
     # without a sharp onset in the window: dI/dV at V of I(V), the tip's density of states being flat
     members = {"co": placed(SCATTERERS["co"], [(0, 0), (9, 3)])}

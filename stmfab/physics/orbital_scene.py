@@ -1,0 +1,296 @@
+"""A surface of units in rows with what is on it: terraces, units, defects as edits, and the labels that follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, special
+
+from . import _orbital_scene_kernels
+from .defects import Placed
+from .dimer_defects import Island
+from .ledges import Edges
+from .materials import Material
+from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
+from .orbitals import TOP, Buckling, Orbitals, OrbitalSurface
+from .site_edits import SiteDefect
+from .surface_state import mark_nearest
+from .units import Bools, Floats, Ints
+
+TRUNCATED = 3.0  # standard deviations of a smoothing
+STEP_CLASS_nm = 0.45
+RIM_CELLS = 1  # an edge of a terrace is as wide
+Members = Mapping[str, tuple[type[SiteDefect], Placed]]
+
+
+@dataclass(frozen=True)
+class Buckled:
+    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase."""
+
+    buckling: Buckling
+    domains: Floats
+    phase: Floats
+
+    def states(self, there: Units, region: Box) -> Ints:
+        """Return the states of units, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
+        at = there.v - region.v0, there.u - region.u0
+        level = special.ndtr(self.domains[at])
+        along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
+        c4x2 = level < self.buckling.c4x2
+        up = (along + row * c4x2 + (self.phase[at] > 0)) % 2
+        ordered = level < self.buckling.c4x2 + self.buckling.p2x2
+        return np.asarray(np.where(ordered, 1 + up, 0), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What defects do to lobes of units, arrays (n_edits,): unit, layer, side (0: both), factors of what they carry."""
+
+    unit: Ints
+    layer: Ints
+    side: Ints
+    filled: Floats
+    empty: Floats
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A surface with what is on it: everything about the sample that does not depend on tip and junction.
+
+    ``members`` maps the recipe's names to kinds and placed defects, ``sited`` holds the same, member after member;
+    ``strength`` is the logarithm of each unit's strength, over the box; ``states`` those of the units, (n_units,).
+    """
+
+    surface: OrbitalSurface
+    look: Orbitals
+    region: Box
+    levels: Ints
+    units: Units
+    members: Members
+    sited: tuple[Sited, ...]
+    strength: Floats
+    states: Ints
+
+    @property
+    def material(self) -> Material:
+        """The lattice."""
+        return self.surface.lattice
+
+    @functools.cached_property
+    def places_nm(self) -> Floats:
+        """Positions of the defects, member after member, shape (n, 3)."""
+        rows = [(*each.probe_nm, each.level * self.surface.step_nm) for each in self.sited]
+        return np.array(rows).reshape(-1, 3)
+
+    @functools.cached_property
+    def middles_nm(self) -> Floats:
+        """Middles of the units, shape (n_units, 2)."""
+        cells = np.stack([self.units.u, self.units.v], axis=1).astype(np.float64)
+        aside = (self.surface.pair - 1) / 2
+        cells[self.units.axis == 1, 0] += aside
+        cells[self.units.axis == 0, 1] += aside
+        return cells * self.surface.cells_nm
+
+    @functools.cached_property
+    def edits(self) -> Edits:
+        """What the defects do to the units' lobes."""
+        owners = [each for each in self.sited for _ in each.edit.scaled]
+        table = np.array(
+            [
+                (scaled.along, scaled.across, scaled.layer, scaled.side * each.signs[1], scaled.filled, scaled.empty)
+                for each in self.sited
+                for scaled in each.edit.scaled
+            ]
+        ).reshape(-1, 6)
+        offsets, layer, side = table[:, :2].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3].astype(np.int64)
+        unit = units_at(self.surface, self.units, self.region, owners, offsets)
+        there = unit >= 0
+        return Edits(unit[there], layer[there], side[there], table[there, 4], table[there, 5])
+
+    @functools.cached_property
+    def whole(self) -> Bools:
+        """Which units are as on the clean surface, none of their top lobes gone, (n_units,)."""
+        out = np.ones(len(self.units.u), dtype=np.bool_)
+        gone = (self.edits.layer == TOP) & (self.edits.filled == 0)
+        out[self.edits.unit[gone]] = False
+        return out
+
+    def heat_map(self, x_nm: Floats, y_nm: Floats, shown: Bools, *, sigma_nm: float) -> Floats:
+        """Return the heat of the units shown at points (n_rows, n_cols): 1 on one, a Gaussian around it."""
+        (along, up), out = self.surface.cells_nm, np.empty(x_nm.shape)
+        cells = np.array([(self.region.u0 * along, along), (self.region.v0 * up, up)])
+        known = self.units.number, self.middles_nm, shown
+        _orbital_scene_kernels.heat(x_nm, y_nm, cells, *known, sigma_nm, out)
+        return out
+
+    def pristine(self) -> Scene:
+        """Return the same terraces without their defects."""
+        return dataclasses.replace(self, members={}, sited=())
+
+    def terrace(self, x_nm: Floats, y_nm: Floats) -> Ints:
+        """Return the number of the terrace at points, 0 on the lowest without vacancy islands."""
+        u, v = self._cells(x_nm, y_nm)
+        return np.asarray(self.levels[v, u] - min(0, int(self.levels.min())))
+
+    def _cells(self, x_nm: Floats, y_nm: Floats) -> tuple[Ints, Ints]:
+        """Return the cells of points, as columns and rows of the box."""
+        along, up = self.surface.cells_nm
+        u = np.floor(x_nm / along + 0.5).astype(np.int64) - self.region.u0
+        v = np.floor(y_nm / up + 0.5).astype(np.int64) - self.region.v0
+        return u, v
+
+    def class_map(self, x_nm: Floats, y_nm: Floats, classes: Ints, n_classes: int) -> Ints:
+        """Return the class at points: 0 terrace, 1 + that of a defect within its reach, then step edges."""
+        out = np.zeros(x_nm.shape, dtype=np.int64)
+        size = 1 + 2 * round(STEP_CLASS_nm / min(self.surface.cells_nm))
+        near = ndimage.maximum_filter(self.levels, size) != ndimage.minimum_filter(self.levels, size)
+        u, v = self._cells(x_nm, y_nm)
+        out[near[v, u]] = n_classes + 1
+        kinds = [kind for kind, placed in self.members.values() for _ in range(len(placed.cells))]
+        reach_nm = np.array([_reach_nm(kind, each) for kind, each in zip(kinds, self.sited, strict=True)])
+        mark_nearest(x_nm, y_nm, np.ascontiguousarray(self.places_nm[:, :2]), reach_nm, classes + 1, out)
+        return out
+
+
+def _reach_nm(kind: type[SiteDefect], each: Sited) -> float:
+    """Return how far around its place a defect's pixels lie."""
+    return kind.reach_nm + 0.25 * max(0, len(each.edit.footprint) - 1)
+
+
+def smoothed(white: Floats, cells_nm: tuple[float, float], length_nm: float) -> Floats:
+    """Return white noise of variance 1 on cells as noise of variance 1 that is correlated over a length.
+
+    exp(-r^2 / 2 length^2); cells nearer to the rim than ``smoothing_margin_nm`` are wrong.
+    """
+    sigma = [length_nm / math.sqrt(2) / width_nm for width_nm in cells_nm[::-1]]
+    out = white
+    for axis, width in enumerate(sigma):
+        reach = math.ceil(TRUNCATED * width)
+        weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * width**2))
+        out = ndimage.correlate1d(out, weights / np.linalg.norm(weights), axis=axis, mode="constant")
+    return np.asarray(out)
+
+
+def smoothing_margin_nm(length_nm: float) -> float:
+    """Return how far from a cell its correlated noise is drawn."""
+    return TRUNCATED * length_nm / math.sqrt(2) + 1.0
+
+
+def scene(
+    surface: OrbitalSurface,
+    look: Orbitals,
+    edges: Edges,
+    region: Box,
+    *,
+    members: Members,
+    strength: Floats,
+    buckled: Buckled | None,
+    rng_of: Callable[[str, int, int], np.random.Generator],
+) -> Scene:
+    """Return a surface with its steps and the defects that fit: on whole units, and on no other's.
+
+    Parameters
+    ----------
+    members : mapping of names to kinds and placed defects
+        A defect's cell is the site that it takes.
+    buckled : Buckled or None
+        Of a surface whose units have several states.
+    rng_of : callable
+        (member's name, u, v) -> the generator of the shape of the defect there.
+    """
+    levels = edges.levels(*region.axes)
+    for kind, placed in members.values():
+        if kind is Island:
+            levels = _lowered(levels, region, surface, placed)
+    there = units(surface, levels, region)
+    rims = ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
+    found: dict[str, list[Sited | None]] = {
+        name: [_sited(surface, there, levels, region, kind, name, placed, i, rng_of) for i in range(len(placed.cells))]
+        for name, (kind, placed) in members.items()
+    }
+    kept = _without_overlap([each for row in found.values() for each in row], surface, there, region)
+    out, sited, first = {}, [], 0
+    for name, row in found.items():
+        chosen = kept[first : first + len(row)]
+        kind, placed = members[name]
+        out[name] = (kind, placed.kept(chosen))
+        sited += [each for each, fits in zip(row, chosen, strict=True) if fits and each is not None]
+        first += len(row)
+    states = np.zeros(len(there.u), dtype=np.int64) if buckled is None else buckled.states(there, region)
+    return Scene(surface, look, region, levels, there, out, tuple(sited), strength + edges.rim * rims, states)
+
+
+def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed) -> Ints:
+    """Return terraces with rectangles one step lower, their sides whole dimers."""
+    out, (along, up) = levels.copy(), surface.cells_nm
+    for (u, v), length, width in zip(placed.cells, placed.values["length_nm"], placed.values["width_nm"], strict=True):
+        half_u, half_v = max(1, round(length / along / 4)), max(1, round(width / up / 4))
+        first = (u // 2 - half_u) * 2 - region.u0, (v // 2 - half_v) * 2 - region.v0
+        columns = slice(max(0, first[0]), max(0, first[0] + 4 * half_u))
+        rows = slice(max(0, first[1]), max(0, first[1] + 4 * half_v))
+        out[rows, columns] = np.minimum(out[rows, columns], levels[rows, columns] - 1)
+    return out
+
+
+def _sited(
+    surface: OrbitalSurface,
+    there: Units,
+    levels: Ints,
+    region: Box,
+    kind: type[SiteDefect],
+    name: str,
+    placed: Placed,
+    number: int,
+    rng_of: Callable[[str, int, int], np.random.Generator],
+) -> Sited | None:
+    """Return a defect on its unit, or None where its cell is outside or belongs to no unit."""
+    u, v = placed.cells[number].tolist()
+    if (u, v) not in region:
+        return None
+    own, level = int(there.number[v - region.v0, u - region.u0]), int(levels[v - region.v0, u - region.u0])
+    axis = surface.axis(level)
+    values = {key: float(column[number]) for key, column in placed.values.items()}
+    edit = kind.shaped(values, rng_of(name, u, v) if kind.random else None)
+    ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
+    edit = edit if ratio == 1 else edit.stretched(ratio)
+    if own < 0 and edit.footprint:
+        return None
+    along, across = (u, v) if axis == 0 else (v, u)
+    cell = (int(there.u[own]), int(there.v[own])) if own >= 0 else (u, v)
+    signs = (1 if along // 2 % 2 == 0 else -1, 1 if across % 2 else -1)
+    return Sited(
+        edit=edit,
+        heights_pm=(values.get("height_filled_pm", 0.0), values.get("height_empty_pm", 0.0)),
+        charge=values.get("charge", 0.0),
+        level=level,
+        axis=axis,
+        cell=cell,
+        signs=signs if surface.pair == 2 else (signs[0], 1 if along // 4 % 2 == 0 else -1),
+        rates_per_s=(values["up_per_s"], values["down_per_s"]) if "up_per_s" in values else None,
+        place_nm=middle_nm(surface, cell[0], cell[1], axis)
+        if own >= 0
+        else (u * surface.cells_nm[0], v * surface.cells_nm[1]),
+    )
+
+
+def _without_overlap(found: Sequence[Sited | None], surface: OrbitalSurface, there: Units, region: Box) -> Bools:
+    """Return which defects are there: all their units exist, and no earlier defect asks for one of them.
+
+    Whether the earlier one is there does not matter, so that what is far away decides nothing.
+    """
+    kept: Bools = np.array([each is not None for each in found], dtype=np.bool_)
+    claims = [(number, offset) for number, each in enumerate(found) if each for offset in each.edit.footprint]
+    owners = [each for each in found if each for _ in each.edit.footprint]
+    if not claims:
+        return kept
+    numbers = np.array([number for number, _ in claims])
+    asked = units_at(surface, there, region, owners, np.array([offset for _, offset in claims]))
+    first = np.full(len(there.u) + 1, len(found))
+    np.minimum.at(first, asked, numbers)
+    kept[numbers[(asked < 0) | (first[asked] < numbers)]] = False
+    return kept

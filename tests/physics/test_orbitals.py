@@ -1,0 +1,445 @@
+"""Surfaces of local orbitals: lattice sums in closed form, plain sums in float64, geometry, asked heights, counts."""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import stmfab
+from stmfab import plan, recipe, scenes, streams
+from stmfab.errors import RecipeError
+from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
+from stmfab.physics.defects import Placed
+from stmfab.physics.junction import Junction
+from stmfab.physics.ledges import Edges, Ledges, flat
+from stmfab.physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals
+from stmfab.physics.path import nominal_raster, tip_path
+from stmfab.physics.site_defects import SITE_DEFECTS
+from stmfab.physics.tips import Tip
+from tests import second_reading as second
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+OWN = ("h-si-100-atoms", "h-si-100-survey", "si001-h-ash3-fewshot", "ge001-ash3-fewshot", "tio2-110-fewshot")
+POINT_TIP = Tip(np.zeros((1, 3)), np.linspace(-3, 3, 601), np.full((1, 601), tips.MEAN_LDOS_per_eV))
+KAPPA, GAP = 10.9, 0.7
+PM = 1e3
+EXTRA = "sample.defects.zz={kind: dopant, density_per_nm2: 0.05}"
+SI = ORBITAL_SURFACES["si001-h"]
+
+
+def placed(kind, cells, **values):
+    """Defects of one kind in some cells, its defaults but for some values."""
+    known = {field.name: field.default for field in dataclasses.fields(kind) if field.metadata["legal"].per_defect}
+    column = {key: np.full(len(cells), float(value)) for key, value in (known | values).items()}
+    return kind, Placed(np.array(cells).reshape(-1, 2), 0, column)
+
+
+def scene_of(surface, view, members=None, *, look=None, edges=None, buckled=None):
+    region = orbital_units.box(surface, view)
+    return orbital_scene.scene(
+        surface,
+        look or Orbitals(disorder_percent=0),
+        edges or flat(),
+        region,
+        members=members or {},
+        strength=np.zeros((region.n_v, region.n_u)),
+        buckled=buckled and buckled(region),
+        rng_of=lambda name, u, v: np.random.default_rng([abs(u), abs(v)]),
+    )
+
+
+def imaged(
+    surface=SI, members=None, *, bias_V=-2.0, at=None, size_nm=8.0, n=161, tip=POINT_TIP, current_nA=None, **rest
+):
+    """A scene, its field at a gap of 0.7 nm or a setpoint current, and the raster of its ideal image."""
+    line = np.linspace(-size_nm / 2, size_nm / 2, n)
+    raster = np.meshgrid(line, line) if at is None else at
+    setpoint = {"height_nm": GAP} if current_nA is None else {"current_nA": current_nA}
+    junction = Junction(bias_V=bias_V, kappa_per_nm=KAPPA, **setpoint)
+    make = functools.partial(scene_of, surface, members=members, **rest)
+    return *orbital_image.image(make, surface, tip, junction, lines_nm=[raster], raster_nm=tuple(raster)), raster
+
+
+def lobes(maker):
+    """Every lobe: x, y, z, kappa, strength."""
+    rows, steps_nm = [], maker.grid.steps_nm
+    for group in (*maker._unit_groups(), *maker.added_groups(maker.seen.added(maker.height_nm))):
+        node = maker.grid.origin_nm + np.stack([group.column, group.row], axis=1) * steps_nm
+        for x, y, z, ratio, strength in group.lobes:
+            z_nm = z + group.level * maker.scene.surface.step_nm
+            own = np.full(len(node), ratio), group.strength * strength
+            rows.append(np.column_stack([node + np.array([x, y]), z_nm, *own]))
+    table = np.concatenate(rows)
+    table[:, 3] *= maker.kappa_per_nm
+    return table
+
+
+def plain_heights(maker, x, y, z, log_setpoint, bias_V):
+    """How far heights z are from the setpoint's, pm, by plain sums over all lobes and all tip atoms in float64."""
+    table = lobes(maker)
+    atoms = np.concatenate([own + np.array([*apex, 0, 0]) for apex, own in maker.atoms])
+    out = []
+    for point in zip(x, y, z, strict=True):
+        near = table[np.hypot(table[:, 0] - point[0], table[:, 1] - point[1]) < 3]  # nm; beyond: 1e-18 of the current
+        away = np.linalg.norm(np.array(point) + atoms[:, None, :3] - near[:, :3], axis=2)
+        total = (atoms[:, 3] @ np.exp(-2 * near[:, 3] * away)) @ near[:, 4]
+        out.append((math.log(second.G0_nA_per_V * abs(bias_V) * total) - log_setpoint) / (2 * KAPPA) * PM)
+    return np.array(out)
+
+
+@pytest.mark.parametrize(("split", "bias_V"), [(0.14, -2.0), (0.25, 2.0)])
+def test_a_clean_terrace_is_its_lattice_sum(split, bias_V):
+    # in closed form: every Fourier component of exp(-2 kappa |d|) over the cell 0.384 x 0.768 nm
+    _, made, _ = imaged(bias_V=bias_V, look=Orbitals(split, split, disorder_percent=0))
+    along, row = second.ROWS["si001-h"][:2]
+    dimer = [(0, row / 4 + s * split, 0, 1.0) for s in (-1, 1)]
+    second_layer = [(along / 2, row / 4 + s * along / 2, -0.12, 0.9) for s in (-1, 1)]
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.uniform(-3, 3, (300, 2)), rng.uniform(GAP - 0.15, GAP + 0.15, 300)])
+    want = second.lattice_sum(KAPPA, along, row, dimer + second_layer, points)
+    means = second.lattice_sum(KAPPA, 1e-9, 1e-9, [(0, 0, z, share) for _, _, z, share in dimer + second_layer],
+                               np.array([[0.0, 0.0, GAP]])) * (1e-18 / (along * row))  # fmt: skip
+    want *= second.G0_nA_per_V * 2 * math.exp(-2 * KAPPA * GAP) / means
+    got = made.field.log_current(*points.T)
+    assert np.abs(got - np.log(want)).max() / (2 * KAPPA) * PM < 0.2  # pm
+
+
+@pytest.mark.parametrize(("split", "sign"), [(0.13, 1), (0.192, 0), (0.25, -1)])
+def test_rows_are_bright_or_dark_by_the_split(split, sign):
+    # cos(2 pi u / 0.768): 0.49, 0, -0.46
+    _, made, _ = imaged(look=Orbitals(split, split, disorder_percent=0), size_nm=5.0)
+    row = second.ROWS["si001-h"][1]
+    over, between = made.field.heights(np.zeros(2), np.array([row / 4, row * 3 / 4]), made.log_setpoint) * PM
+    assert over - between == pytest.approx(0, abs=1.5) if sign == 0 else 8 < sign * (over - between) < 35
+
+
+def test_corrugation_of_si001_h_and_its_fall():
+    # 10 to 30 pm at -2 V; a row's first harmonic falls as (1 + q z) exp(-q z), q^2 = 4 kappa^2 + G^2; the second layer,
+    # a quarter of a period from the rows' middles, has none
+    row = second.ROWS["si001-h"][1]
+    _, made, _ = imaged(look=Orbitals(disorder_percent=0), size_nm=5.0)
+    x, y = np.meshgrid((np.arange(8) + 0.5) / 8 * 0.384, (np.arange(32) + 0.5) / 32 * row)
+    assert 10 < np.ptp(made.field.heights(x, y, made.log_setpoint)) * PM < 30
+    waves = [abs(np.fft.rfft(np.exp(made.field.log_current(x, y, z)).mean(axis=1))[1]) for z in (0.6, 0.8)]
+    q = math.hypot(2 * KAPPA, 2 * math.pi / row)
+    assert waves[1] / waves[0] == pytest.approx((1 + 0.8 * q) / (1 + 0.6 * q) * math.exp(-0.2 * q), rel=2e-3)
+
+
+@pytest.mark.parametrize("name", sorted(ORBITAL_SURFACES))
+def test_geometry_to_two_permille(name):
+    along, row, step, density = second.ROWS[name]
+    surface = ORBITAL_SURFACES[name]
+    t, aside = np.linspace(0, 30 * row, 6001), row / 4 * (surface.pair == 2)
+    over = np.stack([np.full(6001, 0.07), t]), np.stack([t, np.full(6001, aside)])
+    scene, made, _ = imaged(surface, bias_V=2.0, at=over)
+    per_unit = surface.pair * surface.lattice.cell_area_nm2
+    assert 1 / per_unit == pytest.approx(density, rel=2e-3)
+    assert scene.units.u.size == pytest.approx(density * scene.levels.size * surface.lattice.cell_area_nm2, rel=2e-3)
+    for period, x, y in zip((row, along), *over, strict=True):
+        z = made.field.heights(x, y, made.log_setpoint)
+        tries = period * np.linspace(0.994, 1.006, 121)
+        power = [abs(((z - z.mean()) * np.hanning(6001)) @ np.exp(2j * np.pi * t / p)) for p in tries]
+        assert tries[np.argmax(power)] == pytest.approx(period, rel=2e-3)
+    edges = Edges(0, np.array([0.0]), (np.zeros(2048, dtype=np.int64),))
+    _, stepped, (x, y) = imaged(surface, bias_V=2.0, edges=edges, size_nm=12.0, n=121)
+    high, low = (stepped.ideal_nm[(x * side > 2) & (np.abs(x) < 5)] for side in (-1, 1))
+    assert (high.mean() - low.mean()) == pytest.approx(step, rel=0.01)  # parts of rows in the means
+    assert surface.step_nm == pytest.approx(step, rel=2e-3)
+
+
+def test_rows_turn_at_every_single_step():
+    edges = Ledges(count=3, terrace_nm=6.0, spread=0.0, direction_deg=0).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(1)
+    )
+    scene, made, (x, y) = imaged(edges=edges, size_nm=20.0, n=401)
+    level = scene.terrace(x, y)
+    for own in range(1, 3):  # the two whole terraces in the middle
+        middle = int(np.median(np.nonzero(level == own)[1]))
+        patch = made.ideal_nm[100:300, middle - 40 : middle + 40]
+        patch = patch - patch.mean()
+        across_x, across_y = (np.abs(np.fft.rfft(patch, axis=axis)).mean(axis=1 - axis) for axis in (1, 0))
+        bands = across_x[1:].max() * 200, across_y[1:].max() * 80
+        assert (bands[1] > 2 * bands[0]) == (own % 2 == 0)  # rows along x on even terraces
+
+
+def test_edges_along_rows_are_smooth_and_kinks_are_two_cells():
+    flight = Ledges(count=4, terrace_nm=20.0, direction_deg=90).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(2)
+    )
+    kinks = [np.count_nonzero(np.diff(walk)) / len(walk) for walk in flight.walks]
+    # descent along y, edges along x: those of even terraces, whose rows run along x, are smooth; the highest is 4
+    assert kinks[0::2] == pytest.approx([0.04, 0.04], abs=0.02)
+    assert min(kinks[1], kinks[3]) > 0.35
+    u, v = np.arange(-300, 300), np.arange(-300, 300)
+    levels = flight.levels(u, v)
+    assert (levels.min(), levels.max()) == (0, 4)
+    assert (np.diff(levels, axis=0) <= 0).all()
+    changes = np.nonzero(np.diff(levels, axis=0))[0] - 299  # the first cell of the lower terrace
+    assert (changes % 2 == 0).all()
+    pairs = levels.reshape(600, 300, 2)
+    assert (pairs[..., 0] == pairs[..., 1]).all()
+
+
+HEIGHTS = [
+    (surface, name, state)
+    for surface in sorted(ORBITAL_SURFACES)
+    for name, kind in SITE_DEFECTS.items()
+    if surface in kind.surfaces and kind.edit.added
+    for state in (0, 1)
+]
+
+
+@pytest.mark.parametrize(("surface", "name", "state"), HEIGHTS)
+def test_an_isolated_defect_stands_as_high_as_asked(surface, name, state):
+    kind = SITE_DEFECTS[name]
+    members, bias_V = {name: placed(kind, [(0, 0)])}, (-2.0, 2.0)[state]
+    scene, made, _ = imaged(ORBITAL_SURFACES[surface], members, bias_V=bias_V, size_nm=7.0, n=29)
+    assert len(scene.sited) == 1
+    x, y = scene.places_nm[:1, 0], scene.places_nm[:1, 1]
+    over = made.field.heights(x, y, made.log_setpoint)[0]
+    wanted = scene.sited[0].heights_pm[state]
+    _, clean, _ = imaged(ORBITAL_SURFACES[surface], bias_V=bias_V, size_nm=7.0, n=29)
+    assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted, rel=0.05, abs=2.5)  # mean of ln I
+
+
+def test_vacancies_are_as_deep_as_their_neighbours_let_them():
+    depths = []
+    for length in (1, 2, 3):
+        values = {"length": length, "half_filled": 0, "relief": 0}
+        _, made, _ = imaged(members={"v": placed(SITE_DEFECTS["vacancy"], [(0, 0)], **values)}, size_nm=5.0)
+        depths.append((made.ideal_nm.min() - np.median(made.ideal_nm)) * PM)
+    assert -105 < depths[0] < -60  # DV1 -85, DV2 -141 pm in the prototype; published 100 to 140 pm
+    assert -160 < depths[1] < -100
+    assert depths[2] < depths[1]
+
+
+def test_a_charge_darkens_its_neighbourhood():
+    # ln I changes by halo q exp(-r / 2.1 nm) / sqrt(1 + r^2)
+    kind = SITE_DEFECTS["dangling_bond"]
+    at = np.array([1.536, 2.304]), np.full(2, 0.192)  # over dimers, past the ring
+    z = [
+        imaged(members={"db": placed(kind, [(0, 0)], charge=charge)})[1].field.heights(*at, math.log(0.05)) * PM
+        for charge in (0, -1)
+    ]
+    r = np.hypot(at[0], at[1] - 0.192 + 0.12)
+    law = 0.5 * np.exp(-r / 2.1) / np.hypot(1, r) / (2 * KAPPA) * PM
+    np.testing.assert_allclose(z[0] - z[1], law, rtol=0.12)  # neighbours at other distances carry some of it
+
+
+def test_buckled_dimers_make_a_honeycomb_in_filled_states_only():
+    def buckled(region):
+        nothing = np.full((region.n_v, region.n_u), -5.0)
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), nothing, nothing)
+
+    along, row = second.ROWS["ge001"][:2]
+    strengths = {}
+    for bias_V in (-1.5, 1.5):
+        _, made, _ = imaged(ORBITAL_SURFACES["ge001"], bias_V=bias_V, buckled=buckled, size_nm=6.0)
+        x = (np.arange(160) + 0.5) / 160 * 2 * along
+        z = [made.field.heights(x, np.full(160, n * row + row / 4 + 0.13), made.log_setpoint) * PM for n in (0, 1)]
+        waves = [np.fft.rfft(line)[1] / 80 for line in z]
+        strengths[bias_V] = abs(waves[0])
+        assert abs(waves[0] + waves[1]) < 0.02 * abs(waves[0])  # neighbouring rows in opposite phase
+    assert strengths[-1.5] > 12  # pm
+    assert strengths[-1.5] > 2 * strengths[1.5]
+
+
+def test_titanium_rows_are_bright_in_empty_states():
+    _, made, _ = imaged(ORBITAL_SURFACES["tio2-110"], bias_V=1.5, size_nm=5.0)
+    over, between = made.field.heights(np.zeros(2), np.array([0.0, 0.325]), made.log_setpoint) * PM
+    assert 30 < over - between < 100
+
+
+@pytest.mark.parametrize(("name", "size_nm", "limit_pm"), [("h-si-100-atoms", 18, 0.2), ("h-si-100-survey", 90, 1.0)])
+def test_field_accuracy(name, size_nm, limit_pm):
+    # 99 points of 100 of a frame with steps, defects and a tip of tungsten, against plain sums
+    own = {"scan.size_nm": size_nm, "scan.pixels": 64, "sample.steps.count": 2, "junction.kappa_per_nm": KAPPA}
+    own |= {"junction.work_function_eV": "null", "sample.defects.dirt.density_per_nm2": 0.001}
+    chosen = recipe.load(str(RECIPES / f"{name}.yaml"), [f"{key}={value}" for key, value in own.items()])
+    drawn = plan.parameters(chosen, plan.draw(chosen, 0, 1), 0)
+    random = functools.partial(streams.stream, chosen.seed, 0)
+    junction = drawn.junctions["filled"]
+    path = tip_path(drawn.raster, drawn.instrument, streams=random)
+    _, made = scenes.view(chosen, drawn)(path, junction)
+    pixels = np.random.default_rng(0).integers(0, 64, (2, 150))
+    x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
+    z = made.field.heights(x, y, made.log_setpoint)
+    wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, junction.sample_bias_V)
+    assert np.quantile(np.abs(wrong), 0.99) < limit_pm
+
+
+def drawn_scene(name, index, half_nm, overrides=()):
+    """The scene of a recipe's sample around the origin."""
+    chosen = recipe.load(str(RECIPES / f"{name}.yaml"), list(overrides))
+    drawn = plan.parameters(chosen, plan.draw(chosen, index, index + 1), index)
+    surface = ORBITAL_SURFACES[drawn.material]
+    view = structure.around(surface.lattice, np.array([[-half_nm, -half_nm], [half_nm, half_nm]]))
+    return scenes.orbitals(chosen.seed, drawn, surface, view)
+
+
+def defects_near(scene, half_nm):
+    near = (np.abs(scene.places_nm[:, :2]) < half_nm).all(axis=1)
+    kinds = [kind.__name__ for kind, here in scene.members.values() for _ in here.cells]
+    return {(kinds[i], *scene.places_nm[i, :2].round(6).tolist()) for i in np.flatnonzero(near)}
+
+
+def test_a_larger_window_and_another_member_move_nothing():
+    for index in range(4):
+        small, large = (drawn_scene("h-si-100-atoms", index, half) for half in (5.0, 17.0))
+        assert defects_near(small, 4.5) == defects_near(large, 4.5)
+        along, up = (slice(8, 20), slice(8, 20))
+        shift = small.region.u0 - large.region.u0, small.region.v0 - large.region.v0
+        moved = large.strength[shift[1] :, shift[0] :][up, along]
+        np.testing.assert_allclose(small.strength[up, along], moved, atol=1e-12)
+        more = drawn_scene("h-si-100-atoms", index, 5.0, [EXTRA])
+        before, after = ({row for row in defects_near(scene, 4.5) if row[0] != "Dopant"} for scene in (small, more))
+        assert before == after
+
+
+def test_counts_are_poisson():
+    # 40 windows of 14 nm square at 0.02 per nm^2: 157 +- 12.5 are expected, of variance the mean
+    others = "desorbed db_pair db_rows dihydride siloxane c_defect missing split_off donor dirt streaky".split()
+    only = [f"sample.defects.{name}=null" for name in others]
+    only += ["sample.defects.db.density_per_nm2=0.02", "sample.steps=null"]
+    counts = np.array([len(defects_near(drawn_scene("h-si-100-atoms", index, 7.0, only), 7.0)) for index in range(40)])
+    mean = 0.02 * 14**2
+    assert abs(counts.mean() - mean) < 4 * math.sqrt(mean / 40)
+    assert 0.45 < counts.var() / mean < 1.9  # chi^2 with 39 degrees of freedom: 0.999 within
+
+
+def test_no_two_defects_share_a_dimer():
+    crowd = {name: placed(SITE_DEFECTS[name], [(u, v) for u in range(-9, 9, 3) for v in range(-9, 9, 2)])
+             for name in ("dangling_bond", "vacancy", "as_b")}  # fmt: skip
+    scene, _, _ = imaged(members=crowd, n=9)
+    asked = [(each, offset) for each in scene.sited for offset in each.edit.footprint]
+    owners, offsets = [each for each, _ in asked], np.array([offset for _, offset in asked])
+    taken = orbital_units.units_at(SI, scene.units, scene.region, owners, offsets)
+    assert (taken >= 0).all()
+    assert len(set(taken.tolist())) == len(taken)
+    assert 0 < len(scene.sited) < sum(len(place.cells) for _, place in crowd.values())
+
+
+def test_a_vacancy_island_is_a_step_deep_with_rows_turned():
+    island = placed(SITE_DEFECTS["island"], [(0, 0)], length_nm=5.0, width_nm=5.0)
+    _, made, (x, y) = imaged(members={"hole": island}, size_nm=10.0)
+    inside, outside = (np.abs(x) < 1.2) & (np.abs(y) < 1.2), np.hypot(x, y) > 4.6
+    assert made.ideal_nm[outside].mean() - made.ideal_nm[inside].mean() == pytest.approx(0.1358, abs=0.004)
+    assert np.ptp(made.ideal_nm[(np.abs(x - 0.0) < 0.05) & inside]) < np.ptp(made.ideal_nm[(np.abs(y) < 0.05) & inside])
+
+
+def test_heat_maps_of_dimers_against_plain_distances():
+    scene, _, (x, y) = imaged(members={"dv": placed(SITE_DEFECTS["vacancy"], [(0, 0)], length=2)}, size_nm=4.0, n=41)
+    assert np.count_nonzero(~scene.whole) == 2
+    for shown in (scene.whole, ~scene.whole):
+        middles = scene.middles_nm[shown]
+        away = np.hypot(x[..., None] - middles[:, 0], y[..., None] - middles[:, 1]).min(axis=-1)
+        got = scene.heat_map(x, y, shown, sigma_nm=0.085)
+        np.testing.assert_allclose(got, np.exp(-(away**2) / (2 * 0.085**2)), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_recipes_make_images_and_labels(name):
+    overrides = {"scan.pixels": 48, "scan.size_nm": 10, "targets.terraces": "{kind: terraces}"}
+    both = stmfab.load(RECIPES / f"{name}.yaml", overrides=overrides).samples(0, 2)
+    again = stmfab.load(RECIPES / f"{name}.yaml", overrides=overrides).sample(1)
+    np.testing.assert_array_equal(both["topography"][1], again["topography"])
+    assert both["topography"].shape == (2, 2, 48, 48)
+    assert 0.003 < both["ideal"].std() < 0.4
+    code = "name" if "fewshot" in name else "kind"
+    hits, total = 0, 0
+    for s, junction, i in np.argwhere(both["defect_in_view"]):
+        row, col = (round(float(both[f"defect_{key}"][s, junction, i])) for key in ("row", "col"))
+        if 0 <= row < 48 and 0 <= col < 48:
+            hits += both["classes"][s, junction, row, col] == both[f"defect_{code}"][s, i] + 1
+            total += 1
+    assert hits >= 0.8 * total  # two within each other's reach share pixels
+
+
+def features(z_pm, pixel_nm, sign, least_pm):
+    """Number per 100 nm^2, heights and areas of what stands out of a frame by more than a limit."""
+    label, n = ndimage.label(sign * ndimage.gaussian_filter(z_pm, 0.12 / pixel_nm) > least_pm)
+    numbers = np.arange(1, n + 1)
+    heights = ndimage.maximum(sign * z_pm, label, numbers)
+    areas = ndimage.sum_labels(np.ones_like(z_pm), label, numbers) * pixel_nm**2
+    kept = areas > 0.15
+    return [kept.sum() / (z_pm.size * pixel_nm**2) * 100, np.median(heights[kept]), np.median(areas[kept])]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_surveys_lie_in_the_bands_of_real_ones(seed):
+    # p10 to p90 of 14 real tiles of H-Si of 30 to 90 nm, filled states; medians of four frames of 50 nm
+    own = {"seed": seed, "scan.pixels": 256, "scan.size_nm": 50, "sample.steps": "null", "junctions.empty": "null"}
+    own |= {"instrument.noise": "null", "channels": "[topography]", "scan.rotation_deg": 0}
+    made = stmfab.load(RECIPES / "h-si-100-survey.yaml", overrides=own).samples(0, 4)
+    found = []
+    for image in made["topography"][:, 0].astype(float) * PM:
+        z = image - np.median(image)
+        fast = z - ndimage.gaussian_filter(z, 0.8 * 256 / 50)
+        rows_pm = 2 * math.sqrt(2) * np.median(np.abs(fast[np.abs(z) < 40]))  # peak to peak of a sine
+        found.append([rows_pm, *features(z, 50 / 256, 1, 50), *features(z, 50 / 256, -1, 40), z.std()])
+    low = (
+        11,
+        0.7,
+        133,
+        0.7,
+        2.1,
+        104,
+        0.5,
+        27,
+    )  # the depth and area of the dark: from a threshold that theirs may not be
+    high = 25, 2.0, 315, 2.3, 3.9, 145, 1.5, 44
+    median = np.median(found, axis=0)
+    assert (median >= low).all(), median
+    assert (median <= high).all(), median
+
+
+def test_a_loose_adsorbate_adds_what_one_that_stays_does():
+    look, cells = Orbitals(disorder_percent=0), [(1, 2)]
+    kinds = SITE_DEFECTS["contaminant"], SITE_DEFECTS["loose_adsorbate"]
+    stays, loose = (imaged(members={"a": placed(kind, cells)}, look=look, size_nm=6.0)[1] for kind in kinds)
+    (switch,) = loose.fields.switches
+    assert (switch.up_per_s, switch.down_per_s) == (5.0, 20.0)
+    rng = np.random.default_rng(0)
+    x, y = np.array([0.4, 0.8])[:, None] + rng.uniform(-0.9, 0.9, (2, 200))
+    z = stays.field.heights(x, y, stays.log_setpoint)
+    changed = loose.field.log_current(x, y, z) + switch.change.log_current(x, y, z)
+    assert np.quantile(np.abs(changed - stays.log_setpoint), 0.99) / (2 * KAPPA) * PM < 1.0  # pm
+    assert np.ptp(z) > 0.2
+    bare = imaged(look=look, size_nm=6.0)[1].ideal_nm
+    np.testing.assert_allclose(loose.ideal_nm, bare, atol=2e-4)  # another table of heights
+
+
+def test_polarities_are_those_of_the_classes():
+    # the C defect is dark in filled and bright in empty states; As B is bright, a missing dimer dark in both
+    kinds = ("c_defect", "as_b", "vacancy")
+    cells = {name: [(u, v) for u in (-10, 0, 10) for v in (-9 + 6 * k,)] for k, name in enumerate(kinds)}
+    members = {name: placed(SITE_DEFECTS[name], cells[name]) for name in kinds}
+    for bias_V, signs in ((-2.0, (-1, 1, -1)), (2.0, (1, 1, -1))):
+        scene, made, _ = imaged(members=members, bias_V=bias_V, size_nm=10.0)
+        clean_nm = imaged(bias_V=bias_V, size_nm=10.0)[1].ideal_nm.mean()
+        over = made.field.heights(*scene.places_nm[:, :2].T, made.log_setpoint) - clean_nm
+        assert [set(np.sign(part)) for part in over.reshape(3, 3)] == [{sign} for sign in signs]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("tio2-110-fewshot", ["sample.defects.x={kind: as_a, density_per_nm2: 0.1}"], "no as_a of tio2-110 on unit"),
+        (
+            "h-si-100-atoms",
+            ["sample.buckling={}"],
+            "sample.buckling: si001-h has no dimers that buckle; legal: with ge001",
+        ),
+        ("h-si-100-atoms", ["sample.herringbone={}"], "belongs to sample.kind surface-state"),
+        ("h-si-100-atoms", ["sample.defects.db.height_filled_pm=2000"], "sample.defects.db.height_filled_pm"),
+        ("h-si-100-atoms", ["junctions.filled.bias_V=-3.5"], "junctions.filled.bias_V: reaches -3.5 V"),
+        ("ge001-ash3-fewshot", ["sample.buckling={c4x2: 0.8, p2x2: 0.5}"], "sample.buckling.c4x2"),
+    ],
+)
+def test_mistakes_are_told(name, options, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe.load(str(RECIPES / f"{name}.yaml"), options)
