@@ -45,8 +45,9 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope: plates.png
+plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope, and one a defect: plates.png, defects.png
 	$(BIN)/python -m tests.plates plates.png
+	$(BIN)/python -m tests.defect_plates defects.png
 
 soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back
 	$(BIN)/python -m tests.soak $(MINUTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as plans
-from .parts import CRYSTAL, MATERIALS, defect_kinds
+from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
 from .physics.targets import LAYERS
 from .plan import Plan
@@ -19,7 +19,7 @@ def categories(plan: Plan) -> dict[str, list[str]]:
     return {name: target.words(kinds, names, edges) for name, target in classes.items()} | {
         "defect_kind": kinds,
         "defect_name": names,
-        "defect_site": [site.name for site in MATERIALS[plan.sample_kind][plan.material].sites],
+        "defect_site": [site.name for site in lattice_of(plan.tree).sites],
         "defect_layer": list(LAYERS),
     }
 

@@ -12,6 +12,7 @@ from .distributions import Distribution
 from .physics.defects import Defect
 from .physics.instrument import Instrument, Raster
 from .physics.junction import Junction
+from .physics.materials import Material
 from .physics.tips import Apex
 from .streams import Floats
 
@@ -58,7 +59,7 @@ class Parameters:
 
     index: int
     raster: Raster
-    material: str
+    material: Material
     defects: Mapping[str, DefectDraw]
     sample: Mapping[str, Any]  # what else is on the sample, by its place there
     tip: Apex

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,7 @@ from .physics import (
     tips,
 )
 from .physics.keys import Legal
-from .physics.materials import Material
+from .physics.materials import Material, written
 
 Tree = Mapping[str, Any]
 PLAIN = ""  # the name of the only kind of a place that takes no ``kind:``
@@ -167,7 +168,21 @@ def defect_kinds(sample_kind: str) -> Mapping[str, type[Any]]:
 
 def material_of(tree: Tree) -> Material | None:
     """Return the lattice and the sites of a recipe tree's material; None where it names none that there is."""
-    return MATERIALS[sample_kind(tree)].get(tree[SAMPLE]["material"])
+    given = tree[SAMPLE]["material"]
+    return _own(json.dumps(given)) if isinstance(given, Mapping) else MATERIALS[sample_kind(tree)].get(given)
+
+
+def lattice_of(tree: Tree) -> Material:
+    """Return the lattice and the sites of a checked recipe tree's material."""
+    material = material_of(tree)
+    assert material is not None
+    return material
+
+
+@functools.lru_cache(maxsize=16)
+def _own(text: str) -> Material:
+    """Return the material of a recipe's own, one object a process."""
+    return written.from_mapping(json.loads(text))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from . import expressions, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
-from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, numbers, parts, sample_kind
+from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, lattice_of, numbers, parts, sample_kind
 from .physics.arrays import ArraySpec
 from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
@@ -190,7 +190,7 @@ def from_tree(tree: Tree) -> Plan:
         seed=tree["seed"],
         tree=tree,
         sample_kind=sample_kind(tree),
-        material=tree["sample"]["material"],
+        material=lattice_of(tree).name,
         parts=drawn_parts,
         leaves=tuple(leaves),
         formulas=_in_order(leaves),
@@ -322,7 +322,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
     return Parameters(
         index=index,
         raster=built["scan"],
-        material=plan.material,
+        material=lattice_of(plan.tree),
         defects=_members(built, "sample.defects"),
         sample={name: made for name, made in _members(built, "sample").items() if not name.startswith("defects.")},
         tip=built["tip"],

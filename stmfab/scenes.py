@@ -34,7 +34,7 @@ from .physics.crystal import Imaged
 from .physics.defects import Placed
 from .physics.junction import Junction
 from .physics.keys import KeyRangeError
-from .physics.materials import MATERIALS, Material
+from .physics.materials import Material
 from .physics.metals import METALS, Metal
 from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurface
 from .physics.path import Path, forward, nominal_raster
@@ -51,7 +51,7 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junctio
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
         lambda window: scene(recipe.seed, drawn, window),
-        MATERIALS[drawn.material],
+        drawn.material,
         _tip(drawn),
         junction,
         lines_nm=[path.lines_nm],
@@ -71,7 +71,7 @@ def surface_image(
     recipe: Plan, drawn: Parameters, path: Path, junction: Junction
 ) -> tuple[surface_state.Scene, surface_field.Surface]:
     """Return a metal's face with what is on it, and its current field along a path."""
-    metal, band = METALS[drawn.material], drawn.sample.get("surface", surface_state.SurfaceBand())
+    metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
         lambda grid, margin_nm: surface(recipe.seed, drawn, metal, band, grid, margin_nm=margin_nm),
         metal,
@@ -116,7 +116,7 @@ def orbitals_image(
     StmfabError
         If a defect cannot stand as high, or as low, as the recipe asks.
     """
-    surface = ORBITAL_SURFACES[drawn.material]
+    surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
             lambda view: orbitals(recipe.seed, drawn, surface, view),
@@ -175,7 +175,7 @@ def correlated_noise(
 
 def scene(seed: int, drawn: Parameters, view: Window) -> crystal.Scene:
     """Return the crystal of a sample with the defects that a window feels."""
-    material = MATERIALS[drawn.material]
+    material = drawn.material
     members = placed_members(seed, drawn, material, view, margin_nm=crystal.DEFECT_REACH_nm)
     return crystal.scene_under(material, members, view)
 

@@ -122,6 +122,43 @@ FANG_eV = {
     )
 }
 GRAPHENE_v_F_m_per_s = 0.874e6  # at t = 2.7 eV, a = 0.246 nm
+SPIN_ORBIT_eV = {"S": 0.0556, "Se": 0.2470, "Mo": 0.0836, "W": 0.2874}  # lambda of lambda L.S, Fang et al.
+K_SPLITTING_eV = (0.148, 0.184, 0.430, 0.466)  # valence band at K, first principles, of FANG_NAMES
+
+# G.-B. Liu et al., Phys. Rev. B 88, 085433 (2013), GGA: nearest neighbours, third neighbours
+LIU_eV = {
+    order: {
+        line.split()[0]: dict(zip(names.split(), map(float, line.split()[1:]), strict=True))
+        for line in lines.strip().splitlines()
+    }
+    for order, names, lines in (
+        (
+            "NN",
+            "e1 e2 t0 t1 t2 t11 t12 t22 lambda",
+            """
+            mos2 1.046 2.104 -.184 .401 .507 .218 .338 .057 .073
+            ws2 1.130 2.275 -.206 .567 .536 .286 .384 -.061 .211
+            mose2 .919 2.065 -.188 .317 .456 .211 .290 .130 .091
+            wse2 .943 2.179 -.207 .457 .486 .263 .329 .034 .228
+            """,
+        ),
+        (
+            "TNN",
+            "e1 e2 t0 t1 t2 t11 t12 t22 r0 r1 r2 r11 r12 u0 u1 u2 u11 u12 u22",
+            """
+            mos2 .683 1.707 -.146 -.114 .506 .085 .162 .073 .060 -.236 .067 .016 .087 -.038 .046 .001 .266 -.176 -.150
+            ws2 .717 1.916 -.152 -.097 .590 .047 .178 .016 .069 -.261 .107 -.003 .109 -.054 .045 .002 .325 -.206 -.163
+            mose2 .684 1.546 -.146 -.130 .432 .144 .117 .075 .039 -.209 .069 .052 .060 -.042 .036 .008 .272 -.172 -.150
+            wse2 .728 1.655 -.146 -.124 .507 .117 .127 .015 .036 -.234 .107 .044 .075 -.061 .032 .007 .329 -.202 -.164
+            """,
+        ),
+    )
+}
+LIU_K_GAP_eV = {
+    "NN": {"mos2": 1.663, "ws2": 1.806, "mose2": 1.436, "wse2": 1.540},
+    "TNN": {"mos2": 1.658, "ws2": 1.806, "mose2": 1.429, "wse2": 1.541},
+}
+LIU_K_SPLITTING_eV = {"mos2": 0.146, "ws2": 0.422, "mose2": 0.182, "wse2": 0.456}
 
 # Two-centre equivalents of P. Vogl et al., J. Phys. Chem. Solids 44, 365 (1983), silicon; t: s*
 VOGL_SILICON_eV = {"sss": -2.075, "sps": 2.481, "pps": 2.716, "ppp": -0.715, "tps": 2.327}

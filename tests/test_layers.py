@@ -32,7 +32,7 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure greens defects placement tungsten tungsten_spd tips field switches
+    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field switches
     junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects

@@ -733,3 +733,13 @@ def test_faults_of_a_material_with_a_gap(load, old, new, expected):
     with pytest.raises(RecipeError) as caught:
         load(MOS2.replace(old, new, 1))
     assert str(caught.value).startswith(expected)
+
+
+def test_graphene_has_no_coherent_current(load):
+    # its states at K vanish over the middle of the hexagon: incoherently they do not
+    load(SOUND, "junction.current=coherent", "junction.kappa_per_nm=10")
+    graphene = ["sample.material=graphene", "sample.defects.hole.site=A", "sample.defects.atom=null"]
+    load(SOUND, *graphene)
+    (line,) = faults(load, SOUND, *graphene, "junction.current=coherent")
+    assert "junction.current: at 0.3 V the states of graphene leave 0.03 of their current over a point of the" in line
+    assert line.endswith("legal: incoherent")

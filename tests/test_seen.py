@@ -151,7 +151,7 @@ def test_a_conductance_that_there_is_not_is_told(overrides, words):
 def placed(overrides, *, size_nm, index=0, seed=1):
     recipe = stmfab.load("wse2-defects", overrides=overrides, seed=seed)
     drawn = plans.parameters(recipe.plan, plans.draw(recipe.plan, index, index + 1), index)
-    material = MATERIALS[drawn.material]
+    material = drawn.material
     reach = size_nm / 2
     corners = np.array([(-reach, -reach), (reach, reach), (reach, -reach), (-reach, reach)])
     view = structure.around(material, corners)

@@ -9,14 +9,15 @@ P of the orbitals reach the tip, so that J is a small quadratic form a cell, sum
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import greens, structure
+from . import _coherent_kernels, greens, structure
 from .current import Heights, heights
 from .field import CurrentField
 from .greens import GreenTable, Perturbation
@@ -25,12 +26,17 @@ from .structure import Window
 from .units import Complexes, Floats, Floats32, Ints
 
 LATERAL_nm, HIGHER = 1.5, 1.5  # orbitals farther than this from the tip, and this much more per nm above 0.6 nm, carry
-HIGH_nm = 0.6  # nothing: test_coherent.py::test_cutoffs
+HIGH_nm = 0.6  # nothing: test_coherent.py::test_field_accuracy
 DEFECT_REACH_nm = 3.0  # nor do a defect's waves beyond this
 UNHEARD = 1e-5  # nor does an orbital whose largest amplitude is below this share of the largest
-RANK_ERROR = 1e-5  # of the amplitude; test_coherent.py::test_field_accuracy
+RANK_ERROR = 2e-4  # of the amplitude; test_coherent.py::test_field_accuracy
 SILENT = 1e-4  # nor a tip atom whose current is below this share of the front atom's
-CELLS_AT_ONCE, HEIGHT_STEP_nm = 64, 0.1
+GRID = 10  # nodes a cell, along u and v: amplitudes interfere; test_coherent.py::test_field_accuracy
+NODE_ERROR = 1e-9  # of a shift, in nodes
+STATES_N_K = 24  # a multiple of three: it holds K
+BLOCK = 4  # cells that are summed together, along u and v
+MAX_CLUSTER_TABLES = 8  # some 50 MB each
+HEIGHT_STEP_nm = 0.1
 AT_nm = 0.5  # an s orbital's amplitude is exp(-kappa d) here
 TIP_SHAPES = ("s", "pz", "px", "py")
 
@@ -87,7 +93,7 @@ def _solid_harmonic(orbital: str, ways_nm: Floats) -> tuple[int, Floats, tuple[F
     return table[orbital]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity, for what is computed once of it
 class Vacuum:
     """What a material's orbitals let through to the tip over a cell, for one kappa, tip shape and table of heights.
 
@@ -97,19 +103,14 @@ class Vacuum:
         B at the cell's points, heights, then nodes fastest.
     bare : complex array of shape (n_energies, n_basis, n_basis)
         P^T g(z_n) P of the perfect crystal.
-    waves : complex array of shape (n_energies, n_orbitals, 2 reach + 1, 2 reach + 1, n_basis)
-        P^T g(z_n) from an orbital of the cell (0, 0) to the cell (u, v) at [..., v + reach, u + reach, :].
+    waves : complex array of shape (n_energies, 2 reach + 1, 2 reach + 1, n_orbitals, n_basis)
+        P^T g(z_n) from an orbital of the cell (0, 0) to the cell (u, v) at [:, v + reach, u + reach, orbital].
     """
 
     energies_eV: NDArray[np.complex128]
     basis: Floats32
     bare: Complexes
     waves: Complexes
-
-    @property
-    def reach(self) -> int:
-        """Largest |u| and |v| of ``waves``."""
-        return int(self.waves.shape[2]) // 2
 
 
 def orbitals_near(material: Material, z_nm: float) -> Ints:
@@ -165,6 +166,24 @@ def amplitudes(material: Material, orbitals: Ints, points_nm: Floats, *, kappa_p
     return out
 
 
+def darkest_share(material: Material, window_eV: tuple[float, float], *, kappa_per_nm: float, z_nm: float) -> float:
+    """Return the least current over the perfect cell over the largest, of the states in a window, under an s tip.
+
+    Graphene's states near its Fermi level all vanish over the middle of the hexagon: the logarithm of the current has a
+    hole there, which no table holds.
+    """
+    levels, states = greens.bands(material, STATES_N_K)
+    low, high = (edge + material.fermi_eV for edge in window_eV)
+    v, u, band = np.nonzero((low - material.broadening_eV <= levels) & (levels <= high + material.broadening_eV))
+    near = orbitals_near(material, z_nm)
+    lateral = np.indices((GRID, GRID)).reshape(2, -1)[::-1].T / GRID @ material.lattice_nm
+    points_nm = np.column_stack([lateral, np.full(len(lateral), z_nm)])
+    heard = amplitudes(material, near, points_nm, kappa_per_nm=kappa_per_nm, tip="s")
+    phases = np.exp(2j * math.pi / STATES_N_K * (np.outer(u, near[:, 0]) + np.outer(v, near[:, 1])))
+    current = (np.abs((states[v, u][np.arange(len(band)), :, band][:, near[:, 2]] * phases) @ heard) ** 2).sum(axis=0)
+    return float(current.min() / current.max()) if len(band) else 1.0
+
+
 def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_nm: float, tip: str) -> Vacuum:
     """Return what reaches the tip over a cell, for all energies of a table of Green functions."""
     near, points_nm = orbitals_near(material, float(table.nodes_nm[-1])), points_of_cell(material, table)
@@ -176,26 +195,25 @@ def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_n
     kept = sizes > RANK_ERROR * sizes[0]
     combine: Floats = left[:, kept].astype(np.float32)
     basis = sizes[kept, None] * right[kept] / even
-    nothing = Perturbation(near[:0], near[:0], np.zeros(0))
-    bare, waves = [], []
-    for energy in green.energies_eV:
-        part = green.at(np.array([energy]))
-        bare.append(combine.T @ greens.green(part, nothing, near)[0] @ combine)
-        waves.append(_waves(part, near, combine, reach=_wave_reach(material)))
-    return Vacuum(green.energies_eV, basis.astype(np.float32), np.array(bare), np.array(waves))
+    reach = _wave_reach(material)
+    waves = np.array([_waves(green.at(np.array([energy])), near, combine, reach=reach) for energy in green.energies_eV])
+    over_cell = waves[:, reach - near[:, 1], reach - near[:, 0], near[:, 2]]
+    bare: Complexes = np.swapaxes(over_cell, 1, 2) @ combine.astype(waves.dtype)
+    return Vacuum(green.energies_eV, basis.astype(np.float32), bare, waves)
 
 
 def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Complexes:
-    """Return P^T g from each orbital of cell 0 to the cells within reach, (n_orbitals, n_v, n_u, n_basis)."""
-    n, middle, width = part.g.shape[1], part.reach, 2 * reach + 1
+    """Return P^T g from each orbital of cell 0 to the cells within reach, (n_v, n_u, n_orbitals, n_basis)."""
+    middle, width = part.reach, 2 * reach + 1
     if int(np.abs(near[:, :2]).max()) + reach > middle:
         raise ValueError(f"a table of {middle} cells is too small for waves to {reach} cells")
-    between = np.empty((len(near), n, width, width), dtype=part.g.dtype)
+    to_orbital = np.ascontiguousarray(np.moveaxis(part.g[0], 0, -1))
+    between = np.empty((len(near), width, width, part.g.shape[1]), dtype=part.g.dtype)
     for number, (u, v, orbital) in enumerate(near.tolist()):
         rows, columns = (slice(middle - reach + shift, middle + reach + 1 + shift) for shift in (v, u))
-        between[number] = part.g[0, :, orbital, rows, columns]
+        between[number] = to_orbital[orbital, rows, columns]
     waves = between.reshape(len(near), -1).T @ combine.astype(part.g.dtype)
-    return np.asarray(waves.reshape(n, width, width, -1))
+    return np.asarray(waves.reshape(width, width, part.g.shape[1], -1))
 
 
 @dataclass(frozen=True)
@@ -227,21 +245,50 @@ def window_under(material: Material, view: Window, atoms: Atoms) -> Window:
     return Window(u0, v0, reached[0])
 
 
-def summed(alone: CurrentField, atoms: Atoms, table: Heights, *, material: Material, view: Window) -> Floats32:
-    """Return sum_j c_j J(r + t_j) at the points of a window's cells, (n_cells, n_points), from the field of one J."""
-    points_nm = points_of_cell(material, table)
-    origins_nm = view.indices @ material.lattice_nm
-    x = (origins_nm[:, :1] + points_nm[:, 0]).ravel()
-    y = (origins_nm[:, 1:] + points_nm[:, 1]).ravel()
-    z = np.tile(points_nm[:, 2], len(origins_nm))
-    total = np.zeros(len(x))
+def summed(alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window) -> Floats32:
+    """Return sum_j c_j J(r + t_j) at the points of a window's cells, (n_cells, n_points).
+
+    ``alone`` is the field of one J over the cells of ``whole``. A tip atom's shift is the same number of nodes at every
+    node: one stencil serves them all.
+    """
+    g, cells = table.n_grid, view.indices
+    corners = (cells - (whole.u0, whole.v0))[:, ::-1] * g
+    total = np.zeros((len(cells), table.n_heights, g * g), dtype=np.float32)
+    logs = np.empty_like(total)
     for (right, up, above), share in zip(atoms.ways_nm, atoms.shares, strict=True):
-        total += share * np.exp(alone.log_current(x + right, y + up, z + above))
-    return total.reshape(len(origins_nm), -1).astype(np.float32)
+        nodes = np.array([right, up]) @ np.linalg.inv(alone.steps_nm)
+        first = np.floor(nodes + NODE_ERROR).astype(np.int64)
+        along, across = (_lagrange(node) for node in nodes - first)
+        values = np.ascontiguousarray(
+            np.moveaxis(alone.coefficients @ _at_heights(alone, table.nodes_nm + above), -1, 0)
+        )
+        _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, logs)
+        total += np.float32(share) * np.exp(logs)
+    return total.reshape(len(cells), -1)
+
+
+def _at_heights(field: CurrentField, z_nm: Floats) -> Floats32:
+    """Return the matrix from a field's coefficients to its values at heights, straight beyond the nodes."""
+    s = (z_nm - field.z_mid_nm) / field.z_half_nm
+    edge, power = np.clip(s, -1, 1), np.arange(field.n_coefficients)[:, None]
+    slope = power * edge ** np.maximum(power - 1, 0)
+    return np.asarray(edge**power + slope * (s - edge), dtype=np.float32)
+
+
+def _lagrange(t: float) -> Floats32:
+    """Return the weights of the nodes -1, 0, 1, 2 at t."""
+    weights = -t * (t - 1) * (t - 2) / 6, (t**2 - 1) * (t - 2) / 2, -t * (t + 1) * (t - 2) / 2, t * (t**2 - 1) / 6
+    return np.array(weights, dtype=np.float32)
 
 
 def intensities(
-    through: Vacuum, table: GreenTable, change: Perturbation, weights: NDArray[np.complex128], cells: Ints
+    through: Vacuum,
+    table: GreenTable,
+    change: Perturbation,
+    weights: NDArray[np.complex128],
+    cells: Ints,
+    *,
+    material: Material,
 ) -> Floats32:
     """Return J at the points of cells (u, v), shape (n_cells, n_points), in 1/eV.
 
@@ -255,47 +302,86 @@ def intensities(
     first = int(np.argmin(np.abs(through.energies_eV - table.energies_eV[0])))
     energies = slice(first, first + len(table.energies_eV))
     bare = np.tensordot(weights, through.bare[energies], axes=1).imag.astype(np.float32)
-    forms = np.broadcast_to(bare, (len(cells), *bare.shape)).copy()
-    orbitals, spread, matrix = greens.changed(table, change)
-    if len(orbitals):
-        inverse = np.linalg.inv(matrix)
-        for start in range(0, len(cells), CELLS_AT_ONCE):
-            some = slice(start, start + CELLS_AT_ONCE)
-            waves = _arriving(through.waves[energies], orbitals, cells[some])
-            forms[some] += _scattered(waves if spread is None else _spread(spread, waves), inverse, weights)
-    return np.asarray(((forms @ through.basis) * through.basis).sum(axis=1))
-
-
-def _arriving(waves: Complexes, orbitals: Ints, cells: Ints) -> Complexes:
-    """Return P^T g from changed orbitals to cells, shape (n_energies, n_changed, n_cells, n_basis); 0 far away."""
-    reach = waves.shape[2] // 2
-    way = cells[None] - orbitals[:, None, :2] + reach
-    near = ((way >= 0) & (way <= 2 * reach)).all(axis=2)
-    number, cell = np.nonzero(near)
-    u, v = way[number, cell].T
-    out = np.zeros((waves.shape[0], *near.shape, waves.shape[-1]), dtype=waves.dtype)
-    out[:, number, cell] = waves[:, orbitals[number, 2], v, u]
+    sources = _sources(through, change)
+    inverse = np.linalg.inv(greens.changed(table, change)) if sources else None
+    out = np.empty((len(cells), through.basis.shape[1]), dtype=np.float32)
+    for block in _blocks(cells):
+        forms, some = bare[None], [source.near(cells[block], material) for source in sources]
+        if inverse is not None and any(len(source.rows) for source in some):
+            forms = bare + _scattered(some, energies, inverse, weights, cells[block])
+        out[block] = ((forms @ through.basis) * through.basis).sum(axis=1)
     return out
 
 
-def _spread(spread: Floats, waves: Complexes) -> Complexes:
-    """Return Q^T waves, (n_energies, n_columns, n_cells, n_basis)."""
-    mixed = spread.astype(waves.dtype) @ waves.reshape(*waves.shape[:2], -1)
-    return mixed.reshape(waves.shape[0], len(spread), *waves.shape[2:])
+def _blocks(cells: Ints) -> list[Ints]:
+    """Return the numbers of cells (u, v) of each square of ``BLOCK`` x ``BLOCK`` cells that holds any."""
+    _, square = np.unique(cells // BLOCK, axis=0, return_inverse=True)
+    return [np.flatnonzero(square.ravel() == number) for number in range(square.max() + 1)]
 
 
-def _scattered(waves: Complexes, inverse: Complexes, weights: NDArray[np.complex128]) -> Floats32:
-    """Return Im sum_n w_n waves^T M^-1 waves, shape (n_cells, n_basis, n_basis)."""
-    n_energies, n_changed = waves.shape[:2]
-    weighted: Complexes = inverse * weights[:, None, None].astype(waves.dtype)
-    solved: Complexes = (weighted @ waves.reshape(n_energies, n_changed, -1)).reshape(waves.shape)
-    left, right = _stacked(waves.real, waves.imag), _stacked(solved.imag, solved.real)
-    return np.asarray(left.swapaxes(1, 2) @ right, dtype=np.float32)
+@dataclass(frozen=True)
+class _Source:
+    """Columns of Q that share a table of waves, as ``Vacuum.waves``: row (u, v, o) is the wave o from cell (u, v)."""
+
+    table: Complexes
+    rows: Ints
+    columns: Ints
+
+    def near(self, cells: Ints, material: Material) -> _Source:
+        """Return the columns that are felt by some cells close together."""
+        way_nm = (self.rows[:, :2] - cells.mean(axis=0)) @ material.lattice_nm
+        spread_nm = np.linalg.norm((cells - cells.mean(axis=0)) @ material.lattice_nm, axis=1).max()
+        kept = np.linalg.norm(way_nm, axis=1) < DEFECT_REACH_nm + spread_nm
+        return _Source(self.table, self.rows[kept], self.columns[kept])
 
 
-def _stacked(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    """Return two arrays (n_energies, n_changed, n_cells, n_basis) stacked as (n_cells, everything else, n_basis)."""
-    n_energies, n_changed, n_cells, n_basis = first.shape
-    out = np.empty((n_cells, 2, n_energies, n_changed, n_basis), dtype=np.float32)
-    out[:, 0], out[:, 1] = np.moveaxis(first, 2, 0), np.moveaxis(second, 2, 0)
-    return out.reshape(n_cells, -1, n_basis)
+def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
+    """Return all columns of Q: single orbitals, and those of each sort of cluster."""
+    orbitals, clusters = greens.column_groups(change)
+    found = [_Source(through.waves, orbitals, np.arange(len(orbitals)))] if len(orbitals) else []
+    sorts: dict[tuple[bytes, bytes], list[_Source]] = {}
+    first = len(orbitals)
+    for touched, vectors in clusters:
+        ways, n = touched - [*touched[0, :2], 0], len(vectors)
+        rows = np.column_stack([np.tile(touched[0, :2], (n, 1)), np.arange(n)])
+        table = _cluster_waves(through, ways.tobytes(), vectors.tobytes(), n)
+        sorts.setdefault((ways.tobytes(), vectors.tobytes()), []).append(_Source(table, rows, first + np.arange(n)))
+        first += n
+    for alike in sorts.values():
+        rows, columns = (np.concatenate([getattr(one, name) for one in alike]) for name in ("rows", "columns"))
+        found.append(_Source(alike[0].table, rows, columns))
+    return found
+
+
+@functools.lru_cache(maxsize=MAX_CLUSTER_TABLES)
+def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int) -> Complexes:
+    """Return the waves of a cluster's columns of Q, (n_energies, n_v, n_u, n_columns, n_basis), from its first cell."""
+    orbitals = np.frombuffer(ways, dtype=np.int64).reshape(-1, 3)
+    mix = np.frombuffer(vectors).reshape(n_columns, -1).astype(np.float32)
+    n_energies, n_v, n_u, _, n_basis = through.waves.shape
+    every = np.zeros((n_energies, n_v, n_u, len(orbitals), n_basis), dtype=through.waves.dtype)
+    for number, (u, v, orbital) in enumerate(orbitals.tolist()):
+        to_v, to_u = (slice(max(shift, 0), n + min(shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
+        of_v, of_u = (slice(max(-shift, 0), n + min(-shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
+        every[:, to_v, to_u, number] = through.waves[:, of_v, of_u, orbital]
+    real = every.view(np.float32)
+    return np.asarray((mix @ real).view(every.dtype))
+
+
+def _scattered(
+    sources: Sequence[_Source], energies: slice, inverse: Complexes, weights: NDArray[np.complex128], cells: Ints
+) -> Floats32:
+    """Return Im sum_n w_n waves^T M^-1 waves at some cells, shape (n_cells, n_basis, n_basis)."""
+    columns = np.concatenate([source.columns for source in sources])
+    n_energies, n_basis = len(inverse), sources[0].table.shape[-1]
+    waves = np.empty((n_energies, len(columns), len(cells), n_basis), dtype=inverse.dtype)
+    first = 0
+    for source in sources:
+        _coherent_kernels.gather(source.table[energies], source.rows, cells, first, waves)
+        first += len(source.rows)
+    roots = _coherent_kernels.roots(inverse[:, columns[:, None], columns], weights)
+    mixed = (roots @ waves.reshape(n_energies, len(columns), -1)).reshape(waves.shape)
+    re, im = np.empty((2, len(cells), n_energies * len(columns), n_basis), dtype=np.float32)
+    _coherent_kernels.split(mixed, re, im)
+    half: Floats32 = np.swapaxes(re, 1, 2) @ im
+    return np.asarray(half + np.swapaxes(half, 1, 2))

@@ -126,7 +126,7 @@ def image(
         If the heights do not settle in a table: the setpoint is out of reach.
     """
     expected_nm = junction.expected_height_nm()
-    low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, _least_grid([tip, *later_tips])
+    low_nm, high_nm, grid = expected_nm - HALF_nm, expected_nm + HALF_nm, _least_grid([tip, *later_tips], junction)
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
         setting = material, junction, table, [*lines_nm, raster_nm]
@@ -255,19 +255,17 @@ def _coherent_field(
         fermi_eV=junction.fermi_eV or 0.0,
         of_contour=greens.exact_contour_weights,
     )
-    few = current.mixed(weights, tip, kappa_per_nm=kappa)
-    atoms = coherent.heard_atoms(
-        tip.positions_nm, few.mixing[0] * current.calibration_nA_eV(material), kappa_per_nm=kappa
-    )
+    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=material.broadening_eV)
+    atoms = coherent.heard_atoms(tip.positions_nm, shares * current.calibration_nA_eV(material), kappa_per_nm=kappa)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
     through = _vacuum(material, energies, alone, kappa, tip.shape)
     green = green_table(
         material, *energies, _in_steps(_span(whole, greens.changed_orbitals(scene.change))), exact=True
     ).at(energies_eV)
-    found = coherent.intensities(through, green, scene.change, few.weights[:, 0], whole.indices)
+    found = coherent.intensities(through, green, scene.change, weights[:, 0], whole.indices, material=material)
     polarity = 1 if bias_V > 0 else -1
     field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
-    total = coherent.summed(field, atoms, table, material=material, view=view)
+    total = coherent.summed(field, whole, atoms, table, view=view)
     return current.field_of_cells(total, table, material=material, view=view, polarity=polarity)
 
 
@@ -288,9 +286,11 @@ def _in_turn(
     return FieldsInTurn((first, *later))
 
 
-def _least_grid(tip_parts: Sequence[Tip]) -> int:
+def _least_grid(tip_parts: Sequence[Tip], junction: Junction) -> int:
     """Return the grid nodes a cell that some tips need: more for p waves, which see ridges and pits."""
-    return current.BASE_GRID if all(tip.p_shares is None for tip in tip_parts) else PIT_GRID
+    if any(tip.p_shares is not None for tip in tip_parts):
+        return PIT_GRID
+    return coherent.GRID if junction.current == "coherent" else current.BASE_GRID
 
 
 def _shifted(lines_nm: Lines, tip: Tip) -> Lines:

@@ -59,10 +59,21 @@ def window_weights(
 
     w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of the contour.
     """
+    at_eV, densities = _window(tip, bias_V, broadening_eV)
+    return np.asarray(of_contour(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
+
+
+def window_shares(tip: tips.Tip, *, bias_V: float, broadening_eV: float) -> Floats:
+    """Return int_0^eV rho_j(E - eV) dE of each tip atom over that of the front atom, shape (n_tip,)."""
+    totals = _window(tip, bias_V, broadening_eV)[1].sum(axis=1)
+    return np.asarray(totals / totals[0])
+
+
+def _window(tip: tips.Tip, bias_V: float, broadening_eV: float) -> tuple[Floats, Floats]:
+    """Return energies E of a rule over a bias window and rho_j(E - eV) times its weights, (n,) and (n_tip, n)."""
     nodes, weights = _quadrature(N_QUADRATURE + math.ceil(NODES_PER_BROADENING * abs(bias_V) / broadening_eV))
     at_eV = bias_V * (nodes + 1) / 2
-    densities = tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
-    return np.asarray(of_contour(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
+    return at_eV, tip.density(at_eV - bias_V) * (weights * abs(bias_V) / 2)
 
 
 def point_weights(

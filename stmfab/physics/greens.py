@@ -19,6 +19,10 @@ from numpy.typing import DTypeLike, NDArray
 from scipy import linalg
 
 from . import _greens_kernels
+from .contours import contour as contour
+from .contours import contour_weights as contour_weights
+from .contours import exact_contour as exact_contour
+from .contours import exact_contour_weights as exact_contour_weights
 from .materials import Material
 from .units import Bools, Complexes, Floats, Ints
 
@@ -27,9 +31,6 @@ EDGE_N_K = 48  # a multiple of three
 FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
-SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
-EXACT_SPACING, EXACT_BEYOND = 0.8, 4.5  # in broadenings; errors of 1e-7 and 1e-5
-FIT_STEP, FIT_NEAR, FIT_FAR, FIT_TAIL = 1 / 8, 3.0, 100.0, 60  # where their weights are fitted, in broadenings
 
 
 @dataclass(frozen=True)
@@ -137,67 +138,6 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     return max(FIRST_N_K, 1 << math.ceil(math.log2(max(needed, 2 * reach + 1))))
 
 
-def contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
-    """Return the energies x_n + i eta needed for Gaussian-broadened densities on [low, high], shape (n_energies,).
-
-    x_n are the multiples of ``SPACING`` sigma within ``BEYOND`` sigma of the interval, eta = ``SHIFT`` sigma. What they
-    leave of a density integrated over a window, 1e-4 of its largest value, is in test_greens.py::test_fitted_weights.
-    """
-    step = SPACING * broadening_eV
-    first = math.floor((low_eV - BEYOND * broadening_eV) / step)
-    last = math.ceil((high_eV + BEYOND * broadening_eV) / step)
-    return np.asarray(np.arange(first, last + 1) * step + 1j * SHIFT * broadening_eV, dtype=np.complex128)
-
-
-def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float) -> NDArray[np.complex128]:
-    """Return W_n(E) with rho(E) = Im sum_n W_n(E) G(x_n + i eta) for energies of ``contour``, shape (n_energies, n_at).
-
-    G(z) = int rho_0(e) / (z - e) de, so that Im sum_n W_n / (x_n + i eta - e) is to be the normalised Gaussian at e - E
-    for every real e: a least-squares fit, for which fewer energies do than for a quadrature along the contour.
-    """
-    at, back = _fit(len(energies_eV))
-    middle_eV = (energies_eV[0].real + energies_eV[-1].real) / 2
-    offset = (at_eV - middle_eV) / broadening_eV - at[:, None]
-    return np.asarray(back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)))
-
-
-def exact_contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
-    """Return the energies of the trapezoidal rule for Gaussian-broadened densities on [low, high], (n_energies,).
-
-    x_n are the multiples of h = ``EXACT_SPACING`` sigma within ``EXACT_BEYOND`` sigma of the interval, eta =
-    pi sigma^2 / (2 h): what they leave falls off for far levels, which ``contour`` does not promise.
-    """
-    step = EXACT_SPACING * broadening_eV
-    first = math.floor((low_eV - EXACT_BEYOND * broadening_eV) / step)
-    last = math.ceil((high_eV + EXACT_BEYOND * broadening_eV) / step)
-    shift = math.pi * broadening_eV**2 / (2 * step)
-    return np.asarray(np.arange(first, last + 1) * step + 1j * shift, dtype=np.complex128)
-
-
-def exact_contour_weights(
-    energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float
-) -> NDArray[np.complex128]:
-    """Return W_n(E) = -(h/pi) g_sigma(E - z_n) for energies of ``exact_contour``, shape (n_energies, n_at)."""
-    step = EXACT_SPACING * broadening_eV
-    offset = (at_eV - energies_eV[:, None]) / broadening_eV
-    return np.asarray(-step / math.pi * np.exp(-(offset**2) / 2) / (math.sqrt(2 * math.pi) * broadening_eV))
-
-
-@functools.cache
-def _fit(n_energies: int) -> tuple[Floats, NDArray[np.complex128]]:
-    """Return points e about a contour's middle, (n_points,), and weights W, (n_energies, n_points), in broadenings.
-
-    Column i is the best fit of Im sum_n W_n / (z_n - e) to 1 at e_i and to 0 at all other points, far ones too.
-    """
-    half = (n_energies - 1) / 2 * SPACING
-    z = np.linspace(-half, half, n_energies) + 1j * SHIFT
-    near = np.arange(-half - FIT_NEAR, half + FIT_NEAR + FIT_STEP / 2, FIT_STEP)
-    far = half + np.geomspace(FIT_NEAR + FIT_STEP, FIT_FAR, FIT_TAIL)
-    g = 1 / (z - np.concatenate([near, far, -far])[:, None])
-    back = np.linalg.pinv(np.concatenate([g.imag, g.real], axis=1))[:, : len(near)]
-    return near, back[:n_energies] + 1j * back[n_energies:]
-
-
 @dataclass(frozen=True)
 class Cluster:
     """A change of the Hamiltonian on a few orbitals: ``matrix_eV`` real symmetric, ``orbitals`` rows (u, v, orbital).
@@ -251,6 +191,7 @@ class _Columns:
     orbitals: Ints  # (n_entries, 3)
     spread: Floats | None  # (n_columns, n_entries)
     inverse: Floats  # (n_columns,): 0 for removed orbitals, 1 / Lambda otherwise
+    clusters: tuple[tuple[Ints, Floats], ...] = ()  # the last columns, cluster by cluster: orbitals, block of spread
 
     def felt(self, near: Bools) -> _Columns:
         """Return the columns on some of the orbitals, ``near`` of shape (n_entries,): a column is felt as a whole."""
@@ -275,6 +216,7 @@ def _columns(perturbation: Perturbation) -> _Columns:
         np.concatenate([orbitals, *(part[0] for part in parts)]),
         np.asarray(linalg.block_diag(np.eye(len(orbitals)), *(part[1] for part in parts))),
         np.concatenate([inverse, *(part[2] for part in parts)]),
+        tuple((orbitals, vectors) for orbitals, vectors, _ in parts),
     )
 
 
@@ -379,10 +321,16 @@ def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbital
     return coupled if q.spread is None else q.spread.astype(table.g.dtype) @ coupled
 
 
-def changed(table: GreenTable, perturbation: Perturbation) -> tuple[Ints, Floats | None, Complexes]:
-    """Return the changed orbitals (n, 3), Q^T over them (None: identity), and M (n_energies, n_columns, n_columns)."""
+def changed(table: GreenTable, perturbation: Perturbation) -> Complexes:
+    """Return M, shape (n_energies, n_columns, n_columns); its columns are those of ``column_groups``."""
+    return _matrix(table, perturbation, perturbation.columns)
+
+
+def column_groups(perturbation: Perturbation) -> tuple[Ints, list[tuple[Ints, Floats]]]:
+    """Return Q's columns: first single orbitals (n, 3), then each cluster's orbitals and Q^T over them."""
     q = perturbation.columns
-    return q.orbitals, q.spread, _matrix(table, perturbation, q)
+    n_single = len(q.orbitals) - sum(len(orbitals) for orbitals, _ in q.clusters)
+    return q.orbitals[:n_single], list(q.clusters)
 
 
 def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..distributions import Words
 from ..parts import Part
-from ..physics.materials import MATERIALS
+from ..physics.materials import Material
 from ..physics.path import SUB_STEPS_PER_RADIAN, SUB_STEPS_PER_SWING
 from ..physics.scan import CURRENT_CHANNELS
 from ..physics.tips import AT_eV
@@ -53,7 +53,9 @@ class _Corners:
             self.report.fault_at(path, text)
 
 
-def check_across(report: Report, parts: list[Part], ends: Ends, *, material: str, channels: Collection[str]) -> None:
+def check_across(
+    report: Report, parts: list[Part], ends: Ends, *, material: Material | None, channels: Collection[str]
+) -> None:
     """Add the faults of the rules over several parts to a report."""
     corners = _Corners({part.path: part for part in parts}, ends, report)
     if "instrument.constant_height" in corners.parts:
@@ -61,9 +63,9 @@ def check_across(report: Report, parts: list[Part], ends: Ends, *, material: str
     size, pixels, dwell = (corners.of(f"scan.{name}") for name in ("size_nm", "pixels", "dwell_s"))
     if size is not None:
         _check_apexes(corners, size[0])
-        if material in MATERIALS:
-            _check_cells(corners, size[1], MATERIALS[material].cell_area_nm2)
-    if material not in MATERIALS:
+        if material is not None:
+            _check_cells(corners, size[1], material.cell_area_nm2)
+    if material is None:
         _check_bias(corners)
     if dwell is not None and pixels is not None:
         _check_steps(corners, pixels[1], dwell[1])

@@ -11,6 +11,7 @@ from .. import forms, parts
 from ..errors import did_you_mean, nearest
 from ..parts import CRYSTAL, JUNCTION, JUNCTIONS, KIND, MATERIALS, PLAIN, SAMPLE, SLOTS, Key, Part, Slot, keys_of
 from ..physics.targets import CHANNELS
+from . import own_material
 from .reading import Node, Place
 from .values import constant, drawn, expected, stand_in
 
@@ -185,12 +186,17 @@ def _count(root: Node, key: str, low: int, high: int, report: Report) -> int:
     return value
 
 
-def _material(sample: Node, known: Iterable[str], report: Report) -> str:
-    """Return the name of the material."""
+def _material(sample: Node, known: Mapping[str, Any], report: Report) -> str | dict[str, Any]:
+    """Return the name of the material, or all of it if the recipe brings its own."""
     node = sample.members.get("material")
     path = "sample.material"
     if node is None:
         report.missing(sample.key_place, path, f"one of {', '.join(known)}")
+    elif known is MATERIALS[CRYSTAL] and own_material.is_own(node):
+        own, faults = own_material.resolved(node)
+        for place, text in faults:
+            report.fault(place, path, text)
+        return own or ""
     elif not isinstance(node.value, str):
         report.fault(node.place, path, f"found {forms.described(node.plain())}; legal: one of {', '.join(known)}")
     elif node.value not in known:

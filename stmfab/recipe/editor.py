@@ -55,13 +55,19 @@ def _sample(kind: str, partial: str) -> type[BaseModel]:
     """Return the model of one kind of sample."""
     fields = {
         KIND: _key(_words([kind]), "the kind of sample", required=kind != CRYSTAL and not partial),
-        "material": _key(_words(MATERIALS[kind]), "the material", required=not partial),
+        "material": _key(_material(kind), "the material, or one of your own: a file, a mapping", required=not partial),
     }
     for slot in slots(kind):
         group, _, name = slot.path.rpartition(".")
         if group == SAMPLE:
             fields[name] = _key(_slot(slot, partial), slot.meaning, required=slot.required and not partial)
     return _model(partial + kind.title().replace("-", "") + "Sample", fields)
+
+
+def _material(kind: str) -> Any:
+    """Return the type of a kind's material: a name, or for crystals a file or a mapping too."""
+    names = _words(MATERIALS[kind])
+    return names | Annotated[str, Field(pattern=r"\.ya?ml$")] | dict[str, Any] if kind == CRYSTAL else names
 
 
 def _head(partial: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import specs, streams
-from ..distributions import Choice, Constant, Expr, Words
+from ..distributions import Expr, Words
 from ..errors import did_you_mean
 from ..parts import (
     CRYSTAL,
@@ -37,6 +37,7 @@ from ..streams import Floats
 from .across import check_across
 from .checking import Report
 from .values import expected, stand_in
+from .windows import check_coherent, check_gap, check_holes, ends_of
 
 DIMENSIONS = ("sample", JUNCTION, "y", "x", "defect", "parameter")
 PLACED = ("sample.defects.", "sample.corrals.")
@@ -65,16 +66,19 @@ def check_rules(report: Report, tree: Tree) -> None:
     _check_keypoints(all_parts, report)
     _check_later_tips(all_parts, report)
     material = material_of(tree)
-    check_across(report, all_parts, ends, material=tree["sample"]["material"], channels=tree["channels"])
+    crystal = material if sample_kind(tree) == CRYSTAL else None
+    check_across(report, all_parts, ends, material=crystal, channels=tree["channels"])
     if material is not None:
         _check_sites(all_parts, material, ends, report)
         if sample_kind(tree) == CRYSTAL:
-            _check_gap(all_parts, material, ends, report)
+            check_gap(all_parts, material, ends, report)
             _check_spectra(all_parts, material, ends, report)
         for place, words, legal in OWN_PLACES:
             if get(tree, place) is not None and material.name != legal:
                 report.fault_at(place, f"{material.name} {words}; legal: with {legal}")
-    _check_coherent(all_parts, report)
+    check_coherent(all_parts, report)
+    if sample_kind(tree) == CRYSTAL and material is not None and material.n_filled is None:
+        check_holes(all_parts, material, ends, report)
     _check_polarity(all_parts, report)
     _check_meant(tree, report)
 
@@ -302,7 +306,7 @@ def _check_sites(all_parts: list[Part], material: Material, ends: Ends, report: 
 
 def _check_apart(part: Part, material: Material, density: float, ends: Ends, report: Report) -> None:
     """Report defects that keep a distance at a density at which they cannot; those of clusters thin out."""
-    least_nm = _range(part, "min_distance_nm", ends)[1]
+    least_nm = ends_of(part, "min_distance_nm", ends)[1]
     if not least_nm or "cluster_n" in part.drawn or part.constants["cluster_n"]:
         return
     most = placement.most_per_nm2(material, least_nm)
@@ -311,35 +315,10 @@ def _check_apart(part: Part, material: Material, density: float, ends: Ends, rep
         report.fault_at(f"{part.path}.density_per_nm2", f"{found}; legal: at most {most:.4g}")
 
 
-def _check_gap(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
-    """Report a bias whose window of energies can lie in the gap of the material: no state carries current there."""
-    edges = greens.band_edges(material)
-    if edges is not None:
-        for part in junction_parts(all_parts):
-            _check_window(part, material, edges, ends, report)
-
-
-def _check_window(part: Part, material: Material, edges: tuple[float, float], ends: Ends, report: Report) -> None:
-    """Report a junction whose window of energies can lie between the edges of two bands."""
-    names = ("bias_V", "polarity", "fermi_eV")
-    if any(report.hidden(part.key_path(name)) for name in names):
-        return
-    (low, high), signs, levels = (_range(part, name, ends) for name in names)
-    biases = {low, high} | ({0.0} if low < 0 < high else set())
-    for bias_V, sign, fermi_eV in itertools.product(sorted(biases, key=abs), signs, levels):
-        least, most = sorted((fermi_eV, fermi_eV + sign * bias_V))
-        if edges[0] <= least and most <= edges[1]:
-            legal = f"a bias below {edges[0] - fermi_eV:.3g} or above {edges[1] - fermi_eV:.3g} V"
-            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
-            found = f"at {sign * bias_V:g} V the window from {least:.3g} to {most:.3g} eV {gap}"
-            report.fault_at(part.key_path("bias_V"), f"{found}; legal: {legal}")
-            return
-
-
 def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
     """Report points of a crystal's spectrum that it cannot have: in a gap, of amplitudes that add, of several tips."""
     edges, junctions = greens.band_edges(material), junction_parts(all_parts)
-    levels = {level for part in junctions for level in _range(part, "fermi_eV", ends)}
+    levels = {level for part in junctions for level in ends_of(part, "fermi_eV", ends)}
     coherent = any(part.constants.get("current") == "coherent" for part in junctions)
     several = any(part.path.startswith("later_tips.") for part in all_parts)
     for part in (part for slot, part in report.parts if slot.path == "targets" and issubclass(part.cls, Conductance)):
@@ -349,12 +328,6 @@ def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report
         elif edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
             gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
             report.fault_at(f"{part.path}.bias_V", f"{at_eV[0]:g} eV {gap}; legal: a bias outside it")
-
-
-def _range(part: Part, name: str, ends: Ends) -> tuple[float, float]:
-    """Return the ends of a number, or its constant value twice; 0 for none."""
-    constant = float(part.constants.get(name) or 0.0)
-    return ends.get(part.key_path(name), (constant, constant))
 
 
 def _check_meant(tree: Tree, report: Report) -> None:
@@ -372,16 +345,6 @@ def _check_meant(tree: Tree, report: Report) -> None:
         if (metal or coherent) and get(tree, f"{place}.p_share") is not None:
             legal = f"{SAMPLE}.{KIND} {CRYSTAL}" if metal else "current: incoherent"
             report.fault_at(place, f"tunnels through p waves, which need {legal}; legal: another kind of tip")
-
-
-def _check_coherent(all_parts: list[Part], report: Report) -> None:
-    """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
-    for part in junction_parts(all_parts):
-        for name in ("kappa_per_nm", "work_function_eV") if part.constants.get("current") == "coherent" else ():
-            drawn = part.drawn.get(name)
-            options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
-            if drawn and not (options and all(isinstance(option, Constant) for option in options)):
-                report.fault_at(drawn.path, "drawn from a range; legal with current: coherent: a number, a choice")
 
 
 def _check_polarity(all_parts: list[Part], report: Report) -> None:

@@ -18,7 +18,6 @@ import numpy as np  # isort: skip
 from stmfab import plan, recipe, scenes, streams  # isort: skip
 from stmfab.physics import crystal, scan, tips  # isort: skip
 from stmfab.physics.instrument import Instrument  # isort: skip
-from stmfab.physics.materials import MATERIALS  # isort: skip
 from stmfab.physics.path import nominal_raster, tip_path  # isort: skip
 
 SAMPLES, ROUNDS = 12, 5
@@ -49,7 +48,7 @@ def ratio(made, drawn) -> tuple[float, float, int]:
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
     _, imaged = crystal.image(
         lambda window: scenes.scene(made.seed, drawn, window),
-        MATERIALS[drawn.material],
+        drawn.material,
         tips.joined([apex.tip() for apex in (drawn.tip, *drawn.extra_apexes.values())]),
         drawn.junction,
         lines_nm=[path.lines_nm, tip_path(drawn.raster, Instrument(), streams=random).lines_nm],

@@ -10,7 +10,7 @@ from stmfab import plan, recipe, scenes
 from stmfab.physics import crystal, current, defects, greens, structure, tips
 from stmfab.physics.defects import Dopant, Placed, Vacancy
 from stmfab.physics.junction import Junction
-from stmfab.physics.materials import MATERIALS
+from stmfab.physics.materials import MATERIALS, Material, Site, bonds, triangular_lattice
 from stmfab.physics.path import nominal_raster
 from tests import second_reading as second
 
@@ -268,3 +268,42 @@ def test_currents_of_two_apexes_add():
     error = both.field.log_current(x, y, z) - np.log(currents[0] + currents[1])
     assert np.abs(error).max() / (2 * 10.9) < 1e-4  # 0.1 pm
     assert currents[1].mean() > 0.1 * currents[0].mean()  # 50 pm shorter: exp(-2 kappa 0.05 nm) = 34 % of it
+
+
+def test_corrugation_falls_with_height_at_the_rate_of_tersoff_and_hamann():
+    # one s orbital a cell: I = sum_G (1 + q z) exp(-q z) / q^3 cos G.r, q = sqrt(4 kappa^2 + G^2); to first order the
+    # corrugation falls by exp(-2 z (sqrt(kappa^2 + G^2/4) - kappa)), Tersoff & Hamann, Phys. Rev. B 31, 805 (1985)
+    a, kappa = 0.36, 10.0
+    layer = Material(
+        name="layer",
+        lattice_nm=triangular_lattice(a),
+        sites=(Site("X", "X", "top", (0.0, 0.0, 0.0)),),
+        hoppings_eV=bonds(1, {(0, 0, u, v): -0.2 for u, v in ((1, 0), (0, 1), (-1, 1))}),
+        fermi_eV=0.0,
+        broadening_eV=0.1,
+        mean_ldos_per_eV=0.5,
+        source="a test",
+    )
+    whole = tips.Tungsten(apex="w111").tip()
+    tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:1], ldos_per_eV=whole.ldos_per_eV[:1])
+    x, y = np.meshgrid(np.linspace(0, 0.9, 37), np.linspace(0, 0.78, 37))
+    _, imaged = crystal.image(
+        lambda view: crystal.scene_under(layer, {}, view),
+        layer,
+        tip,
+        Junction(bias_V=0.3, kappa_per_nm=kappa, height_nm=0.5),
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    g = 4 * math.pi / (math.sqrt(3) * a)
+
+    def share(z, q):
+        return (1 + q * z) * math.exp(-q * z) / q**3
+
+    q = math.sqrt(4 * kappa**2 + g**2)
+    heights = (0.42, 0.54)
+    found = [np.ptp(imaged.field.log_current(x, y, z)) for z in heights]
+    expected = [share(z, q) / share(z, 2 * kappa) for z in heights]
+    assert found[0] / found[1] == pytest.approx(expected[0] / expected[1], rel=0.02)  # logarithms of 7 and 3 %
+    rate = 2 * (math.sqrt(kappa**2 + g**2 / 4) - kappa)
+    assert math.log(found[0] / found[1]) / (heights[1] - heights[0]) == pytest.approx(rate, rel=0.03)  # (1 + q z): 1 %

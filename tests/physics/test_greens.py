@@ -165,20 +165,27 @@ def test_broadened_ldos_is_the_gaussian_convolution(sigma):
     np.testing.assert_allclose(rho, exact, atol=2e-3)  # 4 sigma of window: tails of 3e-5 / sigma, and exp(-pi^2) = 5e-5
 
 
+@pytest.mark.parametrize(
+    ("contour", "contour_weights", "error"),
+    [
+        (greens.contour, greens.contour_weights, 1.5e-4),
+        (greens.exact_contour, greens.exact_contour_weights, 2e-5),
+    ],
+)
 @pytest.mark.parametrize("bias_V", [-0.5, -0.23, 0.2, 0.31, 1.0, 2.0])
-def test_fitted_weights(bias_V):
+def test_fitted_weights(bias_V, contour, contour_weights, error):
     # levels broadened by sigma, integrated over a bias window: (erf((V - e)/s) + erf(e/s))/2, s = sqrt(2) sigma
     sigma, (low, high) = 0.1, sorted((0.0, bias_V))
-    z = greens.contour(low, high, sigma)
+    z = contour(low, high, sigma)
     nodes, shares = special.roots_legendre(64)
     at = low + (high - low) * (nodes + 1) / 2
-    weights = greens.contour_weights(z, at, sigma) @ shares * (high - low) / 2
+    weights = contour_weights(z, at, sigma) @ shares * (high - low) / 2
     levels = np.concatenate([np.linspace(low - 1, high + 1, 2001), np.linspace(-10, 10, 501)])
     terms = weights[:, None] / (z[:, None] - levels)
     width = math.sqrt(2) * sigma
     exact = (special.erf((high - levels) / width) - special.erf((low - levels) / width)) / 2
-    assert np.abs(terms.imag.sum(axis=0) - exact).max() < 1.5e-4 * exact.max()
-    assert np.abs(terms).sum(axis=0).max() < 2 * exact.max()  # float32 loses no digit to terms that cancel
+    assert np.abs(terms.imag.sum(axis=0) - exact).max() < error * exact.max()
+    assert np.abs(terms).sum(axis=0).max() < 2.3 * exact.max()  # float32 loses no digit to terms that cancel
 
 
 def test_ldos_sum_rule_and_a_vacancy_takes_one_state():

@@ -287,7 +287,7 @@ def drawn_scene(name, index, half_nm, overrides=()):
     """The scene of a recipe's sample around the origin."""
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), list(overrides))
     drawn = plan.parameters(chosen, plan.draw(chosen, index, index + 1), index)
-    surface = ORBITAL_SURFACES[drawn.material]
+    surface = ORBITAL_SURFACES[drawn.material.name]
     view = structure.around(surface.lattice, np.array([[-half_nm, -half_nm], [half_nm, half_nm]]))
     return scenes.orbitals(chosen.seed, drawn, surface, view)
 

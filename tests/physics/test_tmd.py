@@ -170,7 +170,7 @@ def test_sum_rule_and_a_vacancy_takes_three_states():
     np.testing.assert_allclose(states, [44, 41], atol=1e-6)  # moments of some eV over |z|
 
 
-@pytest.mark.parametrize("name", [*second.FANG_NAMES, "graphene"])
+@pytest.mark.parametrize("name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene"])
 def test_mean_ldos(name):
     # of a top atom's orbitals: over 1 eV outside each band edge, or for graphene over |E| <= 0.5 eV, A |E|/(2 pi v^2)
     material = MATERIALS[name]
@@ -199,3 +199,28 @@ def test_blunders_of_a_material_are_told():
     ):
         with pytest.raises(ValueError, match=words):
             dataclasses.replace(material, **changes)
+
+
+def test_the_state_of_a_graphene_vacancy():
+    # V. M. Pereira et al., Phys. Rev. Lett. 96, 036801 (2006): on the other sublattice only, exp(iK.r)/(x + iy) + its
+    # counterpart at K', whose square is (1 - cos((K - K').r - 2 theta)) / r^2: a sqrt3 x sqrt3 pattern that decays
+    material = graphene(second_eV=0.0)
+    table = greens.lattice_green(material, np.array([0.03j]), n_k=384, reach=30, dtype=np.complex128)
+    nothing = np.zeros((0, 3), dtype=np.int64)
+    hole = Perturbation(np.array([(0, 0, 1)]), nothing, np.zeros(0))
+    cells = np.array(list(itertools.product(range(-14, 15), repeat=2)))
+    own, other = (np.column_stack([cells, np.full(len(cells), site)]) for site in (1, 0))
+    own = own[(own[:, :2] != 0).any(axis=1)]
+    extra = {
+        name: -(greens.local_green(table, hole, sites)[0].imag - table.local[0, 0].imag) / math.pi
+        for name, sites in (("own", own), ("other", other))
+    }
+    assert extra["own"].max() < 1e-3 * extra["other"].max()
+    x, y = (cells @ material.lattice_nm + material.positions_nm[0, :2] - material.positions_nm[1, :2]).T
+    r, theta = np.hypot(x, y), np.arctan2(y, x)
+    pattern = 1 - np.cos(8 * math.pi / (3 * 0.246) * x - 2 * theta)
+    ring = (r > 0.8) & (r < 2.4)
+    assert np.corrcoef((extra["other"] * r**2)[ring], pattern[ring])[0, 1] > 0.95
+    rings = ((0.5, 0.8), (0.8, 1.2), (1.2, 1.7), (1.7, 2.3))
+    means = [(extra["other"] * r**2)[(r > low) & (r < high)].mean() for low, high in rings]
+    np.testing.assert_allclose(means, means[0], rtol=0.1)  # a ring holds few atoms

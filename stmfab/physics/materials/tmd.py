@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -10,6 +11,7 @@ from scipy import linalg
 
 from ..units import Floats
 from .material import Material, Site, triangular_lattice
+from .spin import with_spin_orbit
 
 NAMES = ("MoS2", "MoSe2", "WS2", "WSe2")  # the order of all columns below
 LATTICE_nm = (0.31824, 0.33174, 0.31817, 0.33155)
@@ -18,6 +20,10 @@ GAP_eV = (2.24, 2.22, 2.63, 2.27)  # measured by tunnelling: Nat. Commun. 13, 46
 # of the published model, valence and conduction band; test_tmd.py
 MODEL_EDGES_eV = ((0.06170, 1.77279), (-0.05079, 1.51731), (0.04290, 1.99889), (0.01995, 1.68642))
 MEAN_LDOS_per_eV = (0.252, 0.286, 0.204, 0.213)  # of a top chalcogen, over 1 eV outside each band edge; test_tmd.py
+# the same with spin-orbit coupling lambda L_z S_z, both spins together
+SPIN_ORBIT_eV = {"Mo": 0.0836, "W": 0.2874, "S": 0.0556, "Se": 0.2470}
+SPIN_EDGES_eV = ((0.06170, 1.76830), (0.03992, 1.49778), (0.27692, 1.99537), (0.27593, 1.67121))
+SPIN_MEAN_LDOS_per_eV = (0.502, 0.529, 0.347, 0.340)  # of a top chalcogen, both spins; test_tmd.py
 BROADENING_eV = 0.05
 N_FILLED = 7  # bands below the gap, per spin: two p shells and one d band
 
@@ -112,6 +118,23 @@ def monolayer(name: str) -> Material:
         mean_ldos_per_eV=MEAN_LDOS_per_eV[column],
         source="S. Fang et al., Phys. Rev. B 92, 205108 (2015); gap: Nat. Commun. 13, 4648 (2022)",
         n_filled=N_FILLED,
+        scissor_eV=GAP_eV[column] - (bottom_eV - top_eV),
+    )
+
+
+def monolayer_with_spin(name: str) -> Material:
+    """Return a monolayer with spin-orbit coupling: 22 orbitals a cell, the same gap, the Fermi level in its middle.
+
+    References
+    ----------
+    S. Fang et al., Phys. Rev. B 92, 205108 (2015), the atoms' coupling; ``with_spin_orbit``.
+    """
+    column = NAMES.index(name)
+    top_eV, bottom_eV = SPIN_EDGES_eV[column]
+    return dataclasses.replace(
+        with_spin_orbit(monolayer(name), SPIN_ORBIT_eV),
+        fermi_eV=top_eV + GAP_eV[column] / 2,
+        mean_ldos_per_eV=SPIN_MEAN_LDOS_per_eV[column],
         scissor_eV=GAP_eV[column] - (bottom_eV - top_eV),
     )
 

@@ -1,0 +1,78 @@
+"""Every defect of every crystal, filled and empty states: ``python -m tests.defect_plates defects.png [name ...]``."""
+
+import sys
+
+import matplotlib as mpl
+
+mpl.use("agg")
+import numpy as np
+from matplotlib import pyplot
+
+from stmfab.physics import crystal, tips
+from stmfab.physics.defects import Divacancy, Placed, Substitution, Vacancy
+from stmfab.physics.greens import band_edges
+from stmfab.physics.junction import Junction
+from stmfab.physics.materials import MATERIALS
+
+OXYGEN = {"onsite_eV": -3.0, "bond_ratio": 1.2, "neighbour_eV": 0.0}  # the values of the recipes
+CHROMIUM = {"onsite_eV": -0.6, "bond_ratio": 0.8, "neighbour_eV": 0.0}
+MOLYBDENUM = {"onsite_eV": -0.1, "bond_ratio": 0.97, "neighbour_eV": 0.0}
+NITROGEN = {"onsite_eV": -5.0, "bond_ratio": 1.0, "neighbour_eV": -1.0}
+LAYERED = {
+    "vacancy, top": (Vacancy, 0, {}),
+    "vacancy, bottom": (Vacancy, 1, {}),
+    "divacancy": (Divacancy, 0, {}),
+    "metal vacancy": (Vacancy, 2, {}),
+    "oxygen, top": (Substitution, 0, OXYGEN),
+    "oxygen, bottom": (Substitution, 1, OXYGEN),
+    "chromium": (Substitution, 2, CHROMIUM),
+}
+ALSO = {"ws2": {"molybdenum": (Substitution, 2, MOLYBDENUM)}, "wse2": {"molybdenum": (Substitution, 2, MOLYBDENUM)}}
+GRAPHENE = {"vacancy": (Vacancy, 0, {}), "nitrogen": (Substitution, 0, NITROGEN)}
+CASES = {name: LAYERED | ALSO.get(name, {}) for name in ("mos2", "mose2", "ws2", "wse2")} | {"graphene": GRAPHENE}
+BEYOND_V, GAPLESS_V = 0.4, 0.4
+HALF_nm, PIXELS, PM_PER_NM = 1.3, 72, 1e3
+
+
+def image(material, member, bias_V):
+    """The ideal topography over one defect in the middle, pm."""
+    x, y = np.meshgrid(*2 * [np.linspace(-HALF_nm, HALF_nm, PIXELS)])
+    current = "incoherent" if material.n_filled is None else "coherent"
+    junction = Junction(bias_V=bias_V, work_function_eV=4.5, current_nA=0.1, current=current)
+    _, imaged = crystal.image(
+        lambda view: crystal.scene_under(material, {"one": member}, view),
+        material,
+        tips.Tungsten(apex="w111").tip(),
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    return PM_PER_NM * imaged.ideal_nm
+
+
+def main(path="defects.png", *names):
+    """Draw all plates: a column a defect, filled above empty states."""
+    chosen = {name: CASES[name] for name in names or CASES}
+    n_columns = max(len(cases) for cases in chosen.values())
+    figure, axes = pyplot.subplots(
+        2 * len(chosen), n_columns, figsize=(1.9 * n_columns, 4.3 * len(chosen)), squeeze=False
+    )
+    for place in axes.ravel():
+        place.set_axis_off()
+    for row, (name, cases) in enumerate(chosen.items()):
+        material, edges = MATERIALS[name], band_edges(MATERIALS[name])
+        biases = (-GAPLESS_V, GAPLESS_V) if edges is None else (edges[0] - BEYOND_V, edges[1] + BEYOND_V)
+        for line, bias_V in enumerate(biases):
+            for column, (kind, (cls, site, values)) in enumerate(cases.items()):
+                placed = Placed(np.zeros((1, 2), np.int64), site, {key: np.array([v]) for key, v in values.items()})
+                shown = image(material, (cls, placed), bias_V)
+                extreme = shown[np.unravel_index(np.abs(shown - np.median(shown)).argmax(), shown.shape)]
+                place = axes[2 * row + line, column]
+                place.imshow(shown, origin="lower", cmap="afmhot")
+                place.set_title(f"{name}: {kind}\n{bias_V:.2f} V, {extreme - np.median(shown):+.0f} pm", fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=65)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
