@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-FORMAT = 4  # of the layout and of the samples' bytes; a change of either counts it up
+FORMAT = 5  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
