@@ -27,7 +27,7 @@ SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) 
 N_STATE = 14
 N_SWINGS = 4  # in a row are ringing
 
-inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
+inlined = numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
 
 
 @inlined
@@ -117,7 +117,7 @@ def _update(move: float, total: float, error: float, last: float, floor: float, 
     return target, total, events
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def scan_pixels(
     polynomials: F4,
     plane: F8,
@@ -221,7 +221,7 @@ def _dwell(
     return commanded / n_sub, reached
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def scan_steps(
     polynomials: F4,
     plane: F8,
@@ -263,7 +263,7 @@ def scan_steps(
     return True
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def pixel_currents(polynomials: F4, plane: F8, heights: Pair, tips: F8, noise: F4, current: F8) -> None:
     """Write the mean |I| over the sub-steps of pixels over which the tip rests at the z of ``tips``."""
     scale, offset = heights
