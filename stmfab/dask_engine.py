@@ -299,9 +299,7 @@ def _ending(code: int | None) -> str:
 
 def _serve(address: str, folder: Path, parent: int) -> None:
     """Be a worker until the scheduler or the parent process is gone."""
-    crash = folder / f"{os.getpid()}.crash"
-    crash.write_bytes(b"")
-    workers.begin_life(parent, str(crash))
+    workers.begin_life(parent, str(folder / f"{os.getpid()}.crash"))  # first: without a parent, the folder goes too
     import distributed
 
     async def work() -> None:

@@ -312,7 +312,7 @@ def begin_life(parent: int, crash: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # it went before we could ask
-    faulthandler.enable(os.open(crash, os.O_WRONLY))
+    faulthandler.enable(os.open(crash, os.O_WRONLY | os.O_CREAT))
 
 
 def work(packed: bytes, slot: int, shard: int, batch: int) -> Result:
