@@ -109,7 +109,7 @@ def test_top_and_bottom_are_mirror_images():
         np.testing.assert_allclose(mirror @ block @ mirror, block, atol=1e-12)
 
 
-@pytest.mark.parametrize(("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3)])
+@pytest.mark.parametrize(("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3), second.GRAPHENE_FAR_eV[1:]])
 def test_graphene_velocity_and_crossing(first_eV, second_eV, third_eV):
     material = graphene(first_eV, second_eV, third_eV)
     k_point = 4 * math.pi / (3 * 0.246)  # K on the x axis
@@ -123,6 +123,22 @@ def test_graphene_velocity_and_crossing(first_eV, second_eV, third_eV):
     if third_eV == 0.0:
         velocity = slope_eV_nm * 1e-9 * constants.e / constants.hbar
         assert velocity * 2.7 / abs(first_eV) == pytest.approx(second.GRAPHENE_v_F_m_per_s, rel=2e-3)
+
+
+def test_graphene_to_third_neighbours_is_as_published():
+    onsite_eV, *hops_eV = second.GRAPHENE_FAR_eV
+    material, away_nm = MATERIALS["graphene-3n"], [0.246 / math.sqrt(3), 0.246, 2 * 0.246 / math.sqrt(3)]
+    assert material.fermi_eV == pytest.approx(-onsite_eV, abs=1e-12)  # the paper's levels are from the crossing
+    counts = np.zeros(3, dtype=int)
+    for cell, block in material.hoppings_eV.items():
+        for i, j in np.argwhere(block != 0):
+            way_nm = material.positions_nm[j] - material.positions_nm[i]
+            shell = int(np.abs(np.hypot(*(way_nm[:2] + cell @ material.lattice_nm)) - away_nm).argmin())
+            assert block[i, j] == hops_eV[shell]
+            counts[shell] += 1
+    assert counts.tolist() == [6, 12, 6]  # of two atoms: 3, 6 and 3 neighbours
+    slope_eV_nm = math.sqrt(3) / 2 * 0.246 * abs(hops_eV[0] - 2 * hops_eV[2])
+    assert slope_eV_nm * 1e-9 * constants.e / constants.hbar == pytest.approx(0.896e6, rel=1e-3)
 
 
 def dense_scissored(material, n):
@@ -170,7 +186,7 @@ def test_sum_rule_and_a_vacancy_takes_three_states():
     np.testing.assert_allclose(states, [44, 41], atol=1e-6)  # moments of some eV over |z|
 
 
-@pytest.mark.parametrize("name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene"])
+@pytest.mark.parametrize("name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene", "graphene-3n"])
 def test_mean_ldos(name):
     # of a top atom's orbitals: over 1 eV outside each band edge, or for graphene over |E| <= 0.5 eV, A |E|/(2 pi v^2)
     material = MATERIALS[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .graphene import graphene
+from .graphene import graphene, graphene_to_third_neighbours
 from .material import LAYERS, ORBITALS, Material, Site, bonds, triangular_lattice
 from .one_orbital import wse2_one_orbital
 from .tmd import NAMES, monolayer, monolayer_with_spin
@@ -18,5 +18,6 @@ MATERIALS: Mapping[str, Material] = {
         *(monolayer(name) for name in NAMES),
         *(monolayer_with_spin(name) for name in NAMES),
         graphene(),
+        graphene_to_third_neighbours(),
     )
 }
