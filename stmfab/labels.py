@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, orbital_scene, structure, targets
+from .physics import instances, structure, surface_state, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
@@ -54,15 +54,24 @@ def known(
         events=recorded.events[0],
         topography_nm=recorded.topography_nm,
         defect_sites_nm=(
-            scene.places_nm if isinstance(scene, orbital_scene.Scene) else structure.positions(material, cells, sites)
+            structure.positions(material, cells, sites) if isinstance(scene, surface_state.Scene) else scene.places_nm
         ),
-        defect_layers=np.array([LAYERS.index(site.layer) for site in material.sites])[sites],
+        defect_layers=_layers(scene, sites),
         members=scene.members,
         tip_raised=tip_raised,
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
         surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
     )
+
+
+def _layers(scene: Scene, sites: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the layers of defects, (n_defects,), on some sites each: their site's, or the top for what is above it."""
+    members = scene.members.values()
+    counts = [len(placed.cells) for _, placed in members]
+    above = np.repeat(np.array([getattr(kind, "on_top", False) for kind, _ in members], dtype=np.bool_), counts)
+    own = np.array([LAYERS.index(site.layer) for site in scene.material.sites])[sites]
+    return np.where(above, LAYERS.index("top"), own)
 
 
 def channel_images(plan: Plan, recorded: Scan) -> Arrays:

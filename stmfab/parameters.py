@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .distributions import Distribution
-from .physics.defects import Defect
+from .physics import bumps, halos
+from .physics.defects import CrystalDefect
 from .physics.instrument import Instrument, Raster
 from .physics.junction import Junction
 from .physics.materials import Material
@@ -21,7 +22,7 @@ from .streams import Floats
 class DefectDraw:
     """One entry of ``sample.defects`` in one sample: its kind, its values, and what is still drawn for each defect."""
 
-    kind: type[Defect]
+    kind: type[CrystalDefect]
     constants: Mapping[str, Any]
     per_defect: Mapping[str, Distribution]
 
@@ -41,6 +42,24 @@ class DefectDraw:
         names = ("min_distance_nm", "cluster_n", "cluster_radius_nm")
         least_nm, number, radius_nm = (self.constants.get(name) for name in names)
         return least_nm, number, radius_nm
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Return the values of the keys that are words."""
+        return {name: value for name, value in self.constants.items() if isinstance(value, str)}
+
+    @property
+    def of_all(self) -> dict[str, float]:
+        """Return the numbers that all the defects share and that decide what they do: those of a charge."""
+        return halos.of_charge(self.constants) if self.constants.get("charge") is not None else {}
+
+    @property
+    def reach_nm(self) -> float:
+        """Return how far a defect is felt by its charge, or as a bump."""
+        widths_nm = self.per_defect["fwhm_nm"].ends() if "fwhm_nm" in self.per_defect else ()
+        width_nm = max([self.constants.get("fwhm_nm") or 0.0, *widths_nm])
+        charged = {name: value for name, value in self.of_all.items() if name != "depth_nm"}
+        return max(bumps.WIDTHS * float(width_nm), halos.reach_nm(**charged) if charged else 0.0)
 
     def values(self, key: str, uniforms: Floats) -> Floats:
         """Return a key's values for some defects, shape (n_defects,), from one uniform number each."""

@@ -18,7 +18,7 @@ from . import forms
 from .distributions import Distribution, Words
 from .physics import (
     defect_targets,
-    defects,
+    guests,
     instrument,
     junction,
     ledges,
@@ -75,7 +75,7 @@ class Slot:
 
 SLOTS: tuple[Slot, ...] = (
     Slot("scan", {PLAIN: instrument.Raster}, "the commanded frame", required=True),
-    Slot("sample.defects", defects.DEFECTS, "defects, by names of your choice", named=True, sample=CRYSTAL),
+    Slot("sample.defects", guests.DEFECTS, "defects, by names of your choice", named=True, sample=CRYSTAL),
     Slot("sample.surface", {PLAIN: surface_state.SurfaceBand}, "how the surface shows", sample=SURFACE_STATE),
     Slot(
         "sample.defects",

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from . import expressions, specs, streams
+from . import expressions, shifts, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
 from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, lattice_of, numbers, parts, sample_kind
+from .physics import halos
 from .physics.arrays import ArraySpec
 from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
@@ -126,7 +127,9 @@ class Plan:
         for junction in junction_parts(self.parts):
             biases, signs, levels = (self.ends(junction, name) for name in ("bias_V", "polarity", "fermi_eV"))
             energies += [level + sign * bias for level in levels for sign in signs for bias in (0.0, *biases)]
-        return min(energies), max(energies)
+        charged = shifts.peaks_eV(self.parts, self.ends)
+        shifts_eV = halos.levels_eV(charged, lattice_of(self.tree).broadening_eV)
+        return min(energies) - float(shifts_eV[-1]), max(energies) - float(shifts_eV[0])
 
     @functools.cached_property
     def junctions(self) -> tuple[str, ...]:

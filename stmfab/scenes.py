@@ -176,7 +176,8 @@ def correlated_noise(
 def scene(seed: int, drawn: Parameters, view: Window) -> crystal.Scene:
     """Return the crystal of a sample with the defects that a window feels."""
     material = drawn.material
-    members = placed_members(seed, drawn, material, view, margin_nm=crystal.DEFECT_REACH_nm)
+    reach_nm = max([crystal.DEFECT_REACH_nm, *(member.reach_nm for member in drawn.defects.values())])
+    members = placed_members(seed, drawn, material, view, margin_nm=reach_nm)
     return crystal.scene_under(material, members, view)
 
 
@@ -238,7 +239,9 @@ def _placed(
             n_values=len(keys),
             uniforms=functools.partial(stream, ""),
         )
-    placed = Placed(cells, site, {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)})
+    values = {key: member.values(key, uniforms[:, i]) for i, key in enumerate(keys)}
+    values |= {key: np.full(len(cells), value) for key, value in member.of_all.items()}
+    placed = Placed(cells, site, values, member.words)
     if least_nm is None:
         return placed
     order = stream(".order", TILE_CELLS**2)[placement.tile_of(cells, tiles)]

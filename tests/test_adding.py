@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stmfab import explore, held, loaded, metadata, parts, ranges, recipe
-from stmfab.physics import defects, materials, noise, targets
+from stmfab.physics import defects, guests, materials, noise, targets
 from stmfab.physics.arrays import ArraySpec
 from stmfab.physics.keys import check_ranges, key
 from stmfab.physics.targets import image_spec
@@ -86,7 +86,7 @@ def test_a_target(monkeypatch):
 
 
 def test_a_kind_of_defect(monkeypatch):
-    monkeypatch.setitem(defects.DEFECTS, "double", DoubleDopant)
+    monkeypatch.setitem(guests.DEFECTS, "double", DoubleDopant)
     place = "sample.defects.top_dopant"
     plan, sample = known_everywhere(
         {place: "{kind: double, site: Se_top, density_per_nm2: 0.1, onsite_eV: 0.1}"}, f"{place}.onsite_eV", "eV"

@@ -22,7 +22,7 @@ LAYERS = (
         "distributions",
         "forms",
     ),
-    ("parts", "specs", "parameters", "plan", "splits", "conventions"),
+    ("parts", "shifts", "specs", "parameters", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
@@ -32,8 +32,9 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field switches
-    junction current coherent crystal
+    units keys arrays materials structure contours greens defects guests placement
+    tungsten tungsten_spd tips field switches
+    junction barrier current halos bumps adatoms incoherent coherent crystal
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_field orbital_image

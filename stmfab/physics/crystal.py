@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import coherent, current, defects, greens, structure
+from . import adatoms, bumps, coherent, current, defects, greens, halos, incoherent, structure
+from .bumps import Bumps
 from .current import Heights
-from .defects import Placed
+from .defects import CrystalDefect, Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
 from .greens import GreenTable, Perturbation
+from .halos import Halos
 from .junction import Junction
 from .materials import Material
 from .structure import Window
@@ -36,16 +38,25 @@ LARGEST_BLOCK_nm, LARGEST_REACH = 12.0, 96  # beyond this reach, in cells, a Gre
 class Scene:
     """A crystal with defects: everything about the sample that does not depend on the tip.
 
-    ``members`` maps the recipe's names to kinds and placed defects.
+    ``members`` maps the recipe's names to kinds and placed defects; the charges of ``halos`` may lie farther away.
     """
 
     material: Material
-    members: Mapping[str, tuple[type[defects.Defect], Placed]]
+    members: Mapping[str, tuple[type[CrystalDefect], Placed]]
+    halos: Halos = halos.NONE
+    bumps: Bumps = bumps.NONE
 
     @functools.cached_property
     def change(self) -> Perturbation:
         """The change of the Hamiltonian by all defects."""
-        return defects.combined([kind.perturbation(self.material, placed) for kind, placed in self.members.values()])
+        changes = [kind.perturbation(self.material, placed) for kind, placed in self.members.values()]
+        return defects.combined(changes, n_orbitals=self.material.n_orbitals)
+
+    @functools.cached_property
+    def places_nm(self) -> Floats:
+        """Positions of the defects, member after member, shape (n, 3)."""
+        rows = [kind.places_nm(self.material, placed) for kind, placed in self.members.values()]
+        return np.concatenate([np.zeros((0, 3)), *rows])
 
 
 @dataclass(frozen=True)
@@ -176,45 +187,33 @@ def _tabulated(
     at_V: float | None = None,
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights, or that of dI/dV at a bias."""
-    kappa, bias_V, sigma_eV = junction.decay_per_nm, junction.sample_bias_V, material.broadening_eV
+    sigma_eV = material.broadening_eV
     view = structure.window(material, lines_nm, n_grid=table.n_grid)
     under = (
         view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
     )
     scene = scene_of(under)
-    least, most = _energies(junction, sigma_eV, window_eV)
+    least, most = _energies(junction, sigma_eV, window_eV, scene.halos)
     if junction.current == "coherent":
-        return scene, _coherent_field(scene, tip, junction, table, view, (least, most))
-    if at_V is None:
-        energies_eV = greens.contour(*junction.window_eV, sigma_eV)
-        weights = current.window_weights(
-            energies_eV, tip, bias_V=bias_V, broadening_eV=sigma_eV, fermi_eV=junction.fermi_eV or 0.0
-        )
-    else:
-        at_eV, bias_V = at_V + (junction.fermi_eV or 0.0), 1.0
-        least, most = math.floor(at_eV / sigma_eV), math.ceil(at_eV / sigma_eV)
-        energies_eV = greens.exact_contour(at_eV, at_eV, sigma_eV)
-        weights = current.point_weights(energies_eV, tip, at_eV=at_eV, broadening_eV=sigma_eV)
-    few = current.mixed(weights, tip, kappa_per_nm=kappa)
-    carried = current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table)
-    whole, sites = current.site_windows(material, view, carried)
-    orbitals, changed = current.site_orbitals(material, sites), greens.changed_orbitals(scene.change)
+        field = _coherent_field(scene, tip, junction, table, view, (least, most))
+        return scene, bumps.raised(field, scene.bumps, table)
+    halo, change = scene.halos, scene.change
+    through = incoherent.way(material, tip, junction, table, view=view, halo=halo, at_V=at_V)
+    if at_V is not None:
+        at_eV = at_V + (junction.fermi_eV or 0.0)
+        low, high = at_eV - through.levels_eV[-1], at_eV - through.levels_eV[0]
+        least, most = math.floor(low / sigma_eV), math.ceil(high / sigma_eV)
+    orbitals = np.concatenate([current.site_orbitals(material, through.sites), adatoms.orbitals(material, change)])
+    changed = greens.changed_orbitals(change)
     blocks = _blocks(material, under, orbitals, changed)
-    green = green_table(material, least, most, _reach(whole, orbitals, changed, blocks), exact=at_V is not None)
-    local = greens.local_green(green.at(energies_eV), scene.change, orbitals, split=lambda _: blocks)
-    strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
-    field = current.current_field(
-        strengths,
-        few.mixing,
-        carried,
-        table,
-        material=material,
-        view=view,
-        whole=whole,
-        kappa_per_nm=kappa,
-        polarity=1 if bias_V > 0 else -1,
+    green = green_table(material, least, most, _reach(through.whole, orbitals, changed, blocks), exact=at_V is not None)
+    local = greens.local_green(green.at(through.energies_eV), change, orbitals, split=lambda _: blocks)
+    found = incoherent.current_in_cells(
+        through, local, tip, table, change=change, halo=halo, material=material, view=view
     )
-    return scene, field
+    polarity = 1 if at_V is not None or junction.sample_bias_V > 0 else -1
+    field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)
+    return scene, bumps.raised(field, scene.bumps, table)
 
 
 def _conductance(
@@ -225,9 +224,11 @@ def _conductance(
     return _tabulated(lambda _: scene, *setting, window_eV=junction.window_eV, at_V=bias_V)[1]
 
 
-def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float]) -> tuple[int, int]:
+def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float], halo: Halos) -> tuple[int, int]:
     """Return the least and largest energy of the dataset's windows and of this junction's, in broadenings."""
     (low_eV, high_eV), (least_eV, most_eV) = junction.window_eV, window_eV
+    levels_eV = halo.levels_eV(broadening_eV)
+    low_eV, high_eV = low_eV - levels_eV[-1], high_eV - levels_eV[0]
     return math.floor(min(low_eV, least_eV) / broadening_eV), math.ceil(max(high_eV, most_eV) / broadening_eV)
 
 
@@ -343,11 +344,13 @@ def _in_steps(cells: int) -> int:
     return REACH_STEP * max(1, math.ceil(cells / REACH_STEP))
 
 
-def scene_under(material: Material, members: Mapping[str, tuple[type[defects.Defect], Placed]], view: Window) -> Scene:
+def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefect], Placed]], view: Window) -> Scene:
     """Return the scene of the placed defects that a window feels."""
     cells_nm = view.indices @ material.lattice_nm
     felt = {}
     for name, (kind, placed) in members.items():
-        near = structure.near(placed.cells @ material.lattice_nm, cells_nm, distance_nm=DEFECT_REACH_nm)
+        distance_nm = max(DEFECT_REACH_nm, bumps.WIDTHS * placed.values.get("fwhm_nm", np.zeros(1)).max(initial=0.0))
+        near = structure.near(placed.cells @ material.lattice_nm, cells_nm, distance_nm=distance_nm)
         felt[name] = (kind, placed.kept(near))
-    return Scene(material, felt)
+    found = halos.of_members(material, members.values()), bumps.of_members(material, felt.values())
+    return Scene(material, felt, *found)

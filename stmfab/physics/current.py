@@ -54,12 +54,15 @@ def window_weights(
     broadening_eV: float,
     fermi_eV: float = 0.0,
     of_contour: Callable[[NDArray[np.complex128], Floats, float], NDArray[np.complex128]] = greens.contour_weights,
+    weigh: Callable[[Floats], Floats] = np.ones_like,
 ) -> NDArray[np.complex128]:
     """Return w_nj with A_ij = Im sum_n w_nj G_ii(z_n), shape (n_energies, n_tip).
 
-    w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of the contour.
+    w_nj = |int_0^eV rho_j(E - eV) W_n(E_F + E) dE|, the sign of V taken out; W_n of the contour. ``weigh`` gives
+    energies E another weight each.
     """
     at_eV, densities = _window(tip, bias_V, broadening_eV)
+    densities = densities * weigh(at_eV)
     return np.asarray(of_contour(energies_eV, at_eV + fermi_eV, broadening_eV) @ densities.T)
 
 
@@ -129,7 +132,11 @@ def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float
     stacked = np.concatenate([weights.real, weights.imag]) * share
     front = stacked[:, 0] / np.linalg.norm(stacked[:, 0])
     rest = stacked - np.outer(front, front @ stacked)
-    squares, directions = np.linalg.eigh(rest @ rest.T)
+    if len(rest) > 256:  # weights at many shifts of the levels
+        directions, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+        squares = sizes**2
+    else:
+        squares, directions = np.linalg.eigh(rest @ rest.T)
     others = directions[:, squares > (MIXING_ERROR * np.linalg.norm(stacked)) ** 2]
     few = np.column_stack([front, others])
     mixing = few.T @ stacked / share
@@ -189,7 +196,7 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
     lateral = math.sqrt((z + reach) ** 2 - z**2) + spread + 2 * material.lattice_constant_nm
     offsets, origins_nm = _offsets(material, math.ceil(lateral / RADIUS_STEP_nm))
     found = _current_kernels.near_pairs(
-        origins_nm, material.positions_nm, tip.positions_nm, *_nodes(material, table.n_grid), reach, z
+        origins_nm, material.positions_nm, tip.positions_nm, *cell_nodes(material, table.n_grid), reach, z
     )
     cells, sites, tip_atoms, ways_nm, nearest2_nm2 = found
     bounds, shares = np.zeros((len(offsets), len(material.sites), len(mixing))), np.empty(len(cells))
@@ -214,13 +221,13 @@ def _offsets(material: Material, steps: int) -> tuple[Ints, Floats]:
 
 
 @functools.lru_cache(maxsize=64)
-def _nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
+def cell_nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
     """Return x and y of the grid nodes of a cell in nm, v, then u, fastest, each (n_grid**2,)."""
     return _at(material, np.arange(n_grid) / n_grid)
 
 
 @functools.lru_cache(maxsize=64)
-def _few_nodes(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
+def _few(material: Material, n_grid: int) -> tuple[Floats32, Floats32]:
     """Return x and y of ``FAINT_GRID``**2 Chebyshev nodes over the grid nodes of a cell in nm."""
     return _at(material, (chebyshev_nodes(FAINT_GRID) + 1) / 2 * (n_grid - 1) / n_grid)
 
@@ -234,7 +241,7 @@ def _at(material: Material, shares: Floats) -> tuple[Floats32, Floats32]:
 
 @functools.cache
 def _refinement(n_grid: int) -> Floats32:
-    """Return the matrix from values at ``_few_nodes`` to those at ``_nodes``, (FAINT_GRID**2, n_grid**2)."""
+    """Return the matrix from values at ``_few`` to those at ``cell_nodes``, (FAINT_GRID**2, n_grid**2)."""
     along = np.vander(np.linspace(-1, 1, n_grid), FAINT_GRID, increasing=True) @ values_to_monomials(FAINT_GRID)
     return np.asarray(np.kron(along, along).T, dtype=np.float32)
 
@@ -308,11 +315,29 @@ def current_field(
     ln|I / nA| on the lattice-commensurate grid: one matrix product over sites and mixed tip weights, the logarithm, a
     polynomial in z.
     """
+    current_nA = current_in_cells(
+        strengths, mixing, carried, table, material=material, view=view, whole=whole, kappa_per_nm=kappa_per_nm
+    )
+    return field_of_cells(current_nA, table, material=material, view=view, polarity=polarity)
+
+
+def current_in_cells(
+    strengths: Floats32,
+    mixing: Floats,
+    carried: Pairs,
+    table: Heights,
+    *,
+    material: Material,
+    view: Window,
+    whole: Window,
+    kappa_per_nm: float,
+) -> Floats32:
+    """Return |I| in the cells of a window, (n_cells, n_heights * n_grid**2), in nA."""
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
     cell, site, r = carried.columns
     shares = np.ascontiguousarray((mixing * calibration_nA_eV(material)).T, dtype=np.float32)
-    near = _conductances(carried, shares, table, _nodes(material, table.n_grid), kappa_per_nm, fine=True)
-    far = _conductances(carried, shares, table, _few_nodes(material, table.n_grid), kappa_per_nm, fine=False)
+    near = _conductances(carried, shares, table, cell_nodes(material, table.n_grid), kappa_per_nm, fine=True)
+    far = _conductances(carried, shares, table, _few(material, table.n_grid), kappa_per_nm, fine=False)
     near += _refined(far[:n_loud], table)
     offsets = carried.offsets[cell]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
@@ -321,7 +346,7 @@ def current_field(
     _current_kernels.gather(strengths.ravel(), place, step, gathered)
     current_nA = gathered[:, :n_loud] @ near
     current_nA += _refined(gathered[:, n_loud:] @ far[n_loud:], table)
-    return field_of_cells(current_nA, table, material=material, view=view, polarity=polarity)
+    return current_nA
 
 
 def _conductances(
@@ -351,7 +376,7 @@ def _conductances(
 
 
 def _refined(values: Floats32, table: Heights) -> Floats32:
-    """Return values at ``_few_nodes`` of cells, (n, n_heights * FAINT_GRID**2), at all their nodes."""
+    """Return values at ``_few`` of cells, (n, n_heights * FAINT_GRID**2), at all their nodes."""
     few = values.reshape(-1, FAINT_GRID**2)
     return (few @ _refinement(table.n_grid)).reshape(len(values), -1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar
 
 import numpy as np
 
-from . import _defects_kernels
+from . import _defects_kernels, structure
 from .greens import Cluster, Perturbation
 from .keys import KeyRangeError, check_ranges, key
 from .materials import Material
@@ -21,15 +22,20 @@ FIRST_CANDIDATES = 12  # candidates drawn a tile, before more are asked for
 
 @dataclass(frozen=True)
 class Placed:
-    """Defects of one member of a recipe: cells (u, v), shape (n_defects, 2), site index, values, each (n_defects,)."""
+    """Defects of one member of a recipe: cells (u, v), shape (n_defects, 2), site index, values, each (n_defects,).
+
+    ``words`` are the values of keys that are words, the same for all.
+    """
 
     cells: Ints
     site: int
     values: Mapping[str, Floats]
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def kept(self, chosen: np.typing.NDArray[np.bool_]) -> Placed:
         """Return some of the defects, ``chosen`` of shape (n_defects,)."""
-        return Placed(self.cells[chosen], self.site, {name: column[chosen] for name, column in self.values.items()})
+        values = {name: column[chosen] for name, column in self.values.items()}
+        return dataclasses.replace(self, cells=self.cells[chosen], values=values)
 
 
 NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
@@ -49,17 +55,60 @@ class Spread:
             raise KeyRangeError("cluster_n", "one without the other", "given together with cluster_radius_nm")
 
 
-@dataclass(frozen=True)
-class Vacancy(Spread):
-    """A missing atom: its orbitals are removed from the Hamiltonian, exactly."""
+PERMITTIVITY, SCREENING_nm, DEPTH_nm = 6.0, 4.0, 1.0  # of a charge, where a recipe does not say
 
-    site: str = key("site of the material, for example Se_top", fixed=True)
-    density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalDefect(Spread):
+    """A defect of a crystal; a charged one shifts the bands around it, see ``halos``."""
+
+    on_top: ClassVar[bool] = False  # above the top layer, whatever site it stands over
+    of_all: ClassVar[tuple[str, ...]] = ("charge", "permittivity", "screening_nm", "depth_nm")
+
+    charge: float | None = key(
+        "charge in elementary charges, absent: 0; its screened potential shifts the bands around, up if it is negative",
+        default=None,
+        at_least=-4,
+        at_most=4,
+    )
+    permittivity: float | None = key(
+        f"effective relative permittivity around a charge, absent: {PERMITTIVITY:g}", default=None, at_least=1
+    )
+    screening_nm: float | None = key(
+        f"length over which a charge is screened, absent: {SCREENING_nm:g}", default=None, at_least=0.3, at_most=10
+    )
+    depth_nm: float | None = key(
+        f"how far from the states of the image a charge sits, absent: {DEPTH_nm:g}", default=None, at_least=0.2
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.of_all[1:]:
+            if self.charge is None and getattr(self, name) is not None:
+                raise KeyRangeError(name, "one without a charge", "given together with charge")
 
     @staticmethod
     def sites(material: Material) -> list[str]:
         """Return the sites it can take."""
         return [site.name for site in material.sites]
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them; here none."""
+        return Perturbation(NO_ORBITALS, NO_ORBITALS, np.zeros(0))
+
+    @staticmethod
+    def places_nm(material: Material, placed: Placed) -> Floats:
+        """Return where some of them are, shape (n_defects, 3)."""
+        return structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site))
+
+
+@dataclass(frozen=True)
+class Vacancy(CrystalDefect):
+    """A missing atom: its orbitals are removed from the Hamiltonian, exactly."""
+
+    site: str = key("site of the material, for example Se_top", fixed=True)
+    density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
@@ -69,7 +118,7 @@ class Vacancy(Spread):
 
 
 @dataclass(frozen=True)
-class Divacancy(Spread):
+class Divacancy(CrystalDefect):
     """Two missing atoms, the site's and the one straight below or above it."""
 
     site: str = key("site of the material with another one below or above it, for example S_top", fixed=True)
@@ -88,17 +137,12 @@ class Divacancy(Spread):
 
 
 @dataclass(frozen=True)
-class Dopant(Spread):
+class Dopant(CrystalDefect):
     """A foreign atom on a lattice site: the on-site energy of its orbitals is shifted."""
 
     site: str = key("site of the material, for example Se_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
     onsite_eV: float = key("shift of the on-site energy", per_defect=True)
-
-    @staticmethod
-    def sites(material: Material) -> list[str]:
-        """Return the sites it can take."""
-        return [site.name for site in material.sites]
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
@@ -110,7 +154,7 @@ class Dopant(Spread):
 
 
 @dataclass(frozen=True)
-class Substitution(Spread):
+class Substitution(CrystalDefect):
     """A foreign atom of the same shells on a lattice site: other on-site energies, stronger or weaker bonds."""
 
     site: str = key("site of the material, for example Se_top", fixed=True)
@@ -118,11 +162,6 @@ class Substitution(Spread):
     onsite_eV: float = key("shift of the on-site energy", per_defect=True)
     bond_ratio: float = key("hopping to the nearest atoms, over that of the atom replaced", per_defect=True)
     neighbour_eV: float = key("shift of the on-site energy of the nearest atoms", default=0.0, per_defect=True)
-
-    @staticmethod
-    def sites(material: Material) -> list[str]:
-        """Return the sites it can take."""
-        return [site.name for site in material.sites]
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
@@ -138,16 +177,6 @@ class Substitution(Spread):
             matrix[len(own) :, : len(own)] = (ratio - 1) * hops_eV.T
             clusters.append(Cluster(atom + np.append(cell, 0), matrix))
         return Perturbation(NO_ORBITALS, NO_ORBITALS, np.zeros(0), clusters)
-
-
-Defect: TypeAlias = Vacancy | Dopant | Divacancy | Substitution
-
-DEFECTS: Mapping[str, type[Defect]] = {
-    "vacancy": Vacancy,
-    "dopant": Dopant,
-    "divacancy": Divacancy,
-    "substitution": Substitution,
-}
 
 
 def _column(material: Material, site: int) -> list[int]:
@@ -227,14 +256,29 @@ def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:
     return out
 
 
-def combined(changes: list[Perturbation]) -> Perturbation:
-    """Return several changes of the Hamiltonian as one; without any, the perfect crystal."""
+def combined(changes: list[Perturbation], *, n_orbitals: int) -> Perturbation:
+    """Return several changes of the Hamiltonian as one; without any, the perfect crystal of ``n_orbitals`` a cell."""
     nothing = Perturbation(np.zeros((0, 3), dtype=np.int64), np.zeros((0, 3), dtype=np.int64), np.zeros(0))
     every = [nothing, *changes]
+    before = np.cumsum([0, *(len(change.added_eV) for change in every)])
     return Perturbation(
         np.concatenate([change.removed for change in every]),
         np.concatenate([change.shifted for change in every]),
         np.concatenate([change.shift_eV for change in every]),
-        [cluster for change in every for cluster in change.clusters],
+        [
+            _renumbered(cluster, n_orbitals, number)
+            for change, number in zip(every, before, strict=False)
+            for cluster in change.clusters
+        ],
         np.concatenate([change.added_eV for change in every]),
+        np.concatenate([change.added_nm for change in every]),
+        tuple(orbital for change in every for orbital in change.added_orbitals),
     )
+
+
+def _renumbered(cluster: Cluster, n_orbitals: int, number: int) -> Cluster:
+    """Return a cluster whose added orbitals are numbered from ``number`` on."""
+    if not number or (cluster.orbitals[:, 2] < n_orbitals).all():
+        return cluster
+    added = cluster.orbitals[:, 2:] >= n_orbitals
+    return Cluster(cluster.orbitals + np.where(added, [0, 0, number], 0), cluster.matrix_eV)

@@ -165,6 +165,10 @@ class Perturbation:
         Changed hoppings, bonds to added orbitals.
     added_eV : array of shape (n_added,)
         On-site energies of added orbitals, from the Fermi level.
+    added_nm : array of shape (n_added, 3)
+        Where they are.
+    added_orbitals : tuple of str
+        Which orbitals they are: words of ``materials.ORBITALS``.
     """
 
     removed: Ints
@@ -172,6 +176,8 @@ class Perturbation:
     shift_eV: Floats
     clusters: Sequence[Cluster] = ()
     added_eV: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
+    added_nm: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
+    added_orbitals: tuple[str, ...] = ()
 
     @functools.cached_property
     def columns(self) -> _Columns:

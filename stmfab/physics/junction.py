@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from . import units
-from .keys import check_ranges, exactly_one, key
+from .keys import KeyRangeError, check_ranges, exactly_one, key
+
+LEAST_BARRIER_eV = 0.5  # at the end of a trapezoid: less is no tunnelling
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,13 @@ class Junction:
         one_of=("incoherent", "coherent"),
         fixed=True,
     )
+    barrier: str | None = key(
+        "the barrier: of one decay constant (constant, if absent), or a trapezoid between two work functions",
+        default=None,
+        one_of=("constant", "trapezoid"),
+        fixed=True,
+    )
+    tip_work_function_eV: float | None = key("work function at the tip's end of a trapezoid", default=None, above=0)
     fermi_eV: float | None = key("Fermi level above the material's own (of one with a gap: its middle)", default=None)
     height_nm: float | None = key("setpoint as the gap whose median |I| is the setpoint", default=None, above=0)
     current_nA: float | None = key("setpoint current", default=None, above=0)
@@ -35,6 +46,24 @@ class Junction:
         check_ranges(self)
         for names in self.either:
             exactly_one(self, *names)
+        self._check_barrier()
+
+    def _check_barrier(self) -> None:
+        """Hold a trapezoid's keys against one another."""
+        if self.barrier != "trapezoid":
+            if self.tip_work_function_eV is not None:
+                raise KeyRangeError("tip_work_function_eV", self.tip_work_function_eV, "given with barrier: trapezoid")
+            return
+        if self.current == "coherent":
+            raise KeyRangeError("barrier", "trapezoid with current: coherent", "one with current: incoherent")
+        if self.work_function_eV is None or self.tip_work_function_eV is None:
+            legal = "given together with work_function_eV and tip_work_function_eV"
+            raise KeyRangeError("barrier", "trapezoid", legal)
+        bias_V = self.sample_bias_V
+        lowest_eV = min(self.work_function_eV - max(0.0, bias_V), self.tip_work_function_eV + min(0.0, bias_V))
+        if lowest_eV < LEAST_BARRIER_eV:
+            legal = f"a bias that leaves {LEAST_BARRIER_eV:g} eV of the barrier at both ends"
+            raise KeyRangeError("bias_V", bias_V, legal)
 
     @property
     def offset_nm(self) -> tuple[float, float]:
@@ -54,7 +83,16 @@ class Junction:
 
     @property
     def decay_per_nm(self) -> float:
-        """Decay constant kappa of the wave function in 1/nm; the current falls by exp(-2 kappa)."""
+        """Decay constant kappa of the wave function in 1/nm; the current falls by exp(-2 kappa).
+
+        Under a trapezoid that of the energy at which the barrier is lowest: of the tip's Fermi level or the sample's.
+        """
+        if self.barrier == "trapezoid":
+            assert self.work_function_eV is not None  # _check_barrier
+            assert self.tip_work_function_eV is not None
+            ends = {"sample_eV": self.work_function_eV, "tip_eV": self.tip_work_function_eV}
+            bias_V = self.sample_bias_V
+            return float(units.trapezoid_decay(np.array([max(0.0, bias_V)]), bias_V=bias_V, **ends)[0])
         if self.kappa_per_nm is not None:
             return self.kappa_per_nm
         assert self.work_function_eV is not None  # exactly_one

@@ -223,7 +223,7 @@ def test_defect_reach():
             raster_nm=(x, y),
         )
     assert np.abs(felt.field.heights(x, y, imaged.log_setpoint) - perfect).max() < 2e-5
-    assert defects.combined([]).removed.shape == (0, 3)
+    assert defects.combined([], n_orbitals=3).removed.shape == (0, 3)
 
 
 def _window_cells(x, y):

@@ -90,7 +90,7 @@ def test_kinds_change_the_orbitals_of_their_site():
     placed = defects.Placed(np.array([[3, 4], [5, 6]]), 2, {"onsite_eV": np.array([0.25, 0.0])})
     vacancy = defects.Vacancy.perturbation(material, placed)
     dopant = defects.Dopant.perturbation(material, placed)
-    both = defects.combined([vacancy, dopant])
+    both = defects.combined([vacancy, dopant], n_orbitals=3)
     assert both.removed.tolist() == [[3, 4, 2], [5, 6, 2]]
     assert both.shifted.tolist() == [[3, 4, 2]]  # a shift of zero is no shift
     assert both.shift_eV.tolist() == [0.25]

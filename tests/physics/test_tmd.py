@@ -109,7 +109,9 @@ def test_top_and_bottom_are_mirror_images():
         np.testing.assert_allclose(mirror @ block @ mirror, block, atol=1e-12)
 
 
-@pytest.mark.parametrize(("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3), second.GRAPHENE_FAR_eV[1:]])
+@pytest.mark.parametrize(
+    ("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3), second.GRAPHENE_FAR_eV[1:]]
+)
 def test_graphene_velocity_and_crossing(first_eV, second_eV, third_eV):
     material = graphene(first_eV, second_eV, third_eV)
     k_point = 4 * math.pi / (3 * 0.246)  # K on the x axis
@@ -186,7 +188,9 @@ def test_sum_rule_and_a_vacancy_takes_three_states():
     np.testing.assert_allclose(states, [44, 41], atol=1e-6)  # moments of some eV over |z|
 
 
-@pytest.mark.parametrize("name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene", "graphene-3n"])
+@pytest.mark.parametrize(
+    "name", [*second.FANG_NAMES, *(f"{name}-so" for name in second.FANG_NAMES), "graphene", "graphene-3n"]
+)
 def test_mean_ldos(name):
     # of a top atom's orbitals: over 1 eV outside each band edge, or for graphene over |E| <= 0.5 eV, A |E|/(2 pi v^2)
     material = MATERIALS[name]

@@ -10,7 +10,11 @@ from .material import Material, Site, bonds, triangular_lattice
 
 A_nm = 0.246
 FIRST_eV, SECOND_eV, THIRD_eV = -2.7, 0.1, 0.0  # Castro Neto et al., Rev. Mod. Phys. 81, 109 (2009), section II.B
-FAR_eV = -3.0933, 0.19915, -0.16214  # Lherbier et al., Phys. Rev. B 86, 075402 (2012): pi bands of DFT to third neighbours
+FAR_eV = (
+    -3.0933,
+    0.19915,
+    -0.16214,
+)  # Lherbier et al., Phys. Rev. B 86, 075402 (2012): pi bands of DFT to third neighbours
 FAR_MEAN_LDOS_per_eV = 0.0062  # over |E| <= 0.5 eV; test_tmd.py
 # cells of B around A at the origin: B of cell (0, 0) is at (0, a/sqrt3)
 FIRST_CELLS = ((0, 0), (0, -1), (1, -1))

@@ -1,0 +1,32 @@
+"""The current through atoms that the lattice has not."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+F4 = NDArray[np.float32]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_current(
+    cells: F8, node_x: F4, node_y: F4, z: F4, atoms: F8, tip: F8, shares: F8, p_shares: F4, kappa: float, out: F4
+) -> None:
+    """Add shares[atom, t] exp(-2 kappa D) to out[cell], over heights and nodes, nodes fastest.
+
+    Times 1 - p + p (rho / D)^2, p the tip atom's share of p waves, rho the lateral part of D. ``cells`` are the cells'
+    corners (x, y) that each atom reaches, ``atoms`` and ``tip`` positions (x, y, z).
+    """
+    n_nodes = node_x.shape[0]
+    for c in range(cells.shape[0]):
+        for a in range(atoms.shape[0]):
+            for t in range(tip.shape[0]):
+                right = np.float32(atoms[a, 0] - tip[t, 0] - cells[c, 0])
+                up = np.float32(atoms[a, 1] - tip[t, 1] - cells[c, 1])
+                share, p = np.float32(shares[a, t]), p_shares[t]
+                for h in range(z.shape[0]):
+                    vertical2 = (z[h] - np.float32(atoms[a, 2] - tip[t, 2])) ** 2
+                    for g in range(n_nodes):
+                        away2 = (node_x[g] - right) ** 2 + (node_y[g] - up) ** 2 + vertical2
+                        lobe = np.float32(1) - p * vertical2 / away2
+                        out[c, h * n_nodes + g] += share * lobe * np.exp(np.float32(-2 * kappa) * np.sqrt(away2))

@@ -1,0 +1,179 @@
+"""The incoherent current of a crystal's scene: what of it each atom carries, at its own shift and through each barrier.
+
+A node of the barrier has a decay constant and its own window weights; most junctions have one. Where charges shift the
+levels, the weights are tabulated at several shifts and each atom's strength is taken in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import adatoms, barrier, current, greens, halos, structure
+from .current import Heights, Mixed, Pairs
+from .greens import Perturbation
+from .halos import Halos
+from .junction import Junction
+from .materials import Material
+from .structure import Window
+from .tips import Tip
+from .units import Complexes, Floats, Floats32, Ints
+
+
+@dataclass(frozen=True)
+class Node:
+    """A decay constant, the weights of energies that have it, (n_levels * n_energies, n_mixed), and its pairs."""
+
+    kappa_per_nm: float
+    few: Mixed
+    carried: Pairs
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way from a sample to a tip.
+
+    Attributes
+    ----------
+    energies_eV : complex array of shape (n_energies,)
+        Where the Green function is needed.
+    levels_eV : array of shape (n_levels,)
+        Shifts of the density of states at which strengths are tabulated.
+    nodes : sequence of Node
+    whole, sites : Window, int array of shape (n, 3)
+        The sites (u, v, site) that carry current, and a window that holds them.
+    """
+
+    energies_eV: NDArray[np.complex128]
+    levels_eV: Floats
+    nodes: Sequence[Node]
+    whole: Window
+    sites: Ints
+
+
+def way(
+    material: Material,
+    tip: Tip,
+    junction: Junction,
+    table: Heights,
+    *,
+    view: Window,
+    halo: Halos,
+    at_V: float | None = None,
+) -> Way:
+    """Return the way from the sample to a tip above a window of cells: of the current, or of dI/dV at a bias."""
+    sigma_eV, fermi_eV = material.broadening_eV, junction.fermi_eV or 0.0
+    levels_eV = halo.levels_eV(sigma_eV)
+    weights: list[tuple[float, NDArray[np.complex128]]] = []
+    if at_V is None:
+        low, high = junction.window_eV
+        energies_eV = greens.contour(low - levels_eV[-1], high - levels_eV[0], sigma_eV)
+        for node in barrier.nodes(junction, table.z_mid_nm):
+            at_levels = [
+                current.window_weights(
+                    energies_eV,
+                    tip,
+                    bias_V=junction.sample_bias_V,
+                    broadening_eV=sigma_eV,
+                    fermi_eV=fermi_eV - level,
+                    weigh=node.weigh,
+                )
+                for level in levels_eV
+            ]
+            weights.append((node.kappa_per_nm, np.concatenate(at_levels)))
+    else:
+        at_eV = at_V + fermi_eV
+        energies_eV = greens.exact_contour(at_eV - levels_eV[-1], at_eV - levels_eV[0], sigma_eV)
+        at_levels = [
+            current.point_weights(energies_eV, tip, at_eV=at_eV - level, broadening_eV=sigma_eV) for level in levels_eV
+        ]
+        weights.append((barrier.of_bias(junction, at_V), np.concatenate(at_levels)))
+    nodes = [_node(material, tip, kappa, given, table) for kappa, given in weights]
+    whole, sites = _reached(material, view, nodes)
+    return Way(energies_eV, levels_eV, nodes, whole, sites)
+
+
+def _node(material: Material, tip: Tip, kappa: float, weights: NDArray[np.complex128], table: Heights) -> Node:
+    few = current.mixed(weights, tip, kappa_per_nm=kappa)
+    return Node(kappa, few, current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table))
+
+
+def _reached(material: Material, view: Window, nodes: Sequence[Node]) -> tuple[Window, Ints]:
+    """Return the sites that the pairs of any node reach, as ``current.site_windows`` does for one."""
+    if len(nodes) == 1:
+        return current.site_windows(material, view, nodes[0].carried)
+    offsets = np.concatenate([node.carried.offsets for node in nodes])
+    used = np.concatenate([node.carried.numbers.max(axis=2) >= 0 for node in nodes])
+    (u0, v0), reached = structure.reach(view, offsets, used)
+    site, v, u = np.nonzero(reached)
+    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
+
+
+def current_in_cells(
+    through: Way,
+    local: Complexes,
+    tip: Tip,
+    table: Heights,
+    *,
+    change: Perturbation,
+    halo: Halos,
+    material: Material,
+    view: Window,
+) -> Floats32:
+    """Return |I| in the cells of a window, (n_cells, n_heights * n_grid**2), in nA.
+
+    Parameters
+    ----------
+    local : complex array of shape (n_energies, n_orbitals)
+        G on the orbitals of the sites, then on the added ones.
+    """
+    n_added, total = len(change.added_eV), None
+    lattice, added = local[:, : local.shape[1] - n_added], local[:, local.shape[1] - n_added :]
+    where_nm = structure.positions(material, through.sites[:, :2], through.sites[:, 2])[:, :2]
+    site_shift_eV, added_shift_eV = halo.shift_eV(where_nm), halo.shift_eV(change.added_nm[:, :2])
+    for node in through.nodes:
+        by_level = node.few.weights.reshape(len(through.levels_eV), len(through.energies_eV), -1)
+        strengths = _strengths(through, lattice, by_level, site_shift_eV, change, material)
+        kappa = node.kappa_per_nm
+        found = current.current_in_cells(
+            strengths,
+            node.few.mixing,
+            node.carried,
+            table,
+            material=material,
+            view=view,
+            whole=through.whole,
+            kappa_per_nm=kappa,
+        )
+        if n_added:
+            levels = np.array([(added.T @ weights.astype(added.dtype)).imag for weights in by_level])
+            own = halos.between_levels(levels, through.levels_eV, added_shift_eV) @ node.few.mixing
+            adatoms.add_current(found, own, tip, table, change=change, material=material, view=view, kappa_per_nm=kappa)
+        total = found if total is None else total + found
+    assert total is not None  # a barrier has a node
+    return total
+
+
+def _strengths(
+    through: Way,
+    local: Complexes,
+    by_level: NDArray[np.complex128],
+    shift_eV: Floats,
+    change: Perturbation,
+    material: Material,
+) -> Floats32:
+    """Return A over the window of all sites, (n_v, n_u, n_sites, n_mixed), each site's at its own shift."""
+    (u, v, site), whole = through.sites.T, through.whole
+    values = [
+        current.site_strengths(local, change, weights, material=material, sites=through.sites, whole=whole)
+        for weights in by_level
+    ]
+    if len(values) == 1:
+        return values[0]
+    at = v - whole.v0, u - whole.u0, site
+    out = np.zeros_like(values[0])
+    out[at] = halos.between_levels(np.array([value[at] for value in values]), through.levels_eV, shift_eV)
+    return out
