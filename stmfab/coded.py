@@ -7,6 +7,7 @@ from typing import Any
 from . import plan as plans
 from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
+from .physics.instances import APPEARANCES
 from .physics.targets import LAYERS
 from .plan import Plan
 
@@ -21,6 +22,7 @@ def categories(plan: Plan) -> dict[str, list[str]]:
         "defect_name": names,
         "defect_site": [site.name for site in lattice_of(plan.tree).sites],
         "defect_layer": list(LAYERS),
+        "defect_appearance": list(APPEARANCES),
     }
 
 

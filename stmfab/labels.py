@@ -173,7 +173,13 @@ def with_seen(table: Listed, labels: Labels) -> Listed:
     found = labels.seen
     assert found is not None
     boxes = dict(zip(("row_min", "row_max", "col_min", "col_max"), found.boxes.T, strict=True))
-    own = {"apparent_height_pm": found.heights_nm / NM_PER_PM, "visibility": found.visibility, **boxes}
+    own = {
+        "apparent_height_pm": found.heights_nm / NM_PER_PM,
+        "visibility": found.visibility,
+        "appearance": found.appearance,
+        "apparent_radius_nm": found.radii_nm,
+        **boxes,
+    }
     return Listed(table.sites_nm, table.columns | own)
 
 
@@ -203,17 +209,25 @@ def _columns(scene: Scene, labels: Labels) -> Arrays:
     counts = [len(placed.cells) for _, placed in members]
     kinds = [labels.kinds.index(kind) for kind, _ in members]
     values = {key for kind, _ in members for key in scenes.value_keys(kind)}
-    return {
-        "kind": np.repeat(kinds, counts),
-        "name": np.repeat(np.arange(len(members)), counts),
-        "site": np.repeat([placed.site for _, placed in members], counts),
-        "layer": labels.defect_layers,
-        "x_nm": labels.defect_sites_nm[:, 0],
-        "y_nm": labels.defect_sites_nm[:, 1],
-    } | {
-        key: np.concatenate([placed.values.get(key, np.full(len(placed.cells), np.nan)) for _, placed in members])
-        for key in values
-    }
+    charges: Arrays = {}
+    if "charge" not in values and any("charge" in placed.values for _, placed in members):
+        own = [placed.values.get("charge", np.zeros(len(placed.cells))) for _, placed in members]
+        charges = {"charge": np.concatenate(own)}
+    return (
+        {
+            "kind": np.repeat(kinds, counts),
+            "name": np.repeat(np.arange(len(members)), counts),
+            "site": np.repeat([placed.site for _, placed in members], counts),
+            "layer": labels.defect_layers,
+            "x_nm": labels.defect_sites_nm[:, 0],
+            "y_nm": labels.defect_sites_nm[:, 1],
+        }
+        | {
+            key: np.concatenate([placed.values.get(key, np.full(len(placed.cells), np.nan)) for _, placed in members])
+            for key in values
+        }
+        | charges
+    )
 
 
 def _padded(column: NDArray[Any], n_rows: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from .distributions import Poisson
 from .parts import Part, keys_of, unit_of
 from .physics.arrays import ArraySpec
+from .shifts import is_charged
 
 DEFECT_MARGIN_nm = 0.5  # defects this far outside the frame are listed still: their tails reach in
 STRETCH = 1.5  # drift and creep may stretch the frame to this share of its nominal area
@@ -29,6 +30,7 @@ DEFECT_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("x_nm", "float64", "nm", "x in the sample frame"),
     ("y_nm", "float64", "nm", "y in the sample frame"),
 )
+CHARGE_COLUMN = ("charge", "float32", "1", "charge in elementary charges; 0 where none is given")
 PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("row", "float32", "1", "fractional row on the forward true path"),
     ("col", "float32", "1", "fractional column on the forward true path"),
@@ -39,6 +41,8 @@ PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
 SEEN_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("apparent_height_pm", "float32", "pm", "largest change of height by the defect, signed, without noise"),
     ("visibility", "float32", "1", "the same over the noise of the topography, without its sign"),
+    ("appearance", "int8", "1", "bright or dark by that height; hidden where the visibility is below 1"),
+    ("apparent_radius_nm", "float32", "nm", "radius of a disc as large as the pixels that change by half of it"),
     ("row_min", "int16", "1", "first row of its instance, -1 without one"),
     ("row_max", "int16", "1", "last row of its instance, -1 without one"),
     ("col_min", "int16", "1", "first column of its instance, -1 without one"),
@@ -85,6 +89,8 @@ def defect_table(
         return []
     keys = (key for member in members for key in keys_of(_listed(member.cls)).values() if key.legal.per_defect)
     values = {key.name: (key.name, "float32", unit_of(key.name), key.meaning) for key in keys}
+    if any(is_charged(member) for member in members):
+        values["charge"] = CHARGE_COLUMN
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
     places = [spec.of_each(along_path) for spec in _columns(PLACE_COLUMNS, slots)]
     return [count, *_columns(DEFECT_COLUMNS, slots), *places, *_columns(values.values(), slots)]

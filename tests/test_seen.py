@@ -9,7 +9,7 @@ import stmfab
 from stmfab import plan as plans
 from stmfab import sample, scenes
 from stmfab.errors import RecipeError
-from stmfab.physics import structure
+from stmfab.physics import instances, structure
 from stmfab.physics.materials import MATERIALS
 
 METAL = """
@@ -69,6 +69,13 @@ def test_an_adatom_shows_the_height_and_the_width_it_was_given(made):
         assert box[0] <= made["defect_row"][index, row] <= box[1]
 
 
+def test_a_defect_is_bright_and_as_wide_as_it_was_given(made):
+    for index, row in rows(made):
+        assert made["defect_appearance"][index, row] == instances.APPEARANCES.index("bright")
+        # half the full width at half the height; 72 pixels, those of the rim count whole or not at all
+        assert made["defect_apparent_radius_nm"][index, row] == pytest.approx(0.45, rel=0.12)
+
+
 def test_visibility_is_the_height_over_the_noise_that_the_recipe_states(made):
     np.testing.assert_allclose(made["instances_noise_pm"], 2, rtol=0.05)  # 4096 pixels: 1 %, line medians 1 %
     for index, row in rows(made):
@@ -78,6 +85,9 @@ def test_visibility_is_the_height_over_the_noise_that_the_recipe_states(made):
 
 def test_a_pair_of_renders_for_each_defect_agrees_where_none_overlap(metal, made):
     each = stmfab.load(str(metal), overrides={"targets.instances.renders": "each"}).samples(0, 8)
+    for name in ("appearance", "apparent_radius_nm"):
+        found = np.array([made[f"defect_{name}"][where] for where in rows(made)])
+        np.testing.assert_allclose(found, [each[f"defect_{name}"][where] for where in rows(made)], atol=0.03)
     for index, row in rows(made):
         alone, together = (kind["defect_apparent_height_pm"][index, row] for kind in (each, made))
         assert alone == pytest.approx(together, abs=0.5)  # pm, of 80: tails of lobes 4 nm away

@@ -107,7 +107,11 @@ class Antisite(CrystalDefect):
     @staticmethod
     def sites(material: Material) -> list[str]:
         """Return the sites it can take."""
-        return [site.name for i, site in enumerate(material.sites) if _spinless(material) and _other(material, i)]
+        return [
+            site.name
+            for i, site in enumerate(material.sites)
+            if _spinless(material) and _other(material, i) is not None
+        ]
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:

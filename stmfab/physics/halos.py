@@ -22,7 +22,8 @@ COULOMB_eV_nm = (
     1e9 * constants.e / (4 * math.pi * constants.epsilon_0)
 )  # of two elementary charges, times their distance
 LEAST_eV = 5e-4  # a smaller shift is none: 0.1 pm where ln I changes by 4 an eV
-STEP = 0.5  # broadenings between the shifts that are tabulated; test_halos.py::test_shifts_between_the_tabulated_ones
+STEP, POINTS = 0.25, 4  # broadenings between the tabulated shifts, and the points of a polynomial between them;
+# test_halos.py::test_shifts_between_the_tabulated_ones
 OF_A_CHARGE = ("charge", "permittivity", "screening_nm", "depth_nm")
 OF_A_PEAK = ("charge", "permittivity", "depth_nm")
 USUAL = (0.0, PERMITTIVITY, SCREENING_nm, DEPTH_nm)
@@ -59,7 +60,8 @@ def levels_eV(shift_eV: Floats, broadening_eV: float) -> Floats:
     step_eV = STEP * broadening_eV
     first = math.floor(shift_eV.min(initial=0.0) / step_eV)
     last = math.ceil(shift_eV.max(initial=0.0) / step_eV)
-    return np.arange(first, last + 1) * step_eV
+    n_levels = max(last - first + 1, POINTS) if last > first else 1
+    return np.asarray((first + np.arange(n_levels)) * step_eV)
 
 
 NONE = Halos(np.zeros((0, 2)), *np.zeros((4, 0)))
@@ -100,12 +102,18 @@ def reach_nm(*, charge: float, permittivity: float, screening_nm: float) -> floa
 
 
 def between_levels(values: Floats32, levels_eV: Floats, shift_eV: Floats) -> Floats32:
-    """Return values (n_places, ...) at the places' shifts, from those at all levels, (n_levels, n_places, ...)."""
+    """Return values (n_places, ...) at the places' shifts, from those at all levels, (n_levels, n_places, ...).
+
+    By Lagrange's cubic through four neighbouring levels.
+    """
     if len(levels_eV) == 1:
         first: Floats32 = values[0]
         return first
     at = (shift_eV - levels_eV[0]) / (levels_eV[1] - levels_eV[0])
-    below: Ints = np.clip(np.floor(at).astype(np.int64), 0, len(levels_eV) - 2)
-    places = np.arange(len(shift_eV))
-    share = (at - below).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 2))
-    return np.asarray((1 - share) * values[below, places] + share * values[below + 1, places])
+    below: Ints = np.clip(np.floor(at).astype(np.int64) - 1, 0, len(levels_eV) - POINTS)
+    t, places, out = at - below, np.arange(len(shift_eV)), np.zeros_like(values[0])
+    for node in range(POINTS):
+        others = np.delete(np.arange(POINTS), node)
+        share = np.prod((t[:, None] - others) / (node - others), axis=1).astype(np.float32)
+        out += share.reshape(-1, *(1,) * (values.ndim - 2)) * values[below + node, places]
+    return np.asarray(out)

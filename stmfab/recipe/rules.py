@@ -37,7 +37,7 @@ from ..streams import Floats
 from .across import check_across
 from .checking import Report
 from .values import expected, stand_in
-from .windows import check_coherent, check_gap, check_holes, ends_of
+from .windows import check_charges, check_coherent, check_gap, check_holes, ends_of
 
 DIMENSIONS = ("sample", JUNCTION, "y", "x", "defect", "parameter")
 PLACED = ("sample.defects.", "sample.corrals.")
@@ -49,6 +49,8 @@ OWN_PLACES = (
     ("sample.buckling", "has no dimers that buckle", "ge001"),
 )
 N_JOINT_PROBES = 4096
+
+CRYSTALS_OWN = ("current", "fermi_eV", "barrier", "tip_work_function_eV")  # keys of a junction
 
 Ends = dict[str, tuple[float, float]]
 
@@ -72,6 +74,7 @@ def check_rules(report: Report, tree: Tree) -> None:
         _check_sites(all_parts, material, ends, report)
         if sample_kind(tree) == CRYSTAL:
             check_gap(all_parts, material, ends, report)
+            check_charges(all_parts, material, ends, report)
             _check_spectra(all_parts, material, ends, report)
         for place, words, legal in OWN_PLACES:
             if get(tree, place) is not None and material.name != legal:
@@ -334,7 +337,7 @@ def _check_meant(tree: Tree, report: Report) -> None:
     """Report what another way to the current would pass over: p waves, and a crystal's choices on a metal."""
     metal = sample_kind(tree) != CRYSTAL
     junctions = [JUNCTION, *(f"{JUNCTIONS}.{name}" for name in tree.get(JUNCTIONS, ()))]
-    for path in (f"{place}.{name}" for place in junctions for name in ("current", "fermi_eV")):
+    for path in (f"{place}.{name}" for place in junctions for name in CRYSTALS_OWN):
         if metal and get(tree, path) is not None:
             report.fault_at(path, f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
     coherent = any(get(tree, f"{place}.current") == "coherent" for place in junctions)

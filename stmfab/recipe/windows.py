@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+from .. import shifts
 from ..distributions import Choice, Constant
 from ..parts import Part
-from ..physics import coherent, greens
+from ..physics import coherent, greens, halos
+from ..physics.guests import Adatom, Antisite
 from ..physics.materials import Material
 from ..plan import junction_parts
 from .checking import Report
@@ -42,6 +44,38 @@ def _check_window(part: Part, material: Material, edges: tuple[float, float], en
             return
 
 
+def check_charges(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
+    """Report a charge whose shift of the levels can take a window of energies into the gap."""
+    edges = greens.band_edges(material)
+    charged = [part for part in all_parts if part.path.startswith("sample.defects.") and shifts.is_charged(part)]
+    if edges is None:
+        return
+    for part in charged:
+        if any(report.hidden(part.key_path(name)) for name in halos.OF_A_CHARGE):
+            continue
+        for shift_eV in shifts.peaks_eV([part], lambda part, name: ends_of(part, name, ends)):
+            for junction in junction_parts(all_parts):
+                _check_shift(part, junction, float(shift_eV), edges, ends, report)
+
+
+def _check_shift(
+    part: Part, junction: Part, shift_eV: float, edges: tuple[float, float], ends: Ends, report: Report
+) -> None:
+    """Report a charge that shifts the levels so far that a junction's window lies between the edges of two bands."""
+    path = part.key_path("charge")
+    names = ("bias_V", "polarity", "fermi_eV")
+    if report.hidden(path) or any(report.hidden(junction.key_path(name)) for name in names):
+        return
+    biases, signs, levels = (ends_of(junction, name, ends) for name in names)
+    for bias_V, sign, fermi_eV in itertools.product(sorted(biases, key=abs), signs, levels):
+        least, most = sorted((fermi_eV - shift_eV, fermi_eV - shift_eV + sign * bias_V))
+        if edges[0] <= least and most <= edges[1]:
+            found = f"shifts the levels at it by {shift_eV:.3g} eV: at {sign * bias_V:g} V none carries current"
+            legal = "a bias farther from the gap, or a smaller charge, a larger depth_nm or permittivity"
+            report.fault_at(path, f"{found}; legal: {legal}")
+            return
+
+
 def check_coherent(all_parts: list[Part], report: Report) -> None:
     """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
     for part in junction_parts(all_parts):
@@ -50,6 +84,11 @@ def check_coherent(all_parts: list[Part], report: Report) -> None:
             options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
             if drawn and not (options and all(isinstance(option, Constant) for option in options)):
                 report.fault_at(drawn.path, "drawn from a range; legal with current: coherent: a number, a choice")
+    if any(part.constants.get("current") == "coherent" for part in junction_parts(all_parts)):
+        for part in (part for part in all_parts if part.path.startswith("sample.defects.")):
+            if issubclass(part.cls, (Adatom, Antisite)) or shifts.is_charged(part):
+                what = "a charge" if shifts.is_charged(part) else "orbitals that the lattice has not"
+                report.fault_at(part.path, f"{what} found with current: coherent; legal: incoherent")
 
 
 def check_holes(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
