@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .physics.arrays import IMAGE, JUNCTION, ArraySpec
 from .physics.instrument import Raster
+from .physics.point_targets import BIAS, Spectra
 from .plan import Plan
 
 CF = "CF-1.11"
@@ -94,18 +95,29 @@ def coordinates(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, An
     unit, of = ("1", "in widths of the frame") if size_nm is None else ("nm", "undistorted")
     values = shares if size_nm is None else shares * size_nm
     several = {JUNCTION: _junctions(plan.junctions)} if plan.junctions else {}
-    return several | {
-        name: (
-            values,
-            {
-                "units": unit,
-                "long_name": f"pixel centre along {name} from the centre of the frame, {of}",
-                "axis": name.upper(),
-                "direction": DIRECTIONS[name],
-            },
-        )
-        for name in IMAGE
-    }
+    return (
+        several
+        | _biases(plan)
+        | {
+            name: (
+                values,
+                {
+                    "units": unit,
+                    "long_name": f"pixel centre along {name} from the centre of the frame, {of}",
+                    "axis": name.upper(),
+                    "direction": DIRECTIONS[name],
+                },
+            )
+            for name in IMAGE
+        }
+    )
+
+
+def _biases(plan: Plan) -> dict[str, tuple[NDArray[np.float64], dict[str, Any]]]:
+    """Return the axes of the biases of spectra."""
+    words = {"units": "V", "long_name": "sample bias of the spectra"}
+    spectra = {name: target for name, target in plan.targets.items() if isinstance(target, Spectra)}
+    return {f"{name}_{BIAS}": (target.biases_V, words) for name, target in spectra.items()}
 
 
 def _junctions(names: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:

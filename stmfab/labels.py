@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, structure, surface_state, targets
+from .physics import instances, spectra, structure, surface_state, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
@@ -22,6 +22,7 @@ from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
 from .physics.orbital_image import OrbitalImage
 from .physics.path import Path
+from .physics.point_targets import POINT
 from .physics.scan import Scan
 from .physics.surface_field import Surface
 from .physics.targets import LAYERS, Labels
@@ -62,6 +63,7 @@ def known(
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
         surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
+        spectra=functools.partial(spectra.at_points, imaged) if isinstance(imaged, Crystal) else None,
     )
 
 
@@ -82,16 +84,18 @@ def channel_images(plan: Plan, recorded: Scan) -> Arrays:
     return {name: made[name] for name in plan.channels}
 
 
-def check_finite(made: Arrays) -> None:
-    """Hold every image and number of a sample against NaN and infinity; padding of the table of defects is exempt.
+def check_finite(plan: Plan, made: Arrays) -> None:
+    """Hold every image and number of a sample against NaN and infinity; padded tables are exempt: defects, points.
 
     Raises
     ------
     ArithmeticError
         Naming the first array that is not finite.
     """
+    padded = {spec.name for spec in arrays(plan) if any(dim.endswith(POINT) for dim in spec.dims)}
     for name, array in made.items():
-        if array.dtype.kind == "f" and not name.startswith("defect_") and not np.isfinite(array.sum()):
+        exempt = name in padded or name.startswith("defect_")
+        if array.dtype.kind == "f" and not exempt and not np.isfinite(array.sum()):
             raise ArithmeticError(f"NaN after stage {name}")
 
 

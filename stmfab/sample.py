@@ -104,13 +104,14 @@ def scanned(
         bare = (without(path, junction.at(imaged.log_setpoint))[1] for without in lacking)
         known = dataclasses.replace(known, seen=labels.seen(recipe.instances, listed, known, bare, quiet))
         listed = labels.with_seen(listed, known)
+    known = dataclasses.replace(known, listed_nm=listed.sites_nm, random=shared)
     arrays = {
         **labels.channel_images(recipe, recorded),
         **labels.target_images(recipe, known),
         **labels.defect_table(recipe, listed),
         **labels.derived(junction, imaged, recorded, path),
     }
-    labels.check_finite(arrays)
+    labels.check_finite(recipe, arrays)
     return arrays, listed
 
 

@@ -87,6 +87,9 @@ class Crystal(Imaged):
     """A crystal's field and ideal image; ``conductance`` gives the field of ln(dI/dV / (nA/V)) of the first tip."""
 
     conductance: Callable[[float], CurrentField]
+    scene: Scene
+    tip: Tip
+    junction: Junction
 
 
 @functools.lru_cache(maxsize=8)
@@ -154,7 +157,7 @@ def image(
             continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
             known = functools.partial(_conductance, scene, tip, *setting)
-            return scene, Crystal(field, fields or field, log_setpoint, ideal_nm, known)
+            return scene, Crystal(field, fields or field, log_setpoint, ideal_nm, known, scene, tip, junction)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
     raise ArithmeticError(f"the ideal image ({least:.3g} to {most:.3g} nm) does not settle in a table of heights")
@@ -237,7 +240,7 @@ def _vacuum(
     material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str
 ) -> coherent.Vacuum:
     """Return what reaches a tip, for windows of energy in broadenings."""
-    reach = _in_steps(coherent.reach(material, table))
+    reach = in_steps(coherent.reach(material, table))
     green = green_table(material, *energies, reach, exact=True)
     return coherent.vacuum(material, green, table, kappa_per_nm=kappa_per_nm, tip=shape)
 
@@ -261,7 +264,7 @@ def _coherent_field(
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
     through = _vacuum(material, energies, alone, kappa, tip.shape)
     green = green_table(
-        material, *energies, _in_steps(_span(whole, greens.changed_orbitals(scene.change))), exact=True
+        material, *energies, in_steps(_span(whole, greens.changed_orbitals(scene.change))), exact=True
     ).at(energies_eV)
     found = coherent.intensities(through, green, scene.change, weights[:, 0], whole.indices, material=material)
     polarity = 1 if bias_V > 0 else -1
@@ -329,7 +332,7 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
         block, felt = blocks
         own = [(changed[near, :2], orbitals[block == number, :2]) for number, near in enumerate(felt) if near.any()]
         needed = max((int(np.ptp(np.concatenate(pair), axis=0).max()) for pair in own), default=0)
-    return _in_steps(needed)
+    return in_steps(needed)
 
 
 def _span(whole: Window, changed: Ints) -> int:
@@ -339,7 +342,7 @@ def _span(whole: Window, changed: Ints) -> int:
     return int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
 
 
-def _in_steps(cells: int) -> int:
+def in_steps(cells: int) -> int:
     """Return the reach of the smallest Green table that reaches some cells far."""
     return REACH_STEP * max(1, math.ceil(cells / REACH_STEP))
 

@@ -14,6 +14,7 @@ from .arrays import ArraySpec
 from .instrument import NM_PER_PM
 from .keys import check_ranges, key
 from .orbital_image import OrbitalImage
+from .point_targets import Spectra
 from .targets import LAYERS, Labels, image_spec
 from .units import Bools, Ints
 
@@ -173,11 +174,11 @@ class Dimers:
         return [scene.heat_map(*at, shown, sigma_nm=self.sigma_nm) for shown in (scene.whole, ~scene.whole)]
 
 
-Target: TypeAlias = targets.Target | Instances | Classes | Keypoints | Dimers
+Target: TypeAlias = targets.Target | Instances | Classes | Keypoints | Dimers | Spectra
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
-CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS, "spectra": Spectra}
 SURFACE_TARGETS: Mapping[str, type[Target]] = {**targets.SURFACE_TARGETS, **OF_DEFECTS}
 ORBITAL_TARGETS: Mapping[str, type[Target]] = {
     **targets.TARGETS,

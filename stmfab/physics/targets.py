@@ -61,6 +61,12 @@ class Labels:
         Of a metal: what its own targets are drawn from.
     seen : Seen or None
         What the defects of the table show of themselves, where a target asks.
+    spectra : callable
+        Gives dI/dV in nA/V at points (x, y, z) and biases, (n_points, n_biases), of a crystal.
+    listed_nm : array of shape (n_rows, 3)
+        The sites of the defects in the table, row by row.
+    random : callable
+        Gives the stream of random numbers of a name.
     """
 
     material: Material
@@ -80,6 +86,9 @@ class Labels:
     conductance: Callable[[float], CurrentField] | None = None
     surface: Surface | OrbitalImage | None = None
     seen: Seen | None = None
+    spectra: Callable[[Floats, Floats], Floats] | None = None
+    listed_nm: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
+    random: Streams | None = None
 
 
 def image_spec(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:

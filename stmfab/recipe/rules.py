@@ -31,6 +31,7 @@ from ..physics import greens, placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
+from ..physics.point_targets import Spectra
 from ..physics.targets import CHANNELS, Conductance
 from ..plan import DERIVED, Joint, evaluate, formula, joint, junction_parts
 from ..streams import Floats
@@ -92,7 +93,8 @@ def _check_target_names(report: Report) -> None:
     for slot, part in report.parts:
         if slot.path != "targets" or report.hidden(part.path):
             continue
-        names = {spec.name for spec in part.build({}).arrays(part.path.partition(".")[2], 2)}
+        made = part.build({}).arrays(part.path.partition(".")[2], 2)
+        names = {name for spec in made for name in (spec.name, *(dim for dim in spec.dims if dim not in DIMENSIONS))}
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
@@ -324,11 +326,14 @@ def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report
     levels = {level for part in junctions for level in ends_of(part, "fermi_eV", ends)}
     coherent = any(part.constants.get("current") == "coherent" for part in junctions)
     several = any(part.path.startswith("later_tips.") for part in all_parts)
-    for part in (part for slot, part in report.parts if slot.path == "targets" and issubclass(part.cls, Conductance)):
-        at_eV = sorted(level + part.constants["bias_V"] for level in levels)
+    asked = [part for slot, part in report.parts if slot.path == "targets"]
+    for part in (part for part in asked if issubclass(part.cls, (Conductance, Spectra))):
         if coherent or several:
             report.fault_at(part.path, f"found with {'later_tips' if several else 'current: coherent'}; legal: without")
-        elif edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
+        if coherent or several or issubclass(part.cls, Spectra):
+            continue
+        at_eV = sorted(level + part.constants["bias_V"] for level in levels)
+        if edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
             gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
             report.fault_at(f"{part.path}.bias_V", f"{at_eV[0]:g} eV {gap}; legal: a bias outside it")
 
