@@ -8,9 +8,10 @@ mpl.use("agg")
 import numpy as np
 from matplotlib import pyplot
 
-from stmfab.physics import crystal, tips
-from stmfab.physics.defects import Divacancy, Placed, Substitution, Vacancy
+from stmfab.physics import crystal, halos, tips
+from stmfab.physics.defects import Divacancy, Dopant, Placed, Substitution, Vacancy
 from stmfab.physics.greens import band_edges
+from stmfab.physics.guests import Adatom, Antisite, Blob
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
 
@@ -18,6 +19,21 @@ OXYGEN = {"onsite_eV": -3.0, "bond_ratio": 1.2, "neighbour_eV": 0.0}  # the valu
 CHROMIUM = {"onsite_eV": -0.6, "bond_ratio": 0.8, "neighbour_eV": 0.0}
 MOLYBDENUM = {"onsite_eV": -0.1, "bond_ratio": 0.97, "neighbour_eV": 0.0}
 NITROGEN = {"onsite_eV": -5.0, "bond_ratio": 1.0, "neighbour_eV": -1.0}
+METAL_ON_CHALCOGEN = {"onsite_eV": 0.0, "bond_ratio": 1.0, "rise_nm": 0.0}
+CHALCOGEN_ON_METAL = {"onsite_eV": -0.5, "bond_ratio": 0.8, "rise_nm": 0.2}
+CHARGED = halos.of_charge({"charge": -1.0})
+METAL = {"height_nm": 0.12, "onsite_eV": 0.0, "hopping_eV": 0.8}
+HYDROGEN = {"height_nm": 0.11, "onsite_eV": -0.16, "hopping_eV": 5.2}  # T. O. Wehling et al., PRL 105, 056802 (2010)
+METAL_IN_HOLLOW = {"height_nm": 0.17, "onsite_eV": 0.3, "hopping_eV": 0.5}
+WORDS = {"position": "top", "orbital": "s"}
+GUESTS = {
+    "metal on chalcogen": (Antisite, 0, METAL_ON_CHALCOGEN),
+    "chalcogen on metal": (Antisite, 2, CHALCOGEN_ON_METAL),
+    "charge -1": (Dopant, 1, {"onsite_eV": 0.0} | CHARGED),
+    "metal vacancy, -1": (Vacancy, 2, CHARGED),
+    "metal adatom": (Adatom, 2, METAL),
+    "blob": (Blob, 2, {"height_pm": 150.0, "fwhm_nm": 1.2}),
+}
 LAYERED = {
     "vacancy, top": (Vacancy, 0, {}),
     "vacancy, bottom": (Vacancy, 1, {}),
@@ -28,16 +44,24 @@ LAYERED = {
     "chromium": (Substitution, 2, CHROMIUM),
 }
 ALSO = {"ws2": {"molybdenum": (Substitution, 2, MOLYBDENUM)}, "wse2": {"molybdenum": (Substitution, 2, MOLYBDENUM)}}
-GRAPHENE = {"vacancy": (Vacancy, 0, {}), "nitrogen": (Substitution, 0, NITROGEN)}
-CASES = {name: LAYERED | ALSO.get(name, {}) for name in ("mos2", "mose2", "ws2", "wse2")} | {"graphene": GRAPHENE}
+GRAPHENE = {
+    "vacancy": (Vacancy, 0, {}),
+    "nitrogen": (Substitution, 0, NITROGEN),
+    "hydrogen": (Adatom, 0, HYDROGEN),
+    "metal in a hollow": (Adatom, 0, METAL_IN_HOLLOW, WORDS | {"position": "hollow"}),
+    "blob": (Blob, 0, {"height_pm": 150.0, "fwhm_nm": 1.0}),
+}
+CASES = {name: LAYERED | ALSO.get(name, {}) | GUESTS for name in ("mos2", "mose2", "ws2", "wse2")}
+CASES |= {"graphene": GRAPHENE, "graphene-3n": GRAPHENE}
+WIDE_nm, WIDE = 4.0, ("charge -1", "metal vacancy, -1")  # a halo's frame is this wide to either side
 BEYOND_V, GAPLESS_V = 0.4, 0.4
 HALF_nm, PIXELS, PM_PER_NM = 1.3, 72, 1e3
 
 
-def image(material, member, bias_V):
+def image(material, member, bias_V, half_nm=HALF_nm):
     """The ideal topography over one defect in the middle, pm."""
-    x, y = np.meshgrid(*2 * [np.linspace(-HALF_nm, HALF_nm, PIXELS)])
-    current = "incoherent" if material.n_filled is None else "coherent"
+    x, y = np.meshgrid(*2 * [np.linspace(-half_nm, half_nm, PIXELS)])
+    current = "incoherent" if material.n_filled is None or half_nm > HALF_nm else "coherent"
     junction = Junction(bias_V=bias_V, work_function_eV=4.5, current_nA=0.1, current=current)
     _, imaged = crystal.image(
         lambda view: crystal.scene_under(material, {"one": member}, view),
@@ -63,9 +87,10 @@ def main(path="defects.png", *names):
         material, edges = MATERIALS[name], band_edges(MATERIALS[name])
         biases = (-GAPLESS_V, GAPLESS_V) if edges is None else (edges[0] - BEYOND_V, edges[1] + BEYOND_V)
         for line, bias_V in enumerate(biases):
-            for column, (kind, (cls, site, values)) in enumerate(cases.items()):
-                placed = Placed(np.zeros((1, 2), np.int64), site, {key: np.array([v]) for key, v in values.items()})
-                shown = image(material, (cls, placed), bias_V)
+            for column, (kind, (cls, site, values, *words)) in enumerate(cases.items()):
+                columns = {key: np.array([v]) for key, v in values.items()}
+                placed = Placed(np.zeros((1, 2), np.int64), site, columns, *(words or [WORDS]))
+                shown = image(material, (cls, placed), bias_V, WIDE_nm if kind in WIDE else HALF_nm)
                 extreme = shown[np.unravel_index(np.abs(shown - np.median(shown)).argmax(), shown.shape)]
                 place = axes[2 * row + line, column]
                 place.imshow(shown, origin="lower", cmap="afmhot")

@@ -735,6 +735,59 @@ def test_faults_of_a_material_with_a_gap(load, old, new, expected):
     assert str(caught.value).startswith(expected)
 
 
+ON_TOP = "site: S_top, density_per_nm2: 0.1}"
+GUEST = "kind: adatom, height_nm: 0.2, onsite_eV: 0, hopping_eV: 1, "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            ON_TOP,
+            "site: S_top, density_per_nm2: 0.1, charge: 1}",
+            "sample.defects.hole.charge: shifts the levels at it by -0.24 eV: at -1.2 V none carries current; legal:",
+        ),
+        (
+            ON_TOP,
+            "site: S_top, density_per_nm2: 0.1, screening_nm: 3}",
+            "sample.defects.hole.screening_nm: found one without a charge; legal: given together with charge",
+        ),
+        (
+            "kind: vacancy, " + ON_TOP,
+            "kind: antisite, onsite_eV: 0, rise_nm: 0.4, " + ON_TOP,
+            "sample.defects.hole.rise_nm: found 0.4; legal: a number at least -0.1 and at most 0.25",
+        ),
+        ("kind: vacancy, ", GUEST + "position: over, ", "sample.defects.hole.position: found the text 'over'"),
+        ("kind: vacancy, ", "kind: blob, height_pm: 100, ", "sample.defects.hole.fwhm_nm: missing; legal: a number at"),
+        (
+            "kappa_per_nm: 10",
+            "work_function_eV: 4.5\n  barrier: trapezoid",
+            "junction.barrier: found trapezoid; legal: given together with work_function_eV and tip_work_function_eV",
+        ),
+        (
+            "kappa_per_nm: 10",
+            "work_function_eV: {uniform: [1, 4.5]}\n  tip_work_function_eV: 1.5\n  barrier: trapezoid",
+            "junction.bias_V: found -1.2; legal: a bias that leaves 0.5 eV of the barrier at both ends",
+        ),
+    ],
+)
+def test_faults_of_guests_charges_and_barriers(load, old, new, expected):
+    sound = MOS2.replace("bias_V: -1.5", "bias_V: -1.2")
+    load(sound)
+    with pytest.raises(RecipeError) as caught:
+        load(sound.replace(old, new, 1))
+    assert str(caught.value).split(": ", 1)[1].startswith(expected)
+
+
+def test_faults_of_spectra(load):
+    asked = "targets.points={kind: spectra, from_V: -2, to_V: 2}"
+    load(MOS2, asked)
+    (line,) = faults(load, MOS2, asked, "junction.current=coherent")
+    assert line.endswith("targets.points: found with current: coherent; legal: without")
+    (line,) = faults(load, MOS2, "targets.points={kind: spectra, from_V: 2, to_V: -2}")
+    assert "targets.points.to_V: found -2; legal: above from_V, 2" in line
+
+
 def test_graphene_has_no_coherent_current(load):
     # its states at K vanish over the middle of the hexagon: incoherently they do not
     load(SOUND, "junction.current=coherent", "junction.kappa_per_nm=10")

@@ -18,9 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _coherent_kernels, greens, structure
+from .coherent_guests import Guests
 from .current import Heights, heights
 from .field import CurrentField
 from .greens import GreenTable, Perturbation
+from .halos import between_levels
+from .lobes import TIP_SHAPES as TIP_SHAPES
+from .lobes import bessel as bessel
+from .lobes import lobe as lobe
 from .materials import Material
 from .structure import Window
 from .units import Complexes, Floats, Floats32, Ints
@@ -37,60 +42,6 @@ STATES_N_K = 24  # a multiple of three: it holds K
 BLOCK = 4  # cells that are summed together, along u and v
 MAX_CLUSTER_TABLES = 8  # some 50 MB each
 HEIGHT_STEP_nm = 0.1
-AT_nm = 0.5  # an s orbital's amplitude is exp(-kappa d) here
-TIP_SHAPES = ("s", "pz", "px", "py")
-
-
-def bessel(order: int, x: Floats) -> Floats:
-    """Return the modified spherical Bessel function k_l(x) = e^-x/x (l = 0), e^-x (1/x + 1/x^2) (l = 1), ..., l <= 3.
-
-    References
-    ----------
-    NIST Digital Library of Mathematical Functions, 10.49.12, without its factor pi/2.
-    """
-    polynomials = ((1.0,), (1.0, 1.0), (1.0, 3.0, 3.0), (1.0, 6.0, 15.0, 15.0))
-    return np.asarray(np.exp(-x) / x * sum(c / x**power for power, c in enumerate(polynomials[order])))
-
-
-def lobe(orbital: str, ways_nm: Floats, *, kappa_per_nm: float, tip: str = "s") -> Floats:
-    """Return an orbital's amplitude at the tip, ``ways_nm`` (..., 3) from the orbital, shape (...).
-
-    f = N k_l(kappa d) Y_lm(d/|d|), one N for all, Y of mean square 1, f_s(0.5 nm) = exp(-0.5 nm kappa). A p tip feels
-    the derivative of f along its axis, over kappa.
-
-    References
-    ----------
-    J. Tersoff and D. R. Hamann, Phys. Rev. B 31, 805 (1985), doi:10.1103/PhysRevB.31.805;
-    C. J. Chen, Phys. Rev. B 42, 8841 (1990), doi:10.1103/PhysRevB.42.8841.
-    """
-    distance_nm = np.linalg.norm(ways_nm, axis=-1)
-    order, harmonic, gradient = _solid_harmonic(orbital, ways_nm)
-    radial = bessel(order, kappa_per_nm * distance_nm) / distance_nm**order
-    scale = kappa_per_nm * AT_nm
-    if tip == "s":
-        return np.asarray(scale * radial * harmonic)
-    axis = "xyz".index(tip[1])
-    slope = -bessel(order + 1, kappa_per_nm * distance_nm) / distance_nm ** (order + 1) * ways_nm[..., axis]
-    return np.asarray(scale * (slope * harmonic + radial * gradient[axis] / kappa_per_nm))
-
-
-def _solid_harmonic(orbital: str, ways_nm: Floats) -> tuple[int, Floats, tuple[Floats, Floats, Floats]]:
-    """Return l, the solid harmonic d^l Y_lm and its gradient (x, y, z)."""
-    x, y, z = np.moveaxis(ways_nm, -1, 0)
-    one, none = np.ones_like(x), np.zeros_like(x)
-    p, d, e = np.sqrt(3), np.sqrt(15), np.sqrt(5) / 2
-    table = {
-        "s": (0, one, (none, none, none)),
-        "pz": (1, p * z, (none, none, p * one)),
-        "px": (1, p * x, (p * one, none, none)),
-        "py": (1, p * y, (none, p * one, none)),
-        "dz2": (2, e * (2 * z**2 - x**2 - y**2), (-2 * e * x, -2 * e * y, 4 * e * z)),
-        "dxz": (2, d * x * z, (d * z, none, d * x)),
-        "dyz": (2, d * y * z, (none, d * z, d * y)),
-        "dxy": (2, d * x * y, (d * y, d * x, none)),
-        "dx2-y2": (2, d / 2 * (x**2 - y**2), (d * x, -d * y, none)),
-    }
-    return table[orbital]
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, for what is computed once of it
@@ -289,6 +240,9 @@ def intensities(
     cells: Ints,
     *,
     material: Material,
+    levels_eV: Floats,
+    shift_eV: Floats,
+    guests: Guests | None = None,
 ) -> Floats32:
     """Return J at the points of cells (u, v), shape (n_cells, n_points), in 1/eV.
 
@@ -296,20 +250,31 @@ def intensities(
     ----------
     table : GreenTable
         At the energies of the window.
-    weights : complex array of shape (n_energies,)
-        w_n of the front atom.
+    weights : complex array of shape (n_levels, n_energies)
+        w_n of the front atom where the levels are shifted by ``levels_eV``, (n_levels,).
+    shift_eV : array of shape (n_cells,)
+        By how much they are at each cell.
+    guests : Guests, optional
+        The added orbitals.
     """
     first = int(np.argmin(np.abs(through.energies_eV - table.energies_eV[0])))
     energies = slice(first, first + len(table.energies_eV))
-    bare = np.tensordot(weights, through.bare[energies], axes=1).imag.astype(np.float32)
+    bare = [np.tensordot(own, through.bare[energies], axes=1).imag.astype(np.float32) for own in weights]
     sources = _sources(through, change)
     inverse = np.linalg.inv(greens.changed(table, change)) if sources else None
     out = np.empty((len(cells), through.basis.shape[1]), dtype=np.float32)
     for block in _blocks(cells):
-        forms, some = bare[None], [source.near(cells[block], material) for source in sources]
+        some = [source.near(cells[block], material) for source in sources]
+        forms = np.repeat(np.array(bare)[:, None], len(block), axis=1) if len(bare) > 1 else bare[0][None, None]
+        waves = None
         if inverse is not None and any(len(source.rows) for source in some):
-            forms = bare + _scattered(some, energies, inverse, weights, cells[block])
-        out[block] = ((forms @ through.basis) * through.basis).sum(axis=1)
+            waves = _gathered(some, energies, cells[block])
+            forms = forms + np.array([_scattered(some, waves, inverse, own) for own in weights])
+        shape = between_levels(forms, levels_eV, shift_eV[block])
+        out[block] = ((shape @ through.basis) * through.basis).sum(axis=1)
+        if guests is not None and inverse is not None and waves is not None:
+            columns = np.concatenate([source.columns for source in some])
+            out[block] += guests.current(inverse, columns, waves, cells[block], basis=through.basis)
     return out
 
 
@@ -342,7 +307,7 @@ def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
     sorts: dict[tuple[bytes, bytes], list[_Source]] = {}
     first = len(orbitals)
     for touched, vectors in clusters:
-        ways, n = touched - [*touched[0, :2], 0], len(vectors)
+        ways, n = _alike(touched - [*touched[0, :2], 0], through.waves.shape[3]), len(vectors)
         rows = np.column_stack([np.tile(touched[0, :2], (n, 1)), np.arange(n)])
         table = _cluster_waves(through, ways.tobytes(), vectors.tobytes(), n)
         sorts.setdefault((ways.tobytes(), vectors.tobytes()), []).append(_Source(table, rows, first + np.arange(n)))
@@ -353,6 +318,14 @@ def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
     return found
 
 
+def _alike(ways: Ints, n_orbitals: int) -> Ints:
+    """Return a cluster's orbitals with the added ones numbered from ``n_orbitals`` on, as all of a sort have it."""
+    added = ways[:, 2] >= n_orbitals
+    out = ways.copy()
+    out[added, 2] = n_orbitals + np.arange(int(added.sum()))
+    return out
+
+
 @functools.lru_cache(maxsize=MAX_CLUSTER_TABLES)
 def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int) -> Complexes:
     """Return the waves of a cluster's columns of Q, (n_energies, n_v, n_u, n_columns, n_basis), from its first cell."""
@@ -361,6 +334,8 @@ def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int)
     n_energies, n_v, n_u, _, n_basis = through.waves.shape
     every = np.zeros((n_energies, n_v, n_u, len(orbitals), n_basis), dtype=through.waves.dtype)
     for number, (u, v, orbital) in enumerate(orbitals.tolist()):
+        if orbital >= through.waves.shape[3]:  # an added orbital: ``coherent_guests`` adds what it carries
+            continue
         to_v, to_u = (slice(max(shift, 0), n + min(shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
         of_v, of_u = (slice(max(-shift, 0), n + min(-shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
         every[:, to_v, to_u, number] = through.waves[:, of_v, of_u, orbital]
@@ -368,20 +343,27 @@ def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int)
     return np.asarray((mix @ real).view(every.dtype))
 
 
-def _scattered(
-    sources: Sequence[_Source], energies: slice, inverse: Complexes, weights: NDArray[np.complex128], cells: Ints
-) -> Floats32:
-    """Return Im sum_n w_n waves^T M^-1 waves at some cells, shape (n_cells, n_basis, n_basis)."""
-    columns = np.concatenate([source.columns for source in sources])
-    n_energies, n_basis = len(inverse), sources[0].table.shape[-1]
-    waves = np.empty((n_energies, len(columns), len(cells), n_basis), dtype=inverse.dtype)
+def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Complexes:
+    """Return the waves of sources at cells, shape (n_energies, n_columns, n_cells, n_basis)."""
+    n_columns, like = sum(len(source.columns) for source in sources), sources[0].table
+    n_energies = energies.stop - energies.start
+    waves = np.empty((n_energies, n_columns, len(cells), like.shape[-1]), dtype=like.dtype)
     first = 0
     for source in sources:
         _coherent_kernels.gather(source.table[energies], source.rows, cells, first, waves)
         first += len(source.rows)
+    return waves
+
+
+def _scattered(
+    sources: Sequence[_Source], waves: Complexes, inverse: Complexes, weights: NDArray[np.complex128]
+) -> Floats32:
+    """Return Im sum_n w_n waves^T M^-1 waves at some cells, shape (n_cells, n_basis, n_basis)."""
+    columns = np.concatenate([source.columns for source in sources])
+    n_energies, _, n_cells, n_basis = waves.shape
     roots = _coherent_kernels.roots(inverse[:, columns[:, None], columns], weights)
     mixed = (roots @ waves.reshape(n_energies, len(columns), -1)).reshape(waves.shape)
-    re, im = np.empty((2, len(cells), n_energies * len(columns), n_basis), dtype=np.float32)
+    re, im = np.empty((2, n_cells, n_energies * len(columns), n_basis), dtype=np.float32)
     _coherent_kernels.split(mixed, re, im)
     half: Floats32 = np.swapaxes(re, 1, 2) @ im
     return np.asarray(half + np.swapaxes(half, 1, 2))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import adatoms, bumps, coherent, current, defects, greens, halos, incoherent, structure
+from . import adatoms, bumps, coherent, coherent_guests, current, defects, greens, halos, incoherent, structure
 from .bumps import Bumps
 from .current import Heights
 from .defects import CrystalDefect, Placed
@@ -250,23 +250,49 @@ def _coherent_field(
 ) -> CurrentField:
     """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
     material, kappa, bias_V = scene.material, junction.decay_per_nm, junction.sample_bias_V
-    energies_eV = greens.exact_contour(*junction.window_eV, material.broadening_eV)
-    weights = current.window_weights(
-        energies_eV,
-        tip,
-        bias_V=bias_V,
-        broadening_eV=material.broadening_eV,
-        fermi_eV=junction.fermi_eV or 0.0,
-        of_contour=greens.exact_contour_weights,
-    )
-    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=material.broadening_eV)
+    halo, change, sigma_eV = scene.halos, scene.change, material.broadening_eV
+    (low_eV, high_eV), levels_eV = junction.window_eV, halo.levels_eV(sigma_eV)
+    energies_eV = greens.exact_contour(low_eV - levels_eV[-1], high_eV - levels_eV[0], sigma_eV)
+    weights = [
+        current.window_weights(
+            energies_eV,
+            tip,
+            bias_V=bias_V,
+            broadening_eV=sigma_eV,
+            fermi_eV=(junction.fermi_eV or 0.0) - level,
+            of_contour=greens.exact_contour_weights,
+        )[:, 0]
+        for level in levels_eV
+    ]
+    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV)
     atoms = coherent.heard_atoms(tip.positions_nm, shares * current.calibration_nA_eV(material), kappa_per_nm=kappa)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
     through = _vacuum(material, energies, alone, kappa, tip.shape)
-    green = green_table(
-        material, *energies, in_steps(_span(whole, greens.changed_orbitals(scene.change))), exact=True
-    ).at(energies_eV)
-    found = coherent.intensities(through, green, scene.change, weights[:, 0], whole.indices, material=material)
+    green = green_table(material, *energies, in_steps(_span(whole, greens.changed_orbitals(change))), exact=True)
+    by_level, table_of_window = np.array(weights), green.at(energies_eV)
+    found = coherent.intensities(
+        through,
+        table_of_window,
+        change,
+        by_level,
+        whole.indices,
+        material=material,
+        levels_eV=levels_eV,
+        shift_eV=halo.shift_eV((whole.indices + 0.5) @ material.lattice_nm),
+        guests=coherent_guests.guests(
+            material,
+            table_of_window,
+            change,
+            halos.between_levels(
+                np.repeat(by_level[:, None], len(change.added_eV), axis=1),
+                levels_eV,
+                halo.shift_eV(change.added_nm[:, :2]),
+            ),
+            points_nm=coherent.points_of_cell(material, alone),
+            kappa_per_nm=kappa,
+            tip=tip.shape,
+        ),
+    )
     polarity = 1 if bias_V > 0 else -1
     field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
     total = coherent.summed(field, whole, atoms, table, view=view)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import constants
 
 from .defects import PERMITTIVITY, CrystalDefect, DEPTH_nm, Placed, SCREENING_nm
 from .materials import Material
-from .units import Floats, Floats32, Ints
+from .units import Floats, Ints
 
 COULOMB_eV_nm = (
     1e9 * constants.e / (4 * math.pi * constants.epsilon_0)
@@ -101,14 +103,13 @@ def reach_nm(*, charge: float, permittivity: float, screening_nm: float) -> floa
     return away_nm
 
 
-def between_levels(values: Floats32, levels_eV: Floats, shift_eV: Floats) -> Floats32:
+def between_levels(values: NDArray[Any], levels_eV: Floats, shift_eV: Floats) -> NDArray[Any]:
     """Return values (n_places, ...) at the places' shifts, from those at all levels, (n_levels, n_places, ...).
 
     By Lagrange's cubic through four neighbouring levels.
     """
     if len(levels_eV) == 1:
-        first: Floats32 = values[0]
-        return first
+        return np.asarray(values[0])
     at = (shift_eV - levels_eV[0]) / (levels_eV[1] - levels_eV[0])
     below: Ints = np.clip(np.floor(at).astype(np.int64) - 1, 0, len(levels_eV) - POINTS)
     t, places, out = at - below, np.arange(len(shift_eV)), np.zeros_like(values[0])

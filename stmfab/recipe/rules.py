@@ -93,7 +93,11 @@ def _check_target_names(report: Report) -> None:
     for slot, part in report.parts:
         if slot.path != "targets" or report.hidden(part.path):
             continue
-        made = part.build({}).arrays(part.path.partition(".")[2], 2)
+        try:
+            made = part.build({}).arrays(part.path.partition(".")[2], 2)
+        except KeyRangeError as fault:
+            report.fault_at(part.key_path(fault.key_name), f"found {_words(fault.found)}; legal: {fault.legal}")
+            continue
         names = {name for spec in made for name in (spec.name, *(dim for dim in spec.dims if dim not in DIMENSIONS))}
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")

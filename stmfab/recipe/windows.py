@@ -9,7 +9,6 @@ from .. import shifts
 from ..distributions import Choice, Constant
 from ..parts import Part
 from ..physics import coherent, greens, halos
-from ..physics.guests import Adatom, Antisite
 from ..physics.materials import Material
 from ..plan import junction_parts
 from .checking import Report
@@ -84,11 +83,6 @@ def check_coherent(all_parts: list[Part], report: Report) -> None:
             options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
             if drawn and not (options and all(isinstance(option, Constant) for option in options)):
                 report.fault_at(drawn.path, "drawn from a range; legal with current: coherent: a number, a choice")
-    if any(part.constants.get("current") == "coherent" for part in junction_parts(all_parts)):
-        for part in (part for part in all_parts if part.path.startswith("sample.defects.")):
-            if issubclass(part.cls, (Adatom, Antisite)) or shifts.is_charged(part):
-                what = "a charge" if shifts.is_charged(part) else "orbitals that the lattice has not"
-                report.fault_at(part.path, f"{what} found with current: coherent; legal: incoherent")
 
 
 def check_holes(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import crystal, current, defects, greens, guests, structure, tips
+from stmfab.physics import coherent, crystal, current, defects, greens, guests, structure, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
@@ -129,10 +129,60 @@ def test_field_accuracy():
         lines_nm=[(x, y)],
         raster_nm=(x, y),
     )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::3]
+    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::6]
     error_nm = np.abs(imaged.field.log_current(*points.T) - plain_log_current(scene, tip, junction, points))
     assert error_nm.max() / (2 * junction.decay_per_nm) < 1e-4
     assert np.ptp(imaged.ideal_nm) > 0.1  # they show
+
+
+def plain_coherent_log_current(scene, tip, junction, points):
+    """ln|I / nA|: amplitudes of every orbital within 2 nm and of the added ones, the full G in float64."""
+    material, bias_V, sigma = scene.material, junction.sample_bias_V, scene.material.broadening_eV
+    z = second.contour(min(bias_V, 0), max(bias_V, 0), sigma)
+    table = greens.lattice_green(material, z, n_k=64, reach=16, dtype=np.complex128)
+    nodes, shares = np.polynomial.legendre.leggauss(64)
+    at_eV = bias_V * (nodes + 1) / 2
+    densities = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
+    cells = structure.cells_within(material, 1.8)
+    lattice = np.concatenate([np.column_stack([cells, np.full(len(cells), o)]) for o in range(material.n_orbitals)])
+    gone = {tuple(row) for row in scene.change.removed.tolist()}
+    lattice = np.array([row for row in lattice.tolist() if tuple(row) not in gone])
+    n_added = len(scene.change.added_eV)
+    added = np.column_stack([np.zeros((n_added, 2), dtype=int), material.n_orbitals + np.arange(n_added)])
+    weights = second.contour_weights(z, at_eV, sigma) @ densities[0]
+    every = np.concatenate([lattice, added])
+    a = sum((w * greens.green(table.at(z[n : n + 1]), scene.change, every)[0]).imag for n, w in enumerate(weights))
+    total = np.zeros(len(points))
+    for way, share in zip(tip.positions_nm, densities.sum(axis=1) / densities[0].sum(), strict=True):
+        at_nm, setting = points + way, {"kappa_per_nm": junction.decay_per_nm, "tip": "s"}
+        f = coherent.amplitudes(material, lattice, at_nm, **setting)
+        places = zip(scene.change.added_orbitals, scene.change.added_nm, strict=True)
+        f = np.concatenate([f, [coherent.lobe(name, at_nm - place, **setting) for name, place in places]])
+        total += share * (f * (a @ f)).sum(axis=0)
+    return np.log(total * current.calibration_nA_eV(material))
+
+
+def test_coherent_field_accuracy():
+    # one-orbital WSe2 with two adatoms on bridges and tops, beside a vacancy
+    wse2 = MATERIALS["wse2-s"]
+    values = {"height_nm": 0.15, "onsite_eV": -0.2, "hopping_eV": 0.4}
+    members = {
+        "s": (guests.Adatom, placed(0, values, ((0, 0),), position="top", orbital="s")),
+        "pz": (guests.Adatom, placed(0, values | {"onsite_eV": 0.1}, ((1, -1),), position="bridge", orbital="pz")),
+        "hole": (defects.Vacancy, placed(0, {}, ((-1, 1),))),
+    }
+    junction = Junction(bias_V=-0.4, kappa_per_nm=10.9, current_nA=0.1, current="coherent")
+    whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
+    tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
+    x, y = np.meshgrid(np.linspace(-0.4, 0.5, 8), np.linspace(-0.4, 0.4, 7))
+    scene, imaged = crystal.image(
+        lambda view: crystal.scene_under(wse2, members, view), wse2, tip, junction, lines_nm=[(x, y)], raster_nm=(x, y)
+    )
+    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
+    exact = plain_coherent_log_current(scene, tip, junction, points)
+    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * 10.9)
+    assert error_nm.max() < 1e-4
+    assert np.ptp(imaged.ideal_nm) > 0.08
 
 
 CALIBRATED = {  # as in the recipes and the README; B of PHYSICS: both bright by 50 to 150 pm, about 1 nm wide

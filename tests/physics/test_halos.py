@@ -64,15 +64,15 @@ def test_shifts_of_one_sign_do_not_add_and_those_of_two_do():
     assert three.shift_eV(at)[0] == pytest.approx(max(first, second) + third)
 
 
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_an_even_shift_is_a_shift_of_the_fermi_level(sign):
+@pytest.mark.parametrize(("sign", "current"), [(-1, "incoherent"), (1, "incoherent"), (1, "coherent")])
+def test_an_even_shift_is_a_shift_of_the_fermi_level(sign, current):
     # a charge 30 nm deep shifts all sites of the frame alike, to 1e-3 of the shift; a vacancy's states shift as well
     even = charge(charge=-sign * 4.0, permittivity=1.0, screening_nm=1e4, depth_nm=30.0)
     shift_eV = float(even.shift_eV(np.zeros((1, 2)))[0])
     assert shift_eV == pytest.approx(sign * 4 * halos.COULOMB_eV_nm / 30, rel=1e-9)
-    charged, moved = image(even), image(fermi_eV=-shift_eV)
+    charged, moved = image(even, current=current), image(fermi_eV=-shift_eV, current=current)
     np.testing.assert_allclose(charged.ideal_nm, moved.ideal_nm, atol=1e-4)  # 0.1 pm: the bound of a field
-    assert np.abs(charged.ideal_nm - image().ideal_nm).max() > 1e-3
+    assert np.abs(charged.ideal_nm - image(current=current).ideal_nm).max() > 1e-3
 
 
 def test_shifts_between_the_tabulated_ones(monkeypatch):
