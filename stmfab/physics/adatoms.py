@@ -66,6 +66,7 @@ def add_current(
             np.ascontiguousarray(share[None, heard]),
             p_shares[heard],
             kappa_per_nm,
+            z_nm + math.log(1 / NEGLECTED) / (2 * kappa_per_nm),
             some,
         )
         current_nA[near] += some

@@ -64,9 +64,11 @@ def raised(field: CurrentField, bumps: Bumps, table: Heights) -> CurrentField:
     n = table.n_heights
     s = chebyshev_nodes(n) - height_nm[higher, None] / field.z_half_nm
     before = field.coefficients.reshape(n_v * n_u, -1)[higher, :n].astype(np.float64)
-    edge, power = np.clip(s, -1, 1)[..., None], np.arange(n)
-    slope = power * edge ** np.maximum(power - 1, 0)
-    values = ((edge**power + slope * (s[..., None] - edge)) * before[:, None]).sum(axis=2)
+    edge, values, slope = np.clip(s, -1, 1), np.zeros_like(s), np.zeros_like(s)
+    for column in before.T[::-1, :, None]:  # Horner, the derivative beside
+        slope = slope * edge + values
+        values = values * edge + column
+    values += slope * (s - edge)
     coefficients = field.coefficients.copy()
     flat = coefficients.reshape(n_v * n_u, -1)
     flat[higher, :n] = values @ values_to_monomials(n).T

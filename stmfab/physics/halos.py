@@ -103,6 +103,20 @@ def reach_nm(*, charge: float, permittivity: float, screening_nm: float) -> floa
     return away_nm
 
 
+def needed(levels_eV: Floats, shift_eV: Floats) -> slice:
+    """Return which of some levels ``between_levels`` takes for some shifts."""
+    if len(levels_eV) == 1 or not len(shift_eV):
+        return slice(0, len(levels_eV))
+    below = _below(levels_eV, shift_eV)
+    return slice(int(below.min()), int(below.max()) + POINTS)
+
+
+def _below(levels_eV: Floats, shift_eV: Floats) -> Ints:
+    """Return the first of the levels that the polynomial at each shift goes through."""
+    at = np.floor((shift_eV - levels_eV[0]) / (levels_eV[1] - levels_eV[0])).astype(np.int64)
+    return np.asarray(np.clip(at - 1, 0, len(levels_eV) - POINTS))
+
+
 def between_levels(values: NDArray[Any], levels_eV: Floats, shift_eV: Floats) -> NDArray[Any]:
     """Return values (n_places, ...) at the places' shifts, from those at all levels, (n_levels, n_places, ...).
 
@@ -111,7 +125,7 @@ def between_levels(values: NDArray[Any], levels_eV: Floats, shift_eV: Floats) ->
     if len(levels_eV) == 1:
         return np.asarray(values[0])
     at = (shift_eV - levels_eV[0]) / (levels_eV[1] - levels_eV[0])
-    below: Ints = np.clip(np.floor(at).astype(np.int64) - 1, 0, len(levels_eV) - POINTS)
+    below = _below(levels_eV, shift_eV)
     t, places, out = at - below, np.arange(len(shift_eV)), np.zeros_like(values[0])
     for node in range(POINTS):
         others = np.delete(np.arange(POINTS), node)

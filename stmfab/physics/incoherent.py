@@ -167,13 +167,14 @@ def _strengths(
 ) -> Floats32:
     """Return A over the window of all sites, (n_v, n_u, n_sites, n_mixed), each site's at its own shift."""
     (u, v, site), whole = through.sites.T, through.whole
+    some = halos.needed(through.levels_eV, shift_eV)
     values = [
         current.site_strengths(local, change, weights, material=material, sites=through.sites, whole=whole)
-        for weights in by_level
+        for weights in by_level[some]
     ]
     if len(values) == 1:
         return values[0]
     at = v - whole.v0, u - whole.u0, site
     out = np.zeros_like(values[0])
-    out[at] = halos.between_levels(np.array([value[at] for value in values]), through.levels_eV, shift_eV)
+    out[at] = halos.between_levels(np.array([value[at] for value in values]), through.levels_eV[some], shift_eV)
     return out
