@@ -9,7 +9,7 @@ import stmfab
 from stmfab import plan as plans
 from stmfab import sample, scenes
 from stmfab.errors import RecipeError
-from stmfab.physics import instances, structure
+from stmfab.physics import guests, instances, structure
 from stmfab.physics.materials import MATERIALS
 
 METAL = """
@@ -239,3 +239,56 @@ def test_a_mistake_is_one_line(overrides, words):
         stmfab.load("wse2-defects", overrides=overrides)
     assert len(caught.value.faults) == 1
     assert words in str(caught.value)
+
+
+CHARGED = """
+name: charged
+samples: 3
+seed: 11
+scan: {pixels: 24, size_nm: 3}
+sample:
+  material: wse2-s
+  defects:
+    hole: {kind: vacancy, site: Se_top, density_per_nm2: 0.3}
+    acceptor: {kind: dopant, site: W, density_per_nm2: 0.02, onsite_eV: 0}
+    blob: {kind: blob, site: Se_bottom, density_per_nm2: 0.2, height_pm: 40, fwhm_nm: 0.8}
+tip: {apex: w111}
+junction: {bias_V: -0.4, kappa_per_nm: 10.9, current_nA: 0.1}
+channels: [topography]
+targets: {instances: {kind: instances, threshold_pm: 2, renders: each}}
+"""
+
+
+def test_a_charge_moves_no_defect_and_reaches_into_frames_far_from_it(tmp_path):
+    (tmp_path / "charged.yaml").write_text(CHARGED)
+    charge = {"sample.defects.acceptor.charge": -1, "sample.defects.acceptor.depth_nm": 1.5}
+    bare, charged = (stmfab.load(str(tmp_path / "charged.yaml"), overrides=each).samples(0, 3) for each in ({}, charge))
+    for name in ("kind", "x_nm", "y_nm", "layer"):
+        np.testing.assert_array_equal(bare[f"defect_{name}"], charged[f"defect_{name}"])
+    assert "defect_charge" not in bare
+    kinds = list(guests.DEFECTS)
+    expected = np.where(charged["defect_kind"] == kinds.index("dopant"), -1.0, 0.0)
+    listed = charged["defect_kind"] >= 0
+    np.testing.assert_array_equal(charged["defect_charge"][listed], expected[listed])
+    change = np.abs(charged["topography"] - bare["topography"]).max(axis=(1, 2))
+    assert (change > 1e-4).all()  # one acceptor in 50 nm^2, its halo of 4 nm
+
+
+def test_a_blob_is_bright_and_as_wide_as_it_was_given(tmp_path):
+    (tmp_path / "charged.yaml").write_text(CHARGED)
+    plan = {"scan.pixels": 48, "scan.size_nm": 4}
+    made = stmfab.load(str(tmp_path / "charged.yaml"), overrides=plan).samples(0, 3)
+    blob, n_seen = list(guests.DEFECTS).index("blob"), 0
+    for index, count in enumerate(made["defect_count"]):
+        for row in range(count):
+            place = np.array([made["defect_row"][index, row], made["defect_col"][index, row]])
+            if made["defect_kind"][index, row] != blob or (place < 10).any() or (place > 37).any():
+                continue
+            n_seen += 1
+            assert made["defect_apparent_height_pm"][index, row] == pytest.approx(
+                40, abs=0.8
+            )  # a pixel is up to 0.06 nm off its middle
+            assert made["defect_apparent_radius_nm"][index, row] == pytest.approx(0.4, rel=0.08)
+            assert made["defect_appearance"][index, row] == instances.APPEARANCES.index("bright")
+            assert made["defect_layer"][index, row] == 0  # on top, though its site is of the lowest layer
+    assert n_seen
