@@ -179,8 +179,9 @@ class FieldLines:
 
     def log_current(self, z_nm: Floats | float) -> Floats:
         """Return ln|I / nA| at a height, or one a line."""
-        s = (np.broadcast_to(z_nm, self.shape).ravel() - self.z_mid_nm) / self.z_half_nm
-        return np.asarray(_field_kernels.evaluate(self.polynomials, s)).reshape(self.shape)
+        s = np.empty(self.shape)
+        s[...] = (z_nm - self.z_mid_nm) / self.z_half_nm
+        return np.asarray(_field_kernels.evaluate(self.polynomials, s.ravel())).reshape(self.shape)
 
     def heights(self, log_current: float) -> Floats:
         """Return the heights z (nm) at which ln|I / nA| has a given value: Newton's iteration.
