@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import adatoms, bumps, coherent, coherent_guests, current, defects, greens, halos, incoherent, structure
+from . import (
+    _crystal_kernels,
+    adatoms,
+    bumps,
+    coherent,
+    coherent_guests,
+    current,
+    defects,
+    greens,
+    halos,
+    incoherent,
+    structure,
+)
 from .bumps import Bumps
 from .current import Heights
 from .defects import CrystalDefect, Placed
@@ -74,9 +86,9 @@ class Imaged:
     @functools.cached_property
     def height_nm(self) -> float:
         """Median height of the ideal image."""
-        return _median(self.ideal_nm)
+        return float(_crystal_kernels.median(self.ideal_nm.ravel()))
 
-    @property
+    @functools.cached_property
     def range_nm(self) -> float:
         """Peak-to-peak of the ideal image."""
         return float(np.ptp(self.ideal_nm))
@@ -168,14 +180,7 @@ def _log_setpoint(over_raster: FieldLines, junction: Junction) -> float:
     if junction.current_nA is not None:
         return math.log(junction.current_nA)
     assert junction.height_nm is not None  # exactly_one
-    return _median(over_raster.log_current(junction.height_nm))
-
-
-def _median(values: Floats) -> float:
-    """Return ``np.median`` of numbers, without its search for NaN."""
-    middle = (values.size - 1) // 2, values.size // 2
-    ordered = np.partition(values, middle, axis=None)
-    return float(ordered[list(middle)].mean())
+    return float(_crystal_kernels.median(over_raster.log_current(junction.height_nm).ravel()))
 
 
 def _tabulated(
@@ -206,13 +211,15 @@ def _tabulated(
         at_eV = at_V + (junction.fermi_eV or 0.0)
         low, high = at_eV - through.levels_eV[-1], at_eV - through.levels_eV[0]
         least, most = math.floor(low / sigma_eV), math.ceil(high / sigma_eV)
-    orbitals = np.concatenate([current.site_orbitals(material, through.sites), adatoms.orbitals(material, change)])
+    orbitals = current.site_orbitals(material, through.sites)
+    if len(change.added_eV):
+        orbitals = np.concatenate([orbitals, adatoms.orbitals(material, change)])
     changed = greens.changed_orbitals(change)
     blocks = _blocks(material, under, orbitals, changed)
     green = green_table(material, least, most, _reach(through.whole, orbitals, changed, blocks), exact=at_V is not None)
     local = greens.local_green(green.at(through.energies_eV), change, orbitals, split=lambda _: blocks)
     found = incoherent.current_in_cells(
-        through, local, tip, table, change=change, halo=halo, material=material, view=view
+        through, local, orbitals, tip, table, change=change, halo=halo, material=material, view=view
     )
     polarity = 1 if at_V is not None or junction.sample_bias_V > 0 else -1
     field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)

@@ -106,7 +106,7 @@ def _reached(material: Material, view: Window, nodes: Sequence[Node]) -> tuple[W
     if len(nodes) == 1:
         return current.site_windows(material, view, nodes[0].carried)
     offsets = np.concatenate([node.carried.offsets for node in nodes])
-    used = np.concatenate([node.carried.numbers.max(axis=2) >= 0 for node in nodes])
+    used = np.concatenate([node.carried.used for node in nodes])
     (u0, v0), reached = structure.reach(view, offsets, used)
     site, v, u = np.nonzero(reached)
     return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
@@ -115,6 +115,7 @@ def _reached(material: Material, view: Window, nodes: Sequence[Node]) -> tuple[W
 def current_in_cells(
     through: Way,
     local: Complexes,
+    orbitals: Ints,
     tip: Tip,
     table: Heights,
     *,
@@ -128,15 +129,19 @@ def current_in_cells(
     Parameters
     ----------
     local : complex array of shape (n_energies, n_orbitals)
-        G on the orbitals of the sites, then on the added ones.
+        G on ``orbitals``.
+    orbitals : int array of shape (n_orbitals, 3)
+        Rows (u, v, orbital): those of the sites, site after site, then the added ones.
     """
     n_added, total = len(change.added_eV), None
-    lattice, added = local[:, : local.shape[1] - n_added], local[:, local.shape[1] - n_added :]
+    n_lattice = len(orbitals) - n_added
+    lattice, added = (local[:, :n_lattice], local[:, n_lattice:]) if n_added else (local, local[:, :0])
+    lattice, orbitals = np.ascontiguousarray(lattice), orbitals[:n_lattice]
     where_nm = structure.positions(material, through.sites[:, :2], through.sites[:, 2])[:, :2]
     site_shift_eV, added_shift_eV = halo.shift_eV(where_nm), halo.shift_eV(change.added_nm[:, :2])
     for node in through.nodes:
         by_level = node.few.weights.reshape(len(through.levels_eV), len(through.energies_eV), -1)
-        strengths = _strengths(through, lattice, by_level, site_shift_eV, change, material)
+        strengths = _strengths(through, lattice, orbitals, by_level, site_shift_eV, change, material)
         kappa = node.kappa_per_nm
         found = current.current_in_cells(
             strengths,
@@ -160,6 +165,7 @@ def current_in_cells(
 def _strengths(
     through: Way,
     local: Complexes,
+    orbitals: Ints,
     by_level: NDArray[np.complex128],
     shift_eV: Floats,
     change: Perturbation,
@@ -169,7 +175,7 @@ def _strengths(
     (u, v, site), whole = through.sites.T, through.whole
     some = halos.needed(through.levels_eV, shift_eV)
     values = [
-        current.site_strengths(local, change, weights, material=material, sites=through.sites, whole=whole)
+        current.site_strengths(local, change, weights, material=material, orbitals=orbitals, whole=whole)
         for weights in by_level[some]
     ]
     if len(values) == 1:
