@@ -86,7 +86,7 @@ def counted() -> Iterator[dict[str, Work]]:
     found: dict[str, Work] = defaultdict(Work)
     counters = [
         (_greens_kernels, "add_corrections", lambda made, *args: _corrections(found["T-matrix"], *args)),
-        (current, "current_field", lambda made, *args, **words: _field(found["field"], *args, **words)),
+        (current, "current_in_cells", lambda made, *args, **words: _field(found["field"], *args, **words)),
         (
             path,
             "_summed",

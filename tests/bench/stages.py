@@ -27,7 +27,7 @@ STAGES = {
     "draw": [(plan, "draw"), (plan, "parameters"), (plan, "record")],
     "structure": [(scenes, "scene")],
     "T-matrix": [(greens, "local_green")],
-    "field": [(crystal, "image"), (current, "current_field")],
+    "field": [(crystal, "image"), (current, "current_in_cells")],
     "path": [(sample, "tip_path")],
     "scan": [(scan, "run"), (scan, "first_line_spread")],
     "targets": [(labels, "known"), (labels, "target_images"), (labels, "defect_table"), (labels, "derived")],
