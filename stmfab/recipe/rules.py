@@ -89,7 +89,8 @@ def _check_target_names(report: Report) -> None:
     for slot, part in report.parts:
         if slot.path != "targets" or report.hidden(part.path):
             continue
-        names = {spec.name for spec in part.build({}).arrays(part.path.partition(".")[2], 2)}
+        found = part.build({}).arrays(part.path.partition(".")[2], 2)
+        names = {spec.name for spec in found}.union(*(spec.dims for spec in found if not spec.is_image))
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
