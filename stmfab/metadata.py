@@ -19,7 +19,7 @@ from . import plan as plans
 from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value, layout
 from .physics.arrays import ArraySpec
 from .plan import Plan
-from .store import FORMAT
+from .store import FORMAT, LABELS, ROOT
 
 
 def planned(plan: Plan) -> Layout:
@@ -40,6 +40,29 @@ def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
         warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
         zarr.consolidate_metadata(MemoryStore(memory))
     return {name: buffer.to_bytes() for name, buffer in sorted(memory.items())}
+
+
+def label_layers(plan: Plan, cut: Layout) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the documents of OME-Zarr's group of labels, and its arrays as links to those at the root: no copies.
+
+    A layer is a map of whole numbers, a stack as the images are. What a number means is said where it means the same in
+    every sample: not of instances. The links are relative to the folder that they lie in.
+    """
+    known = coded.categories(plan)
+    maps = [spec for spec in cut.arrays if spec.is_image and np.dtype(spec.dtype).kind in "iu"]
+    layers = {
+        f"{LABELS}/{spec.name}": conventions.label_layer(plan, spec, conventions.flags(spec, known.get(spec.name)))
+        for spec in maps
+    }
+    if not layers:
+        return {}, {}
+    root = {"version": conventions.OME_ZARR, "labels": [spec.name for spec in maps]}
+    groups = {LABELS: root, **layers}
+    documents = {
+        f"{path}/{ROOT}": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": words}}).encode()
+        for path, words in groups.items()
+    }
+    return documents, {f"{LABELS}/{spec.name}/0": f"../../{spec.name}" for spec in maps}
 
 
 def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:

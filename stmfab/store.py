@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 5  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
+LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 
@@ -107,7 +108,9 @@ def create(place: Place, plan: Plan) -> Store:
     if not place.exists():
         from . import metadata
 
-        place.create(metadata.documents(plan, metadata.planned(plan)))
+        cut = metadata.planned(plan)
+        layers = metadata.label_layers(plan, cut)
+        place.create(metadata.documents(plan, cut), *(layers if isinstance(place, Folder) else ()))
     store = open_store(place)
     same_recipe(store, plan)
     return store

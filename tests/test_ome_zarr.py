@@ -1,7 +1,10 @@
 """Stores as OME-Zarr, read by the library that napari opens them with: images, label layers, nanometres."""
 
+import errno
 import json
 import logging
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -131,6 +134,57 @@ def test_ome_zarr_reads_the_store_itself_as_a_stack_of_its_first_image(place, he
     node = nodes(place)["made.zarr"]
     np.testing.assert_array_equal(np.asarray(node.data[0]), held["topography"])
     assert [axis["name"] for axis in node.metadata["axes"]] == ["sample", "y", "x"]
+
+
+def test_ome_zarr_reads_label_layers_in_the_store_itself_without_a_copy(place, held):
+    found = nodes(place)
+    for name in ("events", "state", "state_raised"):
+        node = found[name]
+        np.testing.assert_array_equal(np.asarray(node.data[0]), held[name])
+        assert [axis["name"] for axis in node.metadata["axes"]] == ["sample", "y", "x"]
+        assert node.metadata["coordinateTransformations"] == found["made.zarr"].metadata["coordinateTransformations"]
+        link = place / "labels" / name / "0"
+        assert link.is_symlink()
+        assert (link / "zarr.json").samefile(place / name / "zarr.json")
+        assert not link.readlink().is_absolute()  # so that the store can be moved
+    words = found["events"].metadata["properties"]
+    assert (words[8]["name"], words[24]["name"]) == ("jump_of_the_tip", "jump_of_the_tip, streak")
+    assert "properties" not in found["state"].metadata
+
+
+def test_label_layers_are_labels_to_ome_zarr_models(place):
+    v05 = pytest.importorskip("ome_zarr_models.v05", reason="ome-zarr-models is not installed")
+    labels = zarr.open_group(place / "labels", mode="r")
+    assert set(v05.Labels.from_zarr(labels).label_paths) == {"events", "state", "state_raised"}
+    for name in ("events", "state", "state_raised"):
+        v05.ImageLabel.from_zarr(zarr.open_group(place / "labels" / name, mode="r"))
+
+
+def test_label_layers_change_nothing_for_other_readers(place, tmp_path):
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    without = tmp_path / "without.zarr"
+    shutil.copytree(place, without, symlinks=True)
+    shutil.rmtree(without / "labels")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        both = [xarray.open_zarr(path) for path in (place, without)]
+    assert both[0].identical(both[1])
+    groups = [dict(zarr.open_group(path, mode="r").members()) for path in (place, without)]
+    assert groups[0].keys() == groups[1].keys()
+    moved = tmp_path / "moved.zarr"
+    shutil.copytree(place, moved, symlinks=True)
+    np.testing.assert_array_equal(np.asarray(nodes(moved)["events"].data[0]), both[0]["events"])
+
+
+def test_where_there_are_no_links_a_store_has_no_label_layers(monkeypatch, tmp_path):
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    plan = recipe.load("wse2-demo", samples=2, overrides=["scan.pixels=24"])
+    monkeypatch.setattr(type(tmp_path), "symlink_to", refused)
+    made = store.create(Folder(tmp_path / "made.zarr"), plan)
+    assert "labels" not in made.place.names("")
+    assert made.place.names("events") == ["zarr.json"]
 
 
 def test_classes_are_named_and_are_no_events():
