@@ -6,7 +6,7 @@ Written once, by whoever creates the store; nothing here changes a sample.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,11 @@ def root(plan: Plan, arrays: Sequence[ArraySpec]) -> dict[str, Any]:
             "multiscales": [_multiscale(plan, spec, spec.name) for spec in arrays if spec.is_image],
         },
     }
+
+
+def label_names(names: Iterable[str]) -> dict[str, Any]:
+    """Return what OME-Zarr's group of labels says of itself."""
+    return {"version": OME_ZARR, "labels": list(names)}
 
 
 def label_layer(plan: Plan, spec: ArraySpec, words: Mapping[str, Any]) -> dict[str, Any]:

@@ -187,8 +187,8 @@ class Folder:
     ) -> bool:
         """Write the first documents of a store beside its place and rename; return False where another came first.
 
-        ``view`` are documents that show what is there in another way, by links to it; a file system without links
-        gets none of them.
+        ``view`` are documents that show what is there in another way too, by links to it, and may stand for others
+        of the same name; a file system without links gets none of them.
 
         Raises
         ------

@@ -143,11 +143,16 @@ def _same_arrays(store: Store, plan: Plan) -> None:
 
     cut = replace(store.layout, arrays=metadata.planned(plan).arrays)  # a store that has grown keeps its shards
     root = json.loads(metadata.documents(plan, cut)[ROOT])
-    ours = root["consolidated_metadata"]["metadata"]
-    names = sorted(ours.keys() | store.metadata.keys())
-    found = [name for name in names if ours.get(name) != store.metadata.get(name)]
+    ours, theirs = root["consolidated_metadata"]["metadata"], promised(store)
+    names = sorted(ours.keys() | theirs.keys())
+    found = [name for name in names if ours.get(name) != theirs.get(name)]
     if found:
         raise StoreError(f"{store}: made by another version of stmfab, which stores {', '.join(found)} differently")
+
+
+def promised(store: Store) -> dict[str, Any]:
+    """Return the metadata of what a store holds, without the group of labels, which shows some of it once more."""
+    return {name: node for name, node in store.metadata.items() if name.partition("/")[0] != LABELS}
 
 
 def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, begun_s: float) -> Receipt:

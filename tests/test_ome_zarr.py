@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from stmfab import cli, factory, metadata, recipe, splits, store
+from stmfab import cli, factory, growth, metadata, recipe, splits, store, verify
 from stmfab.place import Folder
 
 SAMPLES = 7
@@ -154,26 +154,38 @@ def test_ome_zarr_reads_label_layers_in_the_store_itself_without_a_copy(place, h
 
 def test_label_layers_are_labels_to_ome_zarr_models(place):
     v05 = pytest.importorskip("ome_zarr_models.v05", reason="ome-zarr-models is not installed")
-    labels = zarr.open_group(place / "labels", mode="r")
-    assert set(v05.Labels.from_zarr(labels).label_paths) == {"events", "state", "state_raised"}
-    for name in ("events", "state", "state_raised"):
+    image = v05.Image.from_zarr(zarr.open_group(place, mode="r"))
+    assert set(image.labels.label_paths) == {"events", "state", "state_raised"}
+    for name in image.labels.label_paths:
         v05.ImageLabel.from_zarr(zarr.open_group(place / "labels" / name, mode="r"))
 
 
-def test_label_layers_change_nothing_for_other_readers(place, tmp_path):
+def test_label_layers_change_nothing_for_other_readers(place, held, tmp_path):
     xarray = pytest.importorskip("xarray", reason="xarray is not installed")
-    without = tmp_path / "without.zarr"
-    shutil.copytree(place, without, symlinks=True)
-    shutil.rmtree(without / "labels")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        both = [xarray.open_zarr(path) for path in (place, without)]
-    assert both[0].identical(both[1])
-    groups = [dict(zarr.open_group(path, mode="r").members()) for path in (place, without)]
-    assert groups[0].keys() == groups[1].keys()
     moved = tmp_path / "moved.zarr"
     shutil.copytree(place, moved, symlinks=True)
-    np.testing.assert_array_equal(np.asarray(nodes(moved)["events"].data[0]), both[0]["events"])
+    np.testing.assert_array_equal(np.asarray(nodes(moved)["events"].data[0]), held["events"])
+    plain = [spec.name for spec in store.open_store(Folder(place)).layout.arrays]
+    for gone in (False, True):  # whoever takes the layers away takes nothing else
+        if gone:
+            shutil.rmtree(moved / "labels")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = xarray.open_zarr(moved)
+        assert {*dataset.data_vars} == {*plain}
+        np.testing.assert_array_equal(dataset["events"], held["events"])
+        assert verify.full_faults(store.open_store(Folder(moved))) == []
+
+
+def test_label_layers_grow_with_their_store(place, tmp_path):
+    grown = tmp_path / "grown.zarr"
+    shutil.copytree(place, grown, symlinks=True)
+    tree = store.open_store(Folder(place)).attributes["recipe"]
+    longer = recipe.stored(json.loads(json.dumps({**tree, "samples": SAMPLES + 2})), "grown")
+    growth.extend(Folder(grown), longer)
+    assert np.asarray(nodes(grown)["events"].data[0]).shape == (SAMPLES + 2, 64, 64)
+    labels = zarr.open_group(grown, mode="r")["labels"]  # from the consolidated metadata
+    assert labels["events/0"].shape == (SAMPLES + 2, 64, 64)
 
 
 def test_where_there_are_no_links_a_store_has_no_label_layers(monkeypatch, tmp_path):
@@ -184,6 +196,7 @@ def test_where_there_are_no_links_a_store_has_no_label_layers(monkeypatch, tmp_p
     monkeypatch.setattr(type(tmp_path), "symlink_to", refused)
     made = store.create(Folder(tmp_path / "made.zarr"), plan)
     assert "labels" not in made.place.names("")
+    assert "labels" not in zarr.open_group(tmp_path / "made.zarr", mode="r")
     assert made.place.names("events") == ["zarr.json"]
 
 

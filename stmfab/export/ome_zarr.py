@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conventions import FRAMES, OME_ZARR, colour, meanings
+from ..conventions import FRAMES, OME_ZARR, colour, label_names, meanings
 from ..physics.defect_targets import Instances
 from .batch import Batch, Writer
 from .masks import instances, views
@@ -57,7 +57,7 @@ def _image(batch: Batch, row: int) -> dict[str, bytes]:
     }
     files["zarr.json"] = _group({"ome": words, "stmfab": sample})
     if labels:
-        files["labels/zarr.json"] = _group({"ome": {"version": OME_ZARR, "labels": list(labels)}})
+        files["labels/zarr.json"] = _group({"ome": label_names(labels)})
     for name, values in labels.items():
         numbers = [number for number in np.unique(values).tolist() if number] or [0]
         described = {
