@@ -26,14 +26,14 @@ from sklearn import cluster, metrics
 
 from stmfab import splits, store
 from stmfab.place import Folder
-from tests.training import UNet, peaks, trained
+from tests.training import UNet, peaks, trained, turned
 
-SAMPLES, CROP, BATCH, EPOCHS, LEARNING_RATE = 200, 96, 32, 16, 3e-3
+SAMPLES, CROP, BATCH, EPOCHS, LEARNING_RATE = 200, 96, 16, 14, 3e-3
 ASKED = ["--set", "targets.units={kind: dimer_table}"]
 FILLED = 1  # of the junctions empty, filled
 WHOLE = 0  # of a dimer's states
-PIXEL_nm = 0.07  # of all frames: 5.5 along a dimer
-SHARP_nm, WIDE_nm, EVEN_nm, CLIP = 1.0, 3.0, 2.0, 4.0  # of backgrounds, of the evened contrast; deviations
+PIXEL_nm = 0.08  # of all frames: 4.8 from one dimer to the next
+SHARP_nm, WIDE_nm, EVEN_nm, MOST_SPREAD, CLIP = 1.0, 3.0, 2.0, 3.0, 4.0  # of backgrounds, of the contrast
 WIDE_UNIT_nm = 0.05
 SIGMA_nm = (0.1, 0.25)  # of the points of the maps to learn: dimers, defects
 DIMER_REACH_nm, DEFECT_REACH_nm, APART_nm = 0.19, 0.5, (0.25, 0.5)  # of a match; between two peaks of a map
@@ -45,7 +45,7 @@ LOGARITHMIC_pm, BANDWIDTH = 20.0, 0.9  # of mean shift on descriptions: as serve
 
 @dataclass(frozen=True)
 class Frame:
-    """A sample at ``PIXEL_nm``: images (4, y, x), heights in nm (2, y, x), maps (2, y, x), places in pixels (n, 2).
+    """A sample at ``PIXEL_nm``: images (6, y, x), heights in nm (2, y, x), maps (2, y, x), places in pixels (n, 2).
 
     ``kinds`` are those of the defects; they and the dimers are where the filled states show them.
     """
@@ -61,7 +61,16 @@ class Frame:
 def frames(path: Path, split: str) -> list[Frame]:
     """The samples of a split of a store."""
     opened = store.open_store(Folder(path))
-    names = ("topography", "pixel_size_nm", "units_row", "units_col", "units_state", "defect_row", "defect_col")
+    names = (
+        "topography",
+        "topography_backward",
+        "pixel_size_nm",
+        "units_row",
+        "units_col",
+        "units_state",
+        "defect_row",
+        "defect_col",
+    )
     names += ("defect_kind", "defect_in_view", "defect_visibility")
     chosen = splits.members(np.arange(opened.layout.samples), split)
     held = {name: store.read(opened, name, 0, opened.layout.samples)[chosen] for name in names}
@@ -78,13 +87,17 @@ def frame(held: dict[str, np.ndarray]) -> Frame:
     shown = held["defect_in_view"][FILLED].astype(bool)
     shown &= np.nan_to_num(held["defect_visibility"]).max(axis=0) > LEAST_VISIBLE
     dimers = places["units"][held["units_state"][FILLED] == WHOLE]
-    heights_nm = np.stack([resampled(image, PIXEL_nm / pixel_nm) for image in held["topography"]])
+    forward, backward = (
+        np.stack([resampled(image, PIXEL_nm / pixel_nm) for image in held[name]])
+        for name in ("topography", "topography_backward")
+    )
+    heights_nm = (forward + backward) / 2
     both = [
         drawn(at, heights_nm[0].shape, s / PIXEL_nm)
         for at, s in zip((dimers, places["defect"][shown]), SIGMA_nm, strict=True)
     ]
     return Frame(
-        torch.from_numpy(prepared(heights_nm)),
+        torch.from_numpy(prepared(heights_nm, forward - backward)),
         heights_nm,
         torch.from_numpy(np.stack(both).astype(np.float32)),
         dimers,
@@ -105,25 +118,29 @@ def less_background(heights_nm: np.ndarray, width_nm: float) -> np.ndarray:
     return heights_nm - ndimage.gaussian_filter(heights_nm, width_nm / PIXEL_nm, mode="nearest")
 
 
-def prepared(heights_nm: np.ndarray) -> np.ndarray:
-    """What the network sees: of each junction the atoms at an even contrast, and the wider heights."""
+def prepared(heights_nm: np.ndarray, lags_nm: np.ndarray) -> np.ndarray:
+    """What the network sees of each junction: the atoms at an even contrast, how the passes differ, wider heights.
+
+    A slow loop shows what it passes too late: to the right forward, to the left backward, in their mean in place.
+    """
     found = []
-    for image in heights_nm:
+    for image, lag in zip(heights_nm, lags_nm, strict=True):
         sharp = less_background(image, SHARP_nm)
         spread = np.sqrt(ndimage.gaussian_filter(sharp**2, EVEN_nm / PIXEL_nm, mode="nearest"))
-        found += [
-            sharp / np.minimum(spread, 3 * np.median(np.abs(sharp))),
-            less_background(image, WIDE_nm) / WIDE_UNIT_nm,
-        ]
+        spread = np.minimum(spread, MOST_SPREAD * np.median(np.abs(sharp)))
+        found += [sharp / spread, lag / spread, less_background(image, WIDE_nm) / WIDE_UNIT_nm]
     return np.clip(found, -CLIP, CLIP).astype(np.float32)
 
 
 def drawn(places: np.ndarray, shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    """A Gaussian at the nearest of some places."""
-    if not len(places):
-        return np.zeros(shape)
-    away, _ = spatial.cKDTree(places).query(np.moveaxis(np.indices(shape), 0, -1))
-    return np.exp(-(away**2) / (2 * sigma**2))
+    """A Gaussian at the nearest of some places, as far as four of its deviations."""
+    out, reach = np.zeros(shape), int(np.ceil(4 * sigma))
+    for near in np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1]).reshape(2, -1).T:
+        at = np.rint(places).astype(int) + near
+        inside = ((at >= 0) & (at < shape)).all(axis=1)
+        heat = np.exp(-((at - places)[inside] ** 2).sum(axis=1) / (2 * sigma**2))
+        np.maximum.at(out, tuple(at[inside].T), heat)
+    return out
 
 
 def learnt(training: list[Frame], epochs: int) -> UNet:
@@ -136,9 +153,9 @@ def learnt(training: list[Frame], epochs: int) -> UNet:
         for _ in range(n_batches):
             cut = [crop(training[i], rng) for i in rng.choice(len(training), BATCH, p=share / share.sum())]
             images, maps = zip(*cut, strict=True)
-            yield torch.stack(images), torch.stack(maps)
+            yield turned(torch.stack(images), torch.stack(maps))
 
-    return trained(4, 2, batches, n_batches=n_batches, epochs=epochs, learning_rate=LEARNING_RATE)
+    return trained(6, 2, batches, n_batches=n_batches, epochs=epochs, learning_rate=LEARNING_RATE)
 
 
 def crop(whole: Frame, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ from stmfab import store
 from stmfab.physics.materials import MATERIALS
 from stmfab.place import Folder
 from stmfab.torch import Dataset
-from tests.training import UNet, peaks, trained
+from tests.training import UNet, peaks, trained, turned
 
 SAMPLES, TRAINED_ON, TUNED_ON = 2560, 2000, 200
 EPOCHS, BATCH, LEARNING_RATE = 12, 32, 3e-3
@@ -50,7 +50,7 @@ def learnt(dataset: Dataset, epochs: int) -> UNet:
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True)
 
     def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return ((levelled(images), targets) for images, targets in loader)
+        return (turned(levelled(images), targets) for images, targets in loader)
 
     return trained(len(IMAGES), 1, batches, n_batches=len(loader), epochs=epochs, learning_rate=LEARNING_RATE)
 

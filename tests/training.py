@@ -55,7 +55,7 @@ def turned(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, t
 def trained(
     n_in: int, n_out: int, batches: Callable[[], Batches], *, n_batches: int, epochs: int, learning_rate: float
 ) -> UNet:
-    """A U-Net after some epochs of batches, each turned: least squares of its maps, one cycle of AdamW."""
+    """A U-Net after some epochs of batches: least squares of its maps, one cycle of AdamW."""
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
     net = UNet(n_in, n_out)
@@ -63,8 +63,7 @@ def trained(
     pace = torch.optim.lr_scheduler.OneCycleLR(fit, learning_rate, total_steps=epochs * n_batches)
     for epoch in range(epochs):
         begun, losses = time.monotonic(), []
-        for batch in batches():
-            images, targets = turned(*batch)
+        for images, targets in batches():
             loss = nn.functional.mse_loss(net(images), targets)
             fit.zero_grad()
             loss.backward()
