@@ -25,7 +25,7 @@ from stmfab import store
 from stmfab.physics.materials import MATERIALS
 from stmfab.place import Folder
 from stmfab.torch import Dataset
-from tests.training import UNet, peaks, trained, turned
+from tests.training import UNet, begun, peaks, trained, turned
 
 SAMPLES, TRAINED_ON, TUNED_ON = 2560, 2000, 200
 EPOCHS, BATCH, LEARNING_RATE = 12, 32, 3e-3
@@ -47,12 +47,13 @@ def levelled(images: torch.Tensor) -> torch.Tensor:
 
 
 def learnt(dataset: Dataset, epochs: int) -> UNet:
+    net = begun(len(IMAGES), 1)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True)
 
     def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         return (turned(levelled(images), targets) for images, targets in loader)
 
-    return trained(len(IMAGES), 1, batches, n_batches=len(loader), epochs=epochs, learning_rate=LEARNING_RATE)
+    return trained(net, batches, n_batches=len(loader), epochs=epochs, learning_rate=LEARNING_RATE)
 
 
 def predicted(net: UNet, images: torch.Tensor) -> np.ndarray:
@@ -108,9 +109,9 @@ def report(path: Path, epochs: int) -> dict[str, float]:
     options = {"inputs": IMAGES, "targets": ["defects"], "in_memory": True}
     training, held_out = Dataset(path, split="train", **options), Dataset(path, split="test", **options)
     training = torch.utils.data.Subset(training, range(min(TRAINED_ON, len(training))))
-    begun = time.monotonic()
+    since = time.monotonic()
     net = learnt(training, epochs)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - since
     judged, tuned = Judged(path, held_out.indices), Judged(path, training.dataset.indices[:TUNED_ON])
     maps = predicted(net, held_out.held[0])
     error = float(((maps - judged.maps) ** 2).mean() / judged.maps.var())

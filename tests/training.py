@@ -52,17 +52,19 @@ def turned(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, t
     return tuple(batch.flip(-1) if mirror else batch for batch in both)  # type: ignore[return-value]
 
 
-def trained(
-    n_in: int, n_out: int, batches: Callable[[], Batches], *, n_batches: int, epochs: int, learning_rate: float
-) -> UNet:
-    """A U-Net after some epochs of batches: least squares of its maps, one cycle of AdamW."""
+def begun(n_in: int, n_out: int) -> UNet:
+    """A network that has learnt nothing: always the same."""
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
-    net = UNet(n_in, n_out)
+    return UNet(n_in, n_out)
+
+
+def trained(net: UNet, batches: Callable[[], Batches], *, n_batches: int, epochs: int, learning_rate: float) -> UNet:
+    """The network after some epochs of batches: least squares of its maps, one cycle of AdamW."""
     fit = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-2)
     pace = torch.optim.lr_scheduler.OneCycleLR(fit, learning_rate, total_steps=epochs * n_batches)
     for epoch in range(epochs):
-        begun, losses = time.monotonic(), []
+        since, losses = time.monotonic(), []
         for images, targets in batches():
             loss = nn.functional.mse_loss(net(images), targets)
             fit.zero_grad()
@@ -70,7 +72,7 @@ def trained(
             fit.step()
             pace.step()
             losses.append(float(loss.detach()))
-        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {time.monotonic() - since:.0f} s", flush=True)
     return net.eval()
 
 
