@@ -1,6 +1,7 @@
 """Tables of dimers and lines of steps: counts per area, turned rows, edges where the map of terraces changes."""
 
-import math
+import json
+import tarfile
 import warnings
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from scipy import ndimage, spatial
 
 import stmfab
-from stmfab import cli
+from stmfab import cli, store
 from stmfab.errors import RecipeError
+from stmfab.place import Folder
 from tests import second_reading as second
 
 KINDS = {"units": "dimer_table", "edges": "step_lines", "map": "terraces", "at": "path"}
@@ -261,20 +263,61 @@ def test_names_that_a_table_takes_are_told(make, kinds):
         make(0, 1, kinds)
 
 
-def test_a_store_with_tables_opens_without_a_warning(tmp_path):
-    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
-    path = tmp_path / "rows.yaml"
-    path.write_text(ROWS.replace("pixels: 96, size_nm: 16", "pixels: 32, size_nm: 8"))
-    out = tmp_path / "rows.zarr"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    (folder / "rows.yaml").write_text(ROWS.replace("pixels: 96, size_nm: 16", "pixels: 32, size_nm: 8"))
     settings = ["targets.units={kind: dimer_table}", "targets.edges={kind: step_lines}", f"sample.steps={STEPS}"]
+    settings += ["junctions={empty: {bias_V: 2, offset_x_nm: 1}, filled: {bias_V: -2}}"]
     words = [word for setting in settings for word in ("--set", setting)]
-    assert cli.run(["generate", str(path), str(out), "-n", "2", "-j", "1", *words]) == 0
+    out = folder / "rows.zarr"
+    assert cli.run(["generate", str(folder / "rows.yaml"), str(out), "-n", "2", "-j", "1", *words]) == 0
+    return out
+
+
+def test_a_store_with_tables_opens_without_a_warning(place):
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dataset = xarray.open_zarr(out)
-    assert dataset["units_row"].dims == ("sample", "units")
+        dataset = xarray.open_zarr(place)
+    assert dataset["units_row"].dims == ("sample", "junction", "units")
     assert dataset["units_state"].attrs["flag_meanings"] == "whole broken missing"
-    count = int(dataset["edges_count"][0])
-    assert np.isfinite(dataset["edges_x_nm"][0, :count]).all()
-    assert np.isnan(dataset["edges_x_nm"][0, count:]).all()
-    assert math.prod(dataset["edges_line"].shape) > 0
+    counts = dataset["edges_count"].to_numpy()
+    there = np.arange(dataset.sizes["edges"]) < counts[..., None]
+    np.testing.assert_array_equal(np.isfinite(dataset["edges_x_nm"].to_numpy()), there)
+    np.testing.assert_array_equal(dataset["edges_line"].to_numpy() >= 0, there)
+    # the scans are 1 nm apart: the same dimer is in other columns of theirs
+    shift = [place_of(dataset, "col", way).mean() - place_of(dataset, "col", 1 - way).mean() for way in (0, 1)]
+    assert abs(shift[0]) == pytest.approx(4, abs=0.1)  # pixels of 0.25 nm
+
+
+def place_of(dataset, column, junction):
+    """A column of the dimers of the first sample that both junctions list, in the order of their numbers."""
+    tables = []
+    for own in (junction, 1 - junction):
+        rows = dataset.isel(sample=0, junction=own)
+        count = int(rows["units_count"])
+        keys = [rows[f"units_{key}"].to_numpy()[:count].tolist() for key in ("rows_deg", "across", "along", column)]
+        tables.append({tuple(key): value for *key, value in zip(*keys, strict=True)})
+    return np.array([tables[0][key] for key in sorted(tables[0].keys() & tables[1].keys())])
+
+
+def test_tables_are_in_what_is_exported(place, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    opened = store.open_store(Folder(place))
+    counts = store.read(opened, "units_count", 0, 2)
+    for to in ("webdataset", "parquet"):
+        assert cli.run(["export", str(place), str(tmp_path / to), "--to", to]) == 0
+    for archive in (tmp_path / "webdataset").rglob("*.tar"):
+        with tarfile.open(archive) as tar:
+            for name in (name for name in tar.getnames() if name.endswith(".json")):
+                words = json.load(tar.extractfile(name))
+                found = words["tables"]
+                assert found.keys() == {"units.empty", "units.filled", "edges.empty", "edges.filled"}
+                assert [len(found[f"units.{own}"]) for own in ("empty", "filled")] == counts[words["sample"]].tolist()
+                assert found["units.filled"][0]["state"] == "whole"
+                assert found["units.filled"][0]["buckling"] is None  # none of silicon's buckles
+    for file in (tmp_path / "parquet").rglob("*.parquet"):
+        rows = parquet.read_table(file).to_pylist()
+        for row in rows:
+            assert len(row["units_state.filled"]) == counts[row["sample"], 1]
