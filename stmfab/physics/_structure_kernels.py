@@ -1,5 +1,7 @@
 """Marking the lattice cells that a path needs, distances to them, and blocks of them."""
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +11,10 @@ I8 = NDArray[np.int64]
 U8 = NDArray[np.uint64]
 B1 = NDArray[np.bool_]
 
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+
+@lean(forceinline=True)
 def _mark(u: float, v: float, before: U8, after: U8, cells: B1) -> None:
     """Mark the cells that hold the nodes around the grid coordinates (u, v)."""
     node_u, node_v = np.uint64(int(u)), np.uint64(int(v))
@@ -19,18 +23,21 @@ def _mark(u: float, v: float, before: U8, after: U8, cells: B1) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
-    """Mark the cells holding the nodes of the 4 x 4 stencils along straight lines x, y (n_lines, n_points).
+def extent(x: F8, y: F8) -> tuple[float, float, float, float]:
+    """Return the least and the largest of x and of y, both (n_lines, n_points)."""
+    low_x, high_x, low_y, high_y = x[0, 0], x[0, 0], y[0, 0], y[0, 0]
+    for line in range(x.shape[0]):
+        for p in range(x.shape[1]):
+            low_x, high_x = min(low_x, x[line, p]), max(high_x, x[line, p])
+            low_y, high_y = min(low_y, y[line, p]), max(high_y, y[line, p])
+    return low_x, high_x, low_y, high_y
 
-    ``low`` is the cell (u, v) at the corner of ``cells``, which has room for every stencil. Marked a node at a time,
-    one node wider than the stencil: between two marked nodes no other cell is needed.
-    """
+
+@lean()
+def _mark_lines(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, before: U8, after: U8, cells: B1) -> None:
+    """Mark the cells of all lines, see ``mark_cells``; ``before`` and ``after`` are cells by node, see ``_mark``."""
     u_x, u_y, v_x, v_y = inverse[0, 0] * n_grid, inverse[1, 0] * n_grid, inverse[0, 1] * n_grid, inverse[1, 1] * n_grid
     first_u, first_v = low[0] * n_grid, low[1] * n_grid
-    n_nodes = max(cells.shape[0], cells.shape[1]) * n_grid
-    before, after = np.empty(n_nodes, dtype=np.uint64), np.empty(n_nodes, dtype=np.uint64)
-    for node in range(n_nodes):  # the cells of the first and the last node of a point's stencil
-        before[node], after[node] = max(node - 2, 0) // n_grid, (node + 3) // n_grid
     for line in range(x.shape[0]):
         last_u, last_v = np.inf, np.inf
         for p in range(x.shape[1]):
@@ -43,6 +50,20 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
                     share = step / steps
                     _mark(u - share * (u - last_u), v - share * (v - last_v), before, after, cells)
             last_u, last_v = u, v
+
+
+@numba.njit(cache=True, error_model="numpy")
+def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
+    """Mark the cells holding the nodes of the 4 x 4 stencils along straight lines x, y (n_lines, n_points).
+
+    ``low`` is the cell (u, v) at the corner of ``cells``, which has room for every stencil. Marked a node at a time,
+    one node wider than the stencil: between two marked nodes no other cell is needed.
+    """
+    n_nodes = max(cells.shape[0], cells.shape[1]) * n_grid
+    before, after = np.empty(n_nodes, dtype=np.uint64), np.empty(n_nodes, dtype=np.uint64)
+    for node in range(n_nodes):  # the cells of the first and the last node of a point's stencil
+        before[node], after[node] = max(node - 2, 0) // n_grid, (node + 3) // n_grid
+    _mark_lines(x, y, inverse, n_grid, low, before, after, cells)
 
 
 @numba.njit(cache=True, error_model="numpy")
