@@ -29,7 +29,7 @@ from stmfab import splits, store
 from stmfab.place import Folder
 from tests.training import UNet, begun, peaks, trained, turned
 
-SAMPLES, CROP, BATCH, EPOCHS, LEARNING_RATE = 200, 96, 16, 14, 3e-3
+SAMPLES, CROP, BATCH, EPOCHS, LEARNING_RATE = 200, 96, 16, 12, 3e-3
 ASKED = ["--set", "targets.units={kind: dimer_table}"]
 FILLED = 1  # of the junctions empty, filled
 WHOLE = 0  # of a dimer's states
