@@ -42,9 +42,11 @@ def _mark_lines(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, before: U8, aft
         last_u, last_v = np.inf, np.inf
         for p in range(x.shape[1]):
             u, v = x[line, p] * u_x + y[line, p] * u_y - first_u, x[line, p] * v_x + y[line, p] * v_y - first_v
-            _mark(u, v, before, after, cells)
             far = max(abs(u - last_u), abs(v - last_v))
-            if 1.0 <= far < np.inf:
+            if far < 1.0:
+                continue  # what is marked is one node wider than a stencil
+            _mark(u, v, before, after, cells)
+            if far < np.inf:
                 steps = int(far) + 1
                 for step in range(1, steps):
                     share = step / steps
