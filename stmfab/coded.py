@@ -7,7 +7,7 @@ from typing import Any
 from . import plan as plans
 from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
-from .physics.tables import Table
+from .physics.table_targets import Table
 from .physics.targets import LAYERS
 from .plan import Plan
 

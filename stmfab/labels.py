@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, orbital_scene, structure, tables, targets
+from .physics import instances, orbital_scene, structure, table_targets, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
@@ -92,7 +92,7 @@ def target_images(plan: Plan, labels: Labels) -> Arrays:
     for name, target in plan.targets.items():
         specs = target.arrays(name, len(labels.x_nm))
         found = {spec.name: array for spec, array in zip(specs, target.render(labels), strict=True)}
-        made |= _filled_up(plan, name, found) if isinstance(target, tables.Table) else found
+        made |= _filled_up(plan, name, found) if isinstance(target, table_targets.Table) else found
     return made
 
 
@@ -108,7 +108,7 @@ def _filled_up(plan: Plan, name: str, table: Arrays) -> Arrays:
     longest = max(column.size for column in table.values())
     if longest > n_rows:
         raise OverflowError(f"{longest} rows do not fit the {n_rows} of the table {name}")
-    return {own: tables.padded(column, n_rows) if column.ndim else column for own, column in table.items()}
+    return {own: table_targets.padded(column, n_rows) if column.ndim else column for own, column in table.items()}
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def defect_table(plan: Plan, table: Listed) -> Arrays:
     if n_rows is None:
         return {}
     return {"defect_count": np.array(len(table.sites_nm))} | {
-        f"defect_{name}": tables.padded(column, n_rows) for name, column in table.columns.items()
+        f"defect_{name}": table_targets.padded(column, n_rows) for name, column in table.columns.items()
     }
 
 

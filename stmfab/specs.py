@@ -15,7 +15,7 @@ from .physics.arrays import ArraySpec
 from .physics.defect_targets import Target
 from .physics.dimer_defects import Island
 from .physics.orbitals import ORBITAL_SURFACES
-from .physics.tables import Room, Table
+from .physics.table_targets import Room, Table
 
 DEFECT_MARGIN_nm = 0.5  # defects this far outside the frame are listed still: their tails reach in
 STRETCH = 1.5  # drift and creep may stretch the frame to this share of its nominal area

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import instances, tables, targets
+from . import instances, table_targets, targets
 from .arrays import ArraySpec
 from .instrument import NM_PER_PM
 from .keys import check_ranges, key
@@ -173,7 +173,7 @@ class Dimers:
         return [scene.heat_map(*at, shown, sigma_nm=self.sigma_nm) for shown in (scene.whole, ~scene.whole)]
 
 
-Target: TypeAlias = targets.Target | tables.Table | Instances | Classes | Keypoints | Dimers
+Target: TypeAlias = targets.Target | table_targets.Table | Instances | Classes | Keypoints | Dimers
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
@@ -181,12 +181,12 @@ CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_D
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **targets.SURFACE_TARGETS,
     **OF_DEFECTS,
-    **tables.CURVED_TABLES,
+    **table_targets.CURVED_TABLES,
 }
 ORBITAL_TARGETS: Mapping[str, type[Target]] = {
     **targets.TARGETS,
     "terraces": targets.Terraces,
     **OF_DEFECTS,
     "dimers": Dimers,
-    **tables.LATTICE_TABLES,
+    **table_targets.LATTICE_TABLES,
 }
