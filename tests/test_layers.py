@@ -23,7 +23,7 @@ LAYERS = (
         "forms",
     ),
     ("parts", "specs", "parameters", "plan", "splits", "conventions"),
-    ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
+    ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
@@ -32,8 +32,8 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure contours greens defects placement tungsten tungsten_spd tips field switches
-    junction current coherent crystal
+    units keys arrays materials tables structure contours greens defects placement tungsten tungsten_spd tips field
+    switches junction current coherent crystal
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_field orbital_image
