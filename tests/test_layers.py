@@ -33,7 +33,7 @@ LAYERS = (
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
     units keys arrays materials tables structure contours greens defects placement tungsten tungsten_spd tips field
-    switches junction current coherent crystal
+    switches junction current vacuum_lobes coherent crystal
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_field orbital_image

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, structure, tips
+from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, structure, tips, vacuum_lobes
 from stmfab.physics.defects import Placed, Substitution, Vacancy
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
@@ -15,25 +15,25 @@ from tests import second_reading as second
 KAPPA = 10.87  # 4.5 eV
 
 
-@pytest.mark.parametrize("tip", coherent.TIP_SHAPES)
+@pytest.mark.parametrize("tip", vacuum_lobes.TIP_SHAPES)
 @pytest.mark.parametrize("orbital", ORBITALS)
 def test_lobes_solve_the_vacuum_equation(orbital, tip):
     # laplacian f = kappa^2 f, by second differences
     point, h = np.array([0.11, -0.17, 0.42]), 1e-4
     steps = np.concatenate([np.zeros((1, 3)), h * np.eye(3), -h * np.eye(3)])
-    f = coherent.lobe(orbital, point + steps, kappa_per_nm=KAPPA, tip=tip)
+    f = vacuum_lobes.lobe(orbital, point + steps, kappa_per_nm=KAPPA, tip=tip)
     assert (f[1:].sum() - 6 * f[0]) / h**2 == pytest.approx(KAPPA**2 * f[0], rel=1e-4, abs=1e-5)
     axis = {"s": None, "pz": 2, "px": 0, "py": 1}[tip]
     if axis is not None:  # Chen: the derivative along the tip orbital's axis, over kappa
-        two = coherent.lobe(orbital, point + h * np.array([[1], [-1]]) * np.eye(3)[axis], kappa_per_nm=KAPPA)
+        two = vacuum_lobes.lobe(orbital, point + h * np.array([[1], [-1]]) * np.eye(3)[axis], kappa_per_nm=KAPPA)
         assert f[0] == pytest.approx((two[0] - two[1]) / (2 * h * KAPPA), rel=1e-4, abs=1e-7)
 
 
 def test_an_s_orbital_has_the_scale_of_the_incoherent_sum():
     way = np.array([[0.3, 0.0, 0.4], [0.0, 0.0, 0.5]])
-    np.testing.assert_allclose(coherent.lobe("s", way, kappa_per_nm=KAPPA), math.exp(-0.5 * KAPPA), rtol=1e-12)
+    np.testing.assert_allclose(vacuum_lobes.lobe("s", way, kappa_per_nm=KAPPA), math.exp(-0.5 * KAPPA), rtol=1e-12)
     # spherical harmonics of mean square 1: the three p lobes' squares add to 3 k1^2
-    p = [coherent.lobe(name, way, kappa_per_nm=KAPPA)[1] for name in ("px", "py", "pz")]
+    p = [vacuum_lobes.lobe(name, way, kappa_per_nm=KAPPA)[1] for name in ("px", "py", "pz")]
     x = 0.5 * KAPPA
     assert math.hypot(*p) == pytest.approx(math.sqrt(3) * x * math.exp(-x) * (1 / x + 1 / x**2), rel=1e-12)
 
