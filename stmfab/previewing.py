@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .ranges import Span
 
 SAMPLES = 12
-SCANNED = 1 << 18  # where -n is not given: pixels scanned for a sheet, all frames and renders of a sample; 1 to 3 s
+SCANNED = 1 << 17  # where -n is not given: pixels scanned for a sheet, all frames and renders of a sample; about 1 s
 RENDERS = {None: 1, "all": 2, "each": 12}  # of a sample: it is scanned again without its defects, or without each
 STEPS = 9  # values of a sweep
 TILES = ((1, 256), (6, 160))  # pixels of a picture on a sheet of at most so many samples
