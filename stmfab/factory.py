@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import provenance, receipts, sample, scratch, store, upkeep, verify, workers
+from . import provenance, receipts, sample, scratch, store, tables, upkeep, verify, workers
 from ._signals import sigterm_raises
 from ._threads import one_thread
 from .bucket import Place
@@ -122,7 +122,7 @@ def generate(
     begun = time.monotonic()
     tally = Tally()
     if todo:
-        with sigterm_raises(), one_thread(), _ticks(len(todo)) as ticks:
+        with sigterm_raises(), one_thread(), tables.for_workers(), _ticks(len(todo)) as ticks:
             first = _prepared(plan, prepare)
             upkeep.check_room(dataset, todo, first)
             begun = time.monotonic()

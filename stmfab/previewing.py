@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .ranges import Span
 
 SAMPLES = 12
-BEGUN_s = 3.0  # where -n is not given, no sample is begun that would end later: a sheet takes 1 to 2 s more
+SCANNED = 1 << 17  # where -n is not given: pixels scanned for a sheet, all frames and renders of a sample; about 1 s
+RENDERS = {None: 1, "all": 2, "each": 12}  # of a sample: it is scanned again without its defects, or without each
 STEPS = 9  # values of a sweep
 TILES = ((1, 256), (6, 160))  # pixels of a picture on a sheet of at most so many samples
 SMALL_TILE = 128
@@ -61,7 +62,7 @@ def preview(
     """Draw a contact sheet of a few samples of a recipe; no store is made.
 
     Each sample shows what is recorded, its ideal and the targets. RECIPE may also be a store: what its recipe makes.
-    Without -n it is up to 12 samples, as many as take a few seconds.
+    Without -n it is up to 12 samples: fewer of large frames, so that it takes a few seconds.
     """
     began = time.perf_counter()
     if samples is not None and sample is not None and sweep is None:
@@ -71,20 +72,35 @@ def preview(
 
     path = output or Path(f"{plan.name}{'-' + _key(sweep).rpartition('.')[2] if sweep else ''}.png")
     pictures = gallery.shown(plan.arrays)
-    first, stop = (0, samples or SAMPLES) if sample is None else (sample, sample + 1)
+    alone = sample is not None or samples == 1
+    first, stop = (0, samples or few(plan)) if sample is None else (sample, sample + 1)
     if sweep is not None:
         title, rows = _swept(plan, sample or 0, sweep, samples or STEPS, pictures)
     else:
-        late_s = began + BEGUN_s if samples is None and sample is None else None
-        title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures, late_s)
+        title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures, told=alone)
     tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // len(pictures))
-    words = f"{title}: heights less their plane; pm from black to white"
+    fewer = sample is None and sweep is None and stop < (samples or SAMPLES)
+    words = f"{title}{_fewer(plan, stop) if fewer else ''}: heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(words, pictures, rows, tile=tile), path)
     click.echo(f"{path}: {title}, {_counted(rows, sweep)}, {time.perf_counter() - began:.1f} s")
-    if sweep is None and len(rows) < stop - first:
-        click.echo(f"note: {stop - first} samples take longer; all of them: -n {stop - first}")
+    if fewer:
+        click.echo(f"note: {SAMPLES} samples take longer; all of them: -n {SAMPLES}")
     _next(recipe, plan, seed, overrides, sample, sweep)
     return 0
+
+
+def few(plan: Plan) -> int:
+    """Return how many samples a sheet shows where nobody says, by the pixels that each takes: never by the clock."""
+    renders = RENDERS[plan.instances.renders if plan.instances else None]
+    return min(SAMPLES, max(1, SCANNED // (plan.raster.pixels**2 * max(1, len(plan.junctions)) * renders)))
+
+
+def _fewer(plan: Plan, shown: int) -> str:
+    from .text import counted
+
+    frames = max(1, len(plan.junctions))
+    size = f"{plan.raster.pixels} x {plan.raster.pixels} pixels"
+    return f", {counted(shown, 'sample')} only of {counted(frames, 'frame')} of {size}"
 
 
 def _key(sweep: str) -> str:
@@ -98,8 +114,8 @@ def _counted(rows: list[Row], sweep: str | None) -> str:
     return f"{counted(legal, 'value' if sweep else 'sample')}" + (f" of {len(rows)}" if legal < len(rows) else "")
 
 
-def _made(plan: Plan, first: int, stop: int, late_s: float | None) -> dict[str, NDArray[Any]]:
-    """Return samples first..stop-1, fewer of them where the next one would end after ``late_s`` of the clock."""
+def _made(plan: Plan, first: int, stop: int) -> dict[str, NDArray[Any]]:
+    """Return samples first..stop-1."""
     import numpy as np
 
     from . import progress
@@ -110,32 +126,27 @@ def _made(plan: Plan, first: int, stop: int, late_s: float | None) -> dict[str, 
     shown.start(0, stop - first)
     try:
         for index in range(first, stop):
-            begun = time.perf_counter()
             made.append(simulate(plan, index, index + 1))
             shown.show(len(made))
-            now = time.perf_counter()
-            if late_s is not None and 2 * now - begun > late_s:
-                break
     finally:
         shown.close()
     return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
 
 
-def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec], late_s: float | None) -> list[Row]:
-    """Return the rows of some samples; of one alone, print its values."""
+def _samples(plan: Plan, first: int, stop: int, pictures: list[ArraySpec], *, told: bool) -> list[Row]:
+    """Return the rows of some samples; print the values of the first if they are to be ``told``."""
     from . import coded, gallery, text
     from .layout import apart
 
-    arrays, columns = _made(plan, first, stop, late_s), coded.columns(plan)
-    if stop == first + 1:
+    arrays, columns = _made(plan, first, stop), coded.columns(plan)
+    if told:
         found = gallery.recorded(arrays["param"][0], columns)
         units = {column["name"]: column["unit"] for column in columns}
         values = [{"name": name, "value": value, "unit": units[name]} for name, value in found.items()]
-        told = {"store": plan.name, "sample": first, "seed": plan.seed, "parameters": values}
-        click.echo("\n".join(text.values(told)))
+        known = {"store": plan.name, "sample": first, "seed": plan.seed, "parameters": values}
+        click.echo("\n".join(text.values(known)))
     names, arrays = [spec.name for spec in pictures], apart(plan.arrays, arrays)
-    indices = range(first, first + len(arrays["param"]))
-    return gallery.rows(arrays, indices=indices, names=names, constants=plan.tree, columns=columns)
+    return gallery.rows(arrays, indices=range(first, stop), names=names, constants=plan.tree, columns=columns)
 
 
 def _swept(plan: Plan, index: int, sweep: str, steps: int, pictures: list[ArraySpec]) -> tuple[str, list[Row]]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import special
 
-from . import parts, streams
+from . import parts, streams, tables
 from .errors import StmfabError
 from .parameters import DefectDraw, Parameters
 from .physics import (
@@ -59,6 +59,7 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junctio
         window_eV=recipe.window_eV,
         later_tips=later,
         tip_numbers=forward(path.tip_numbers, drawn.raster) if later else crystal.FIRST_TIP,
+        keep=tables.kept,
     )
 
 

@@ -23,7 +23,7 @@ LAYERS = (
         "forms",
     ),
     ("parts", "shifts", "specs", "parameters", "plan", "splits", "conventions"),
-    ("provenance", "place", "scratch", "bucket", "layout", "receipts", "progress"),
+    ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
     ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
@@ -32,7 +32,7 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials structure contours greens defects guests placement
+    units keys arrays materials tables structure contours greens defects guests placement
     tungsten tungsten_spd tips field switches
     junction barrier current halos bumps adatoms incoherent lobes coherent_guests coherent crystal spectra
     metals scattering terraces scatterers surface_state surface_field

@@ -170,21 +170,49 @@ def test_a_mistaken_sweep_is_told_in_a_line(capsys, tmp_path, sweep, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sheet_of_a_slow_recipe_has_fewer_samples_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_sheet_of_large_frames_has_fewer_samples_and_says_so(monkeypatch, capsys):
+    titles = []
+    real = gallery.sheet
+    monkeypatch.setattr(
+        gallery, "sheet", lambda title, *rest, **more: titles.append(title) or real(title, *rest, **more)
+    )
     arguments = ["preview", STILL, "--set", "scan.pixels=24"]
-    monkeypatch.setattr(previewing, "BEGUN_s", 0.0)
+    monkeypatch.setattr(previewing, "SCANNED", 2 * 24**2)
     assert cli.run(arguments) == 0
     words = capsys.readouterr().out
-    assert ", 1 sample," in words
+    assert ", 2 samples," in words
     assert "12 samples take longer; all of them: -n 12" in words
+    assert "2 samples only of 1 frame of 24 x 24 pixels" in titles[-1]
     assert cli.run([*arguments, "-n", "3"]) == 0  # what is asked for is made
     assert ", 3 samples," in capsys.readouterr().out
-    monkeypatch.setattr(previewing, "BEGUN_s", 1e9)
+    monkeypatch.setattr(previewing, "SCANNED", 12 * 24**2)
     assert cli.run(arguments) == 0
     words = capsys.readouterr().out
     assert ", 12 samples," in words
     assert "note:" not in words
+    assert "only" not in titles[-1]
+
+
+def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
+    counts = {name: previewing.few(recipe.load(name)) for name in recipe.builtin_recipes()}
+    assert counts["wse2-defects"] == 12  # of 64 x 64
+    assert counts["metal-steps"] == 2  # of 256 x 256
+    assert counts["h-si-100-atoms"] == 1  # two frames of 256 x 256, each scanned again without defects
+    assert min(counts.values()) == 1
+
+
+def test_words_lie_over_pictures_pixel_on_pixel():
+    from matplotlib.figure import Figure
+
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    figure = Figure(figsize=(0.6, 0.4), dpi=100)
+    assert np.array_equal(gallery._under(figure, canvas.copy()), canvas)
+    figure.text(0.5, 0.5, "I", color=(1, 0, 0), ha="center", va="center", fontsize=20, fontweight="bold")
+    over = gallery._under(figure, canvas.copy())
+    changed = (over != canvas).any(axis=-1)
+    assert 0 < changed.sum() < 400
+    assert (over[changed] == (255, 0, 0)).all(axis=-1).sum() > 20
 
 
 def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, capsys):

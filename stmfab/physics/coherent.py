@@ -38,8 +38,11 @@ RANK_ERROR = 2e-4  # of the amplitude; test_coherent.py::test_field_accuracy
 SILENT = 1e-4  # nor a tip atom whose current is below this share of the front atom's
 GRID = 10  # nodes a cell, along u and v: amplitudes interfere; test_coherent.py::test_field_accuracy
 NODE_ERROR = 1e-9  # of a shift, in nodes
+SAME_LAYER_nm = 1e-8  # atoms of a tip that differ less in height share their values
 STATES_N_K = 24  # a multiple of three: it holds K
-BLOCK = 4  # cells that are summed together, along u and v
+BLOCK = 3  # cells that are summed together, along u and v
+PART_NUMBERS = 1 << 15  # of waves at so many energies that they stay near the processor
+UNDIVIDED = 12  # so small a triangular matrix is multiplied whole
 MAX_CLUSTER_TABLES = 8  # some 50 MB each
 HEIGHT_STEP_nm = 0.1
 
@@ -54,14 +57,27 @@ class Vacuum:
         B at the cell's points, heights, then nodes fastest.
     bare : complex array of shape (n_energies, n_basis, n_basis)
         P^T g(z_n) P of the perfect crystal.
-    waves : complex array of shape (n_energies, 2 reach + 1, 2 reach + 1, n_orbitals, n_basis)
-        P^T g(z_n) from an orbital of the cell (0, 0) to the cell (u, v) at [:, v + reach, u + reach, orbital].
+    waves : array of shape (n_energies, 2 reach + 1, 2 reach + 1, n_orbitals, 2, n_basis)
+        P^T g(z_n), real and imaginary parts, from an orbital of the cell (0, 0) to the cell (u, v) at
+        [:, v + reach, u + reach, orbital].
     """
 
     energies_eV: NDArray[np.complex128]
     basis: Floats32
     bare: Complexes
-    waves: Complexes
+    waves: Floats32
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Ints, Ints]:
+        """The rows and columns of the upper triangle of a form, each (n_pairs,)."""
+        return np.triu_indices(len(self.basis))
+
+    @functools.cached_property
+    def products(self) -> Floats32:
+        """What each pair of the basis adds at the cell's points, (n_pairs, n_points): f^T F f = F_pairs products."""
+        row, column = self.pairs
+        twice = np.where(row == column, 1, 2).astype(np.float32)[:, None]
+        return np.asarray(twice * self.basis[row] * self.basis[column])
 
 
 def orbitals_near(material: Material, z_nm: float) -> Ints:
@@ -150,7 +166,8 @@ def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_n
     waves = np.array([_waves(green.at(np.array([energy])), near, combine, reach=reach) for energy in green.energies_eV])
     over_cell = waves[:, reach - near[:, 1], reach - near[:, 0], near[:, 2]]
     bare: Complexes = np.swapaxes(over_cell, 1, 2) @ combine.astype(waves.dtype)
-    return Vacuum(green.energies_eV, basis.astype(np.float32), bare, waves)
+    parts = np.stack([waves.real, waves.imag], axis=-2)
+    return Vacuum(green.energies_eV, basis.astype(np.float32), bare, parts.astype(np.float32))
 
 
 def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Complexes:
@@ -204,17 +221,21 @@ def summed(alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, 
     """
     g, cells = table.n_grid, view.indices
     corners = (cells - (whole.u0, whole.v0))[:, ::-1] * g
+    n_v, n_u, n = alone.coefficients.shape
     total = np.zeros((len(cells), table.n_heights, g * g), dtype=np.float32)
     logs = np.empty_like(total)
-    for (right, up, above), share in zip(atoms.ways_nm, atoms.shares, strict=True):
-        nodes = np.array([right, up]) @ np.linalg.inv(alone.steps_nm)
-        first = np.floor(nodes + NODE_ERROR).astype(np.int64)
-        along, across = (_lagrange(node) for node in nodes - first)
-        values = np.ascontiguousarray(
-            np.moveaxis(alone.coefficients @ _at_heights(alone, table.nodes_nm + above), -1, 0)
-        )
-        _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, logs)
-        total += np.float32(share) * np.exp(logs)
+    above_nm, layer = np.unique(np.round(atoms.ways_nm[:, 2] / SAME_LAYER_nm) * SAME_LAYER_nm, return_inverse=True)
+    for number, above in enumerate(above_nm):
+        to_values = _at_heights(alone, table.nodes_nm + above)
+        values = (to_values.T @ alone.coefficients.reshape(-1, n).T).reshape(-1, n_v, n_u)
+        for (right, up, _), share in zip(atoms.ways_nm[layer == number], atoms.shares[layer == number], strict=True):
+            nodes = np.array([right, up]) @ np.linalg.inv(alone.steps_nm)
+            first = np.floor(nodes + NODE_ERROR).astype(np.int64)
+            along, across = (_lagrange(node) for node in nodes - first)
+            _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, logs)
+            np.exp(logs, out=logs)
+            logs *= np.float32(share)
+            total += logs
     return total.reshape(len(cells), -1)
 
 
@@ -261,20 +282,22 @@ def intensities(
     energies = slice(first, first + len(table.energies_eV))
     bare = [np.tensordot(own, through.bare[energies], axes=1).imag.astype(np.float32) for own in weights]
     sources = _sources(through, change)
+    row, column = through.pairs
+    upper = np.array(bare)[:, None, row, column]
     inverse = np.linalg.inv(greens.changed(table, change)) if sources else None
-    out = np.empty((len(cells), through.basis.shape[1]), dtype=np.float32)
+    out = np.empty((len(cells), through.products.shape[1]), dtype=np.float32)
     for block in _blocks(cells):
-        some = [source.near(cells[block], material) for source in sources]
-        forms = np.repeat(np.array(bare)[:, None], len(block), axis=1) if len(bare) > 1 else bare[0][None, None]
-        waves = None
-        if inverse is not None and any(len(source.rows) for source in some):
-            waves = _gathered(some, energies, cells[block])
-            forms = forms + np.array([_scattered(some, waves, inverse, own) for own in weights])
-        shape = between_levels(forms, levels_eV, shift_eV[block])
-        out[block] = ((shape @ through.basis) * through.basis).sum(axis=1)
-        if guests is not None and inverse is not None and waves is not None:
+        some = [near for source in sources if len((near := source.near(cells[block], material)).rows)]
+        forms = np.repeat(upper, len(block), axis=1)
+        if inverse is not None and some:
+            waves = [_scattered(some, energies, inverse, own, cells[block])[:, row, column] for own in weights]
+            forms = forms + np.array(waves)
+        out[block] = between_levels(forms, levels_eV, shift_eV[block]) @ through.products
+        if guests is not None and inverse is not None and some:
             columns = np.concatenate([source.columns for source in some])
-            out[block] += guests.current(inverse, columns, waves, cells[block], basis=through.basis)
+            gathered = _gathered(some, energies, cells[block])
+            complexes = gathered[:, :, 0] + np.complex64(1j) * gathered[:, :, 1]
+            out[block] += guests.current(inverse, columns, complexes, cells[block], basis=through.basis)
     return out
 
 
@@ -288,7 +311,7 @@ def _blocks(cells: Ints) -> list[Ints]:
 class _Source:
     """Columns of Q that share a table of waves, as ``Vacuum.waves``: row (u, v, o) is the wave o from cell (u, v)."""
 
-    table: Complexes
+    table: Floats32
     rows: Ints
     columns: Ints
 
@@ -327,27 +350,26 @@ def _alike(ways: Ints, n_orbitals: int) -> Ints:
 
 
 @functools.lru_cache(maxsize=MAX_CLUSTER_TABLES)
-def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int) -> Complexes:
-    """Return the waves of a cluster's columns of Q, (n_energies, n_v, n_u, n_columns, n_basis), from its first cell."""
+def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int) -> Floats32:
+    """Return the waves of a cluster's columns of Q, as ``Vacuum.waves`` the orbitals', from its first cell."""
     orbitals = np.frombuffer(ways, dtype=np.int64).reshape(-1, 3)
     mix = np.frombuffer(vectors).reshape(n_columns, -1).astype(np.float32)
-    n_energies, n_v, n_u, _, n_basis = through.waves.shape
-    every = np.zeros((n_energies, n_v, n_u, len(orbitals), n_basis), dtype=through.waves.dtype)
+    n_energies, n_v, n_u, _, _, n_basis = through.waves.shape
+    every = np.zeros((n_energies, n_v, n_u, len(orbitals), 2, n_basis), dtype=np.float32)
     for number, (u, v, orbital) in enumerate(orbitals.tolist()):
         if orbital >= through.waves.shape[3]:  # an added orbital: ``coherent_guests`` adds what it carries
             continue
         to_v, to_u = (slice(max(shift, 0), n + min(shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
         of_v, of_u = (slice(max(-shift, 0), n + min(-shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
         every[:, to_v, to_u, number] = through.waves[:, of_v, of_u, orbital]
-    real = every.view(np.float32)
-    return np.asarray((mix @ real).view(every.dtype))
+    mixed = mix @ every.reshape(n_energies, n_v, n_u, len(orbitals), -1)
+    return np.asarray(mixed.reshape(n_energies, n_v, n_u, n_columns, 2, n_basis))
 
 
-def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Complexes:
-    """Return the waves of sources at cells, shape (n_energies, n_columns, n_cells, n_basis)."""
-    n_columns, like = sum(len(source.columns) for source in sources), sources[0].table
-    n_energies = energies.stop - energies.start
-    waves = np.empty((n_energies, n_columns, len(cells), like.shape[-1]), dtype=like.dtype)
+def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Floats32:
+    """Return the waves of sources at cells, shape (n_energies, n_columns, 2, n_cells, n_basis), Re and Im apart."""
+    n_columns, n_basis = sum(len(source.columns) for source in sources), sources[0].table.shape[-1]
+    waves = np.empty((energies.stop - energies.start, n_columns, 2, len(cells), n_basis), dtype=np.float32)
     first = 0
     for source in sources:
         _coherent_kernels.gather(source.table[energies], source.rows, cells, first, waves)
@@ -356,14 +378,33 @@ def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Compl
 
 
 def _scattered(
-    sources: Sequence[_Source], waves: Complexes, inverse: Complexes, weights: NDArray[np.complex128]
+    sources: Sequence[_Source], energies: slice, inverse: Complexes, weights: NDArray[np.complex128], cells: Ints
 ) -> Floats32:
-    """Return Im sum_n w_n waves^T M^-1 waves at some cells, shape (n_cells, n_basis, n_basis)."""
+    """Return Im sum_n w_n waves^T M^-1 waves at some cells, shape (n_cells, n_basis, n_basis).
+
+    With w M^-1 = R^T R and X = R waves it is the symmetric part of 2 (Re X)^T Im X, in real numbers throughout. R is
+    upper triangular: its lower rows are taken apart.
+    """
     columns = np.concatenate([source.columns for source in sources])
-    n_energies, _, n_cells, n_basis = waves.shape
-    roots = _coherent_kernels.roots(inverse[:, columns[:, None], columns], weights)
-    mixed = (roots @ waves.reshape(n_energies, len(columns), -1)).reshape(waves.shape)
-    re, im = np.empty((2, n_cells, n_energies * len(columns), n_basis), dtype=np.float32)
-    _coherent_kernels.split(mixed, re, im)
-    half: Floats32 = np.swapaxes(re, 1, 2) @ im
-    return np.asarray(half + np.swapaxes(half, 1, 2))
+    n, n_cells, n_basis = len(columns), len(cells), sources[0].table.shape[-1]
+    to_re, to_im = _coherent_kernels.roots(inverse, columns, weights)
+    product = np.zeros((n_cells, n_basis, n_basis), dtype=np.float32)
+    step = max(1, PART_NUMBERS // (n * n_cells * n_basis))
+    for start in range(0, len(inverse), step):
+        part = slice(start, min(start + step, len(inverse)))
+        waves = _gathered(sources, slice(energies.start + part.start, energies.start + part.stop), cells)
+        flat = waves.reshape(len(waves), 2 * n, -1)
+        re, im = (_upper_product(root[part], flat).reshape(-1, n_cells, n_basis) for root in (to_re, to_im))
+        product += re.transpose(1, 2, 0) @ im.transpose(1, 0, 2)
+    return product + np.swapaxes(product, 1, 2)
+
+
+def _upper_product(root: Floats32, waves: Floats32) -> Floats32:
+    """Return root @ waves, (n_energies, n, 2 n) @ (n_energies, 2 n, n_columns), of which row i is 0 before 2 i."""
+    n = root.shape[1]
+    half = n // 2 if n > UNDIVIDED else 0
+    out = np.empty((len(root), n, waves.shape[2]), dtype=np.float32)
+    np.matmul(root[:, half:, 2 * half :], waves[:, 2 * half :], out=out[:, half:])
+    if half:
+        np.matmul(root[:, :half], waves, out=out[:, :half])
+    return out

@@ -21,6 +21,7 @@ from . import (
     halos,
     incoherent,
     structure,
+    tables,
 )
 from .bumps import Bumps
 from .current import Heights
@@ -32,6 +33,7 @@ from .junction import Junction
 from .materials import Material
 from .structure import Window
 from .switches import Fields
+from .tables import Keep, Tables
 from .tips import Tip
 from .units import Bools, Floats, Ints
 
@@ -105,13 +107,20 @@ class Crystal(Imaged):
 
 
 @functools.lru_cache(maxsize=8)
-def green_table(material: Material, low: int, high: int, reach: int, *, exact: bool = False) -> GreenTable:
+def green_table(
+    material: Material, low: int, high: int, reach: int, *, exact: bool = False, keep: Keep = tables.made_anew
+) -> GreenTable:
     """Return the lattice Green function for windows of energy from ``low`` to ``high`` broadenings."""
     broadening_eV = material.broadening_eV
     contour = greens.exact_contour if exact else greens.contour
     energies = contour(low * broadening_eV, high * broadening_eV, broadening_eV)
-    n_k = greens.converged_n_k(material, energies, reach=reach)
-    return greens.lattice_green(material, energies, n_k=n_k, reach=reach)
+
+    def made() -> Tables:
+        n_k = greens.converged_n_k(material, energies, reach=reach)
+        return {"g": greens.lattice_green(material, energies, n_k=n_k, reach=reach).g}
+
+    of = {"material": tables.facts_of(material), "broadenings": [low, high], "reach": reach, "exact": exact}
+    return GreenTable(energies, keep("green", of, made)["g"])
 
 
 Lines = Sequence[tuple[Floats, Floats]]
@@ -128,6 +137,7 @@ def image(
     window_eV: tuple[float, float] = (0.0, 0.0),
     later_tips: Sequence[Tip] = (),
     tip_numbers: Ints = FIRST_TIP,
+    keep: Keep = tables.made_anew,
 ) -> tuple[Scene, Imaged]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
@@ -145,6 +155,8 @@ def image(
         What the tip becomes at its changes, one after the other; the setpoint belongs to the first tip.
     tip_numbers : int array of shape (n_rows, n_cols), optional
         How often the tip has changed at each pixel: the ideal image is that of the pixel's tip.
+    keep : Keep, optional
+        Who keeps tables that take seconds to make.
 
     Raises
     ------
@@ -156,19 +168,19 @@ def image(
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
         setting = material, junction, table, [*lines_nm, raster_nm]
-        scene, field = _tabulated(scene_of, tip, *setting, window_eV=window_eV)
+        scene, field = _tabulated(scene_of, tip, *setting, window_eV=window_eV, keep=keep)
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm, fields = over_raster.heights(log_setpoint), None
         if later_tips:
-            fields = _in_turn(scene, field, later_tips, *setting, window_eV=window_eV)
+            fields = _in_turn(scene, field, later_tips, *setting, window_eV=window_eV, keep=keep)
             ideal_nm = fields.during(tip_numbers).heights(*raster_nm, log_setpoint)
         least, most, mean = float(ideal_nm.min()), float(ideal_nm.max()), float(ideal_nm.mean())
         if least < PIT_LOW_nm and mean - least > PIT_DEPTH_nm and grid < PIT_GRID:
             grid = PIT_GRID
             continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
-            known = functools.partial(_conductance, scene, tip, *setting)
+            known = functools.partial(_conductance, scene, tip, *setting, keep=keep)
             return scene, Crystal(field, fields or field, log_setpoint, ideal_nm, known, scene, tip, junction)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
@@ -192,6 +204,7 @@ def _tabulated(
     lines_nm: Lines,
     *,
     window_eV: tuple[float, float],
+    keep: Keep,
     at_V: float | None = None,
 ) -> tuple[Scene, CurrentField]:
     """Return the scene under some lines and its field on a table of heights, or that of dI/dV at a bias."""
@@ -203,7 +216,7 @@ def _tabulated(
     scene = scene_of(under)
     least, most = _energies(junction, sigma_eV, window_eV, scene.halos)
     if junction.current == "coherent":
-        field = _coherent_field(scene, tip, junction, table, view, (least, most))
+        field = _coherent_field(scene, tip, junction, table, view, (least, most), keep=keep)
         return scene, bumps.raised(field, scene.bumps, table)
     halo, change = scene.halos, scene.change
     through = incoherent.way(material, tip, junction, table, view=view, halo=halo, at_V=at_V)
@@ -216,7 +229,8 @@ def _tabulated(
         orbitals = np.concatenate([orbitals, adatoms.orbitals(material, change)])
     changed = greens.changed_orbitals(change)
     blocks = _blocks(material, under, orbitals, changed)
-    green = green_table(material, least, most, _reach(through.whole, orbitals, changed, blocks), exact=at_V is not None)
+    reach = _reach(through.whole, orbitals, changed, blocks)
+    green = green_table(material, least, most, reach, exact=at_V is not None, keep=keep)
     local = greens.local_green(green.at(through.energies_eV), change, orbitals, split=lambda _: blocks)
     found = incoherent.current_in_cells(
         through, local, orbitals, tip, table, change=change, halo=halo, material=material, view=view
@@ -227,11 +241,19 @@ def _tabulated(
 
 
 def _conductance(
-    scene: Scene, tip: Tip, material: Material, junction: Junction, table: Heights, lines_nm: Lines, bias_V: float
+    scene: Scene,
+    tip: Tip,
+    material: Material,
+    junction: Junction,
+    table: Heights,
+    lines_nm: Lines,
+    bias_V: float,
+    *,
+    keep: Keep,
 ) -> CurrentField:
     """Return the field of ln(dI/dV / (nA/V)) at a bias, over a scene that is known."""
     setting = tip, material, junction, table, lines_nm
-    return _tabulated(lambda _: scene, *setting, window_eV=junction.window_eV, at_V=bias_V)[1]
+    return _tabulated(lambda _: scene, *setting, window_eV=junction.window_eV, keep=keep, at_V=bias_V)[1]
 
 
 def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float], halo: Halos) -> tuple[int, int]:
@@ -244,16 +266,23 @@ def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, 
 
 @functools.lru_cache(maxsize=8)
 def _vacuum(
-    material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str
+    material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str, keep: Keep
 ) -> coherent.Vacuum:
     """Return what reaches a tip, for windows of energy in broadenings."""
     reach = in_steps(coherent.reach(material, table))
-    green = green_table(material, *energies, reach, exact=True)
-    return coherent.vacuum(material, green, table, kappa_per_nm=kappa_per_nm, tip=shape)
+    made = functools.partial(green_table, material, *energies, reach, exact=True, keep=keep)
+    heights = [table.z_mid_nm.hex(), table.z_half_nm.hex(), table.n_heights, table.n_grid]
+    of = {"material": tables.facts_of(material), "broadenings": energies, "heights": heights}
+    of |= {"kappa_per_nm": kappa_per_nm.hex(), "shape": shape}
+    return coherent.Vacuum(
+        **keep(
+            "vacuum", of, lambda: vars(coherent.vacuum(material, made(), table, kappa_per_nm=kappa_per_nm, tip=shape))
+        )
+    )
 
 
 def _coherent_field(
-    scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int]
+    scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int], *, keep: Keep
 ) -> CurrentField:
     """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
     material, kappa, bias_V = scene.material, junction.decay_per_nm, junction.sample_bias_V
@@ -274,8 +303,9 @@ def _coherent_field(
     shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV)
     atoms = coherent.heard_atoms(tip.positions_nm, shares * current.calibration_nA_eV(material), kappa_per_nm=kappa)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
-    through = _vacuum(material, energies, alone, kappa, tip.shape)
-    green = green_table(material, *energies, in_steps(_span(whole, greens.changed_orbitals(change))), exact=True)
+    through = _vacuum(material, energies, alone, kappa, tip.shape, keep)
+    reach = in_steps(_span(whole, greens.changed_orbitals(change)))
+    green = green_table(material, *energies, reach, exact=True, keep=keep)
     by_level, table_of_window = np.array(weights), green.at(energies_eV)
     found = coherent.intensities(
         through,
@@ -316,10 +346,11 @@ def _in_turn(
     lines_nm: Lines,
     *,
     window_eV: tuple[float, float],
+    keep: Keep,
 ) -> FieldsInTurn:
     """Return the fields of a tip and of those that it becomes, over the same scene."""
     setting = material, junction, table, lines_nm
-    later = [_tabulated(lambda _: scene, tip, *setting, window_eV=window_eV)[1] for tip in later_tips]
+    later = [_tabulated(lambda _: scene, tip, *setting, window_eV=window_eV, keep=keep)[1] for tip in later_tips]
     return FieldsInTurn((first, *later))
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import coherent, crystal, current, greens, structure, tips
+from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, lobes, structure, tips
 from stmfab.physics.defects import Placed, Substitution, Vacancy
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
@@ -15,25 +15,25 @@ from tests import second_reading as second
 KAPPA = 10.87  # 4.5 eV
 
 
-@pytest.mark.parametrize("tip", coherent.TIP_SHAPES)
+@pytest.mark.parametrize("tip", lobes.TIP_SHAPES)
 @pytest.mark.parametrize("orbital", ORBITALS)
 def test_lobes_solve_the_vacuum_equation(orbital, tip):
     # laplacian f = kappa^2 f, by second differences
     point, h = np.array([0.11, -0.17, 0.42]), 1e-4
     steps = np.concatenate([np.zeros((1, 3)), h * np.eye(3), -h * np.eye(3)])
-    f = coherent.lobe(orbital, point + steps, kappa_per_nm=KAPPA, tip=tip)
+    f = lobes.lobe(orbital, point + steps, kappa_per_nm=KAPPA, tip=tip)
     assert (f[1:].sum() - 6 * f[0]) / h**2 == pytest.approx(KAPPA**2 * f[0], rel=1e-4, abs=1e-5)
     axis = {"s": None, "pz": 2, "px": 0, "py": 1}[tip]
     if axis is not None:  # Chen: the derivative along the tip orbital's axis, over kappa
-        two = coherent.lobe(orbital, point + h * np.array([[1], [-1]]) * np.eye(3)[axis], kappa_per_nm=KAPPA)
+        two = lobes.lobe(orbital, point + h * np.array([[1], [-1]]) * np.eye(3)[axis], kappa_per_nm=KAPPA)
         assert f[0] == pytest.approx((two[0] - two[1]) / (2 * h * KAPPA), rel=1e-4, abs=1e-7)
 
 
 def test_an_s_orbital_has_the_scale_of_the_incoherent_sum():
     way = np.array([[0.3, 0.0, 0.4], [0.0, 0.0, 0.5]])
-    np.testing.assert_allclose(coherent.lobe("s", way, kappa_per_nm=KAPPA), math.exp(-0.5 * KAPPA), rtol=1e-12)
+    np.testing.assert_allclose(lobes.lobe("s", way, kappa_per_nm=KAPPA), math.exp(-0.5 * KAPPA), rtol=1e-12)
     # spherical harmonics of mean square 1: the three p lobes' squares add to 3 k1^2
-    p = [coherent.lobe(name, way, kappa_per_nm=KAPPA)[1] for name in ("px", "py", "pz")]
+    p = [lobes.lobe(name, way, kappa_per_nm=KAPPA)[1] for name in ("px", "py", "pz")]
     x = 0.5 * KAPPA
     assert math.hypot(*p) == pytest.approx(math.sqrt(3) * x * math.exp(-x) * (1 / x + 1 / x**2), rel=1e-12)
 
@@ -192,3 +192,42 @@ def test_a_vacancy_is_dark_in_filled_states_and_has_lobes_in_its_gap_state_and_o
     assert lobes - between > 4
     assert lobes - centre > 10
     assert np.abs(over_the_atoms(oxygen, **in_gap)).max() < 15
+
+
+@pytest.mark.parametrize("n", [1, 5, 20])
+def test_roots_and_their_products_in_real_numbers(n):
+    # R^T R = w A, R upper triangular; Re and Im of R x from the parts of x
+    rng = np.random.default_rng(n)
+    b = rng.normal(size=(3, n, n))
+    a = b + np.swapaxes(b, 1, 2) - 1j * (b @ np.swapaxes(b, 1, 2) + np.eye(n))
+    weights, columns = np.array([0.3 + 1j, -0.2j, 2.0]), rng.permutation(n)
+    to_re, to_im = _coherent_kernels.roots(a.astype(np.complex64), columns, weights)
+    root = to_re[:, :, 0::2] + 1j * to_im[:, :, 0::2]
+    wanted = weights[:, None, None] * a[:, columns[:, None], columns]
+    assert np.abs(np.swapaxes(root, 1, 2) @ root - wanted).max() < 1e-5 * np.abs(wanted).max()
+    assert np.abs(np.tril(root, -1)).max(initial=0.0) == 0
+    x = (rng.normal(size=(3, n, 7)) + 1j * rng.normal(size=(3, n, 7))).astype(np.complex64)
+    parts = np.stack([x.real, x.imag], axis=2).reshape(3, 2 * n, 7)
+    for matrix, part in ((to_re, (root @ x).real), (to_im, (root @ x).imag)):
+        assert np.abs(coherent._upper_product(matrix, parts) - part).max() < 1e-5 * np.abs(part).max()
+
+
+def test_shifted_nodes_are_lagranges_of_their_neighbours():
+    rng = np.random.default_rng(0)
+    values, g = rng.normal(size=(2, 15, 18)).astype(np.float32), 4
+    corners, first = np.array([[1, 1], [5, 9]]), np.array([1, 0])
+    across, along = (coherent._lagrange(t) for t in (0.3, 0.8))
+    out = np.empty((2, 2, g * g), dtype=np.float32)
+    _coherent_kernels.shifted(values, corners, g, first, across, along, out)
+    for c, h, j, i in np.ndindex(2, 2, g, g):
+        v, u = corners[c] + first + (j, i)
+        assert out[c, h, j * g + i] == pytest.approx(across @ values[h, v : v + 4, u : u + 4] @ along, abs=1e-5)
+
+
+def test_a_form_over_the_products_of_its_basis():
+    rng = np.random.default_rng(0)
+    basis, form = rng.normal(size=(6, 11)).astype(np.float32), rng.normal(size=(6, 6)).astype(np.float32)
+    form += form.T
+    empty = np.zeros(0)
+    through = coherent.Vacuum(empty, basis, empty, empty)
+    np.testing.assert_allclose(form[through.pairs] @ through.products, ((form @ basis) * basis).sum(axis=0), rtol=1e-4)

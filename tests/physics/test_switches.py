@@ -101,3 +101,23 @@ def test_at_constant_height_the_current_switches():
 def test_a_switch_that_never_changes_is_no_switch():
     with pytest.raises(ValueError, match="rates above 0"):
         switches.Switch(CHANGE, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("values", ["pixel_means", "step_polynomials"])
+def test_a_patch_adds_where_it_is_and_nowhere_else(values):
+    # ln|I| with changes is linear in them: the whole passes summed, NaN beyond a patch counted as nothing
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.uniform(0.01, 0.05, (6, 41)), axis=1) - 1.2
+    y = rng.uniform(-0.9, 0.9, (6, 41))
+    there = [
+        switches.Switch(CHANGE, 1.0, 1.0),
+        switches.Switch(field.tabulated(raised, window_nm=(0, 1, -1, 0), **TABLE), 1, 1),
+    ]
+    shares = [rng.choice([0.0, 0.4, 1.0], (6, 40)).astype(np.float32) for _ in there]
+    whole = getattr(FIELD, values)(x, y, 12)
+    for switch, share in zip(there, shares, strict=True):
+        added = np.nan_to_num(getattr(switch.change, values)(x, y, 12), nan=0.0)
+        whole += share.reshape(*share.shape, *[1] * (added.ndim - 2)) * added
+    found = getattr(switches.SwitchingField(FIELD, there).changed(shares), values)(x, y, 12)
+    np.testing.assert_array_equal(found, whole)
+    assert np.abs(whole - getattr(FIELD, values)(x, y, 12)).max() > 0.1
