@@ -107,7 +107,7 @@ def surface(
 
 
 def orbitals_image(
-    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+    recipe: Plan, drawn: Parameters, shapes: orbital_scene.Shapes, path: Path, junction: Junction
 ) -> tuple[orbital_scene.Scene, Imaged]:
     """Return a surface of local orbitals with what is on it, and its current field along a path.
 
@@ -119,7 +119,7 @@ def orbitals_image(
     surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
-            lambda view: orbitals(recipe.seed, drawn, surface, view),
+            lambda view: orbitals(recipe.seed, drawn, surface, view, shapes=shapes),
             surface,
             _tip(drawn),
             junction,
@@ -130,8 +130,13 @@ def orbitals_image(
         raise StmfabError(f"sample {drawn.index} (seed {recipe.seed}): sample.defects: {fault}") from None
 
 
-def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window) -> orbital_scene.Scene:
-    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at."""
+def orbitals(
+    seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window, *, shapes: orbital_scene.Shapes | None = None
+) -> orbital_scene.Scene:
+    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at.
+
+    ``shapes`` are those that other windows of the sample have drawn, to be drawn once.
+    """
     random = functools.partial(streams.stream, seed, drawn.index)
     look, steps = drawn.sample.get("surface", Orbitals()), drawn.sample.get("steps")
     region, lattice = orbital_units.box(surface, view), surface.lattice
@@ -153,6 +158,7 @@ def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window
         strength=look.disorder_percent / 100 * noise("sample.surface", look.disorder_length_nm),
         buckled=buckled,
         rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
+        shapes=shapes,
     )
 
 
@@ -290,7 +296,7 @@ View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
 VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
     parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
     parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
-    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn),
+    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn, {}),
 }
 
 

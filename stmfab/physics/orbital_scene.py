@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy import ndimage, special
@@ -18,7 +19,7 @@ from .ledges import Edges
 from .materials import Material
 from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
 from .orbitals import TOP, Buckling, Orbitals, OrbitalSurface
-from .site_edits import SiteDefect
+from .site_edits import Edit, SiteDefect
 from .surface_state import mark_nearest
 from .units import Bools, Floats, Ints
 
@@ -26,6 +27,7 @@ TRUNCATED = 3.0  # standard deviations of a smoothing
 STEP_CLASS_nm = 0.45
 RIM_CELLS = 1  # an edge of a terrace is as wide
 Members = Mapping[str, tuple[type[SiteDefect], Placed]]
+Shapes: TypeAlias = MutableMapping[tuple[str, int, int], Edit]  # of the defects that are drawn, by name and cell (u, v)
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,9 @@ class Scene:
     def edits(self) -> Edits:
         """What the defects do to the units' lobes."""
         owners = [each for each in self.sited for _ in each.edit.scaled]
-        table = np.array(
-            [
-                (scaled.along, scaled.across, scaled.layer, scaled.side * each.signs[1], scaled.filled, scaled.empty)
-                for each in self.sited
-                for scaled in each.edit.scaled
-            ]
-        ).reshape(-1, 6)
-        offsets, layer, side = table[:, :2].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3].astype(np.int64)
+        table = np.concatenate([np.zeros((0, 6)), *(each.edit.scaled_table for each in self.sited)])
+        offsets, layer = table[:, :2].astype(np.int64), table[:, 3].astype(np.int64)
+        side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in owners], dtype=np.int64)
         unit = units_at(self.surface, self.units, self.region, owners, offsets)
         there = unit >= 0
         return Edits(unit[there], layer[there], side[there], table[there, 4], table[there, 5])
@@ -191,6 +188,7 @@ def scene(
     strength: Floats,
     buckled: Buckled | None,
     rng_of: Callable[[str, int, int], np.random.Generator],
+    shapes: Shapes | None = None,
 ) -> Scene:
     """Return a surface with its steps and the defects that fit: on whole units, and on no other's.
 
@@ -202,15 +200,26 @@ def scene(
         Of a surface whose units have several states.
     rng_of : callable
         (member's name, u, v) -> the generator of the shape of the defect there.
+    shapes : mapping, optional
+        Shapes that another window of the same sample has drawn; those drawn now are added.
     """
+    drawn: Shapes = {} if shapes is None else shapes
+
+    def edit_of(name: str, u: int, v: int, kind: type[SiteDefect], values: Mapping[str, float]) -> Edit:
+        if not kind.random:
+            return kind.shaped(values, None)
+        if (name, u, v) not in drawn:
+            drawn[name, u, v] = kind.shaped(values, rng_of(name, u, v))
+        return drawn[name, u, v]
+
     levels = edges.levels(*region.axes)
     for kind, placed in members.values():
         if kind is Island:
             levels = _lowered(levels, region, surface, placed)
     there = units(surface, levels, region)
     rims = ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
-    found: dict[str, list[Sited | None]] = {
-        name: [_sited(surface, there, levels, region, kind, name, placed, i, rng_of) for i in range(len(placed.cells))]
+    found = {
+        name: _sited(surface, there, levels, region, kind, placed, functools.partial(edit_of, name))
         for name, (kind, placed) in members.items()
     }
     kept = _without_overlap([each for row in found.values() for each in row], surface, there, region)
@@ -243,26 +252,41 @@ def _sited(
     levels: Ints,
     region: Box,
     kind: type[SiteDefect],
-    name: str,
     placed: Placed,
-    number: int,
-    rng_of: Callable[[str, int, int], np.random.Generator],
-) -> Sited | None:
-    """Return a defect on its unit, or None where its cell is outside or belongs to no unit."""
-    u, v = placed.cells[number].tolist()
-    if (u, v) not in region:
-        return None
-    own, level = int(there.number[v - region.v0, u - region.u0]), int(levels[v - region.v0, u - region.u0])
-    axis = surface.axis(level)
-    values = {key: float(column[number]) for key, column in placed.values.items()}
-    edit = kind.shaped(values, rng_of(name, u, v) if kind.random else None)
-    ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
-    edit = edit if ratio == 1 else edit.stretched(ratio)
-    if own < 0 and edit.footprint:
-        return None
-    along, across = (u, v) if axis == 0 else (v, u)
-    cell = (int(there.u[own]), int(there.v[own])) if own >= 0 else (u, v)
+    edit_of: Callable[[int, int, type[SiteDefect], Mapping[str, float]], Edit],
+) -> list[Sited | None]:
+    """Return a member's defects on their units, None for one whose cell is outside or belongs to no unit."""
+    out: list[Sited | None] = [None] * len(placed.cells)
+    inside = np.flatnonzero(region.inside(placed.cells))
+    cells = placed.cells[inside]
+    at = cells[:, 1] - region.v0, cells[:, 0] - region.u0
+    columns = [column[inside].tolist() for column in placed.values.values()]
+    rows = zip(cells.tolist(), there.number[at].tolist(), levels[at].tolist(), *columns, strict=True)
+    for number, ((u, v), own, level, *numbers) in zip(inside.tolist(), rows, strict=True):
+        values, axis = dict(zip(placed.values, numbers, strict=True)), surface.axis(level)
+        edit = edit_of(u, v, kind, values)
+        ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
+        edit = edit if ratio == 1 else edit.stretched(ratio)
+        if own >= 0 or not edit.footprint:
+            cell = (int(there.u[own]), int(there.v[own])) if own >= 0 else (u, v)
+            out[number] = _on_unit(surface, edit, values, level, axis, (u, v), cell, own >= 0)
+    return out
+
+
+def _on_unit(
+    surface: OrbitalSurface,
+    edit: Edit,
+    values: Mapping[str, float],
+    level: int,
+    axis: int,
+    site: tuple[int, int],
+    cell: tuple[int, int],
+    on_unit: bool,
+) -> Sited:
+    """Return a defect on a site of its unit, whose first cell is known, or on a site without a unit."""
+    along, across = site if axis == 0 else site[::-1]
     signs = (1 if along // 2 % 2 == 0 else -1, 1 if across % 2 else -1)
+    own_nm = site[0] * surface.cells_nm[0], site[1] * surface.cells_nm[1]
     return Sited(
         edit=edit,
         heights_pm=(values.get("height_filled_pm", 0.0), values.get("height_empty_pm", 0.0)),
@@ -272,9 +296,7 @@ def _sited(
         cell=cell,
         signs=signs if surface.pair == 2 else (signs[0], 1 if along // 4 % 2 == 0 else -1),
         rates_per_s=(values["up_per_s"], values["down_per_s"]) if "up_per_s" in values else None,
-        place_nm=middle_nm(surface, cell[0], cell[1], axis)
-        if own >= 0
-        else (u * surface.cells_nm[0], v * surface.cells_nm[1]),
+        place_nm=middle_nm(surface, *cell, axis) if on_unit else own_nm,
     )
 
 

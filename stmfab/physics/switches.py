@@ -6,6 +6,7 @@ knows time: the sample world says what changes and how often, the scan when.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .field import CurrentField, FieldsInTurn
-from .units import Floats, Floats32, Ints
+from .units import Bools, Floats, Floats32, Ints
+
+Raising: TypeAlias = Callable[[int, Floats32], None]
+PIECE = 8  # pixels of a pass that are looked at together
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,19 @@ class SwitchingField:
         """Return the field at rest, however often the tip has changed."""
         return self.field
 
-    def changed(self, shares: Sequence[Floats32]) -> ChangedField:
-        """Return the field while each switch is up for a share of the time, each (n_passes, n_pixels)."""
-        return ChangedField(self.field, [switch.change for switch in self.switches], shares)
+    def changed(self, raising: Sequence[Raising], first: int) -> ChangedField:
+        """Return the field while each switch is up for a share of the time: see ``ChangedField``."""
+        return ChangedField(self.field, [switch.change for switch in self.switches], raising, first, self._boxes_nm)
+
+    @functools.cached_property
+    def _boxes_nm(self) -> Floats:
+        """Where each switch changes something, (n_switches, 2, 2): the least and the largest x and y."""
+        corners = []
+        for change in (switch.change for switch in self.switches):
+            n_v, n_u = change.coefficients.shape[:2]
+            ends = np.array([(0, 0), (n_u - 1, 0), (0, n_v - 1), (n_u - 1, n_v - 1)])
+            corners.append(change.origin_nm + ends @ change.steps_nm)
+        return np.stack([np.min(corners, axis=1), np.max(corners, axis=1)], axis=1)
 
     @property
     def z_mid_nm(self) -> float:
@@ -71,11 +85,17 @@ class SwitchingField:
 
 @dataclass(frozen=True)
 class ChangedField:
-    """A field at some pixels, with a share of each change in ln|I|: shares (n_passes, n_pixels)."""
+    """A field at the pixels of some lines, from the ``first`` on, with a share of each change in ln|I|.
+
+    ``raising`` adds the share of some lines, from a line on, to an array (n_lines, 2 n_pixels), there and back;
+    ``boxes_nm``, (n_changes, 2, 2), hold the patches of the changes.
+    """
 
     field: CurrentField
     changes: Sequence[CurrentField]
-    shares: Sequence[Floats32]
+    raising: Sequence[Raising]
+    first: int
+    boxes_nm: Floats
 
     def pixel_means(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
         """Return each pixel's height polynomial, as ``CurrentField`` does."""
@@ -90,13 +110,38 @@ class ChangedField:
     ) -> NDArray[Any]:
         """Return the field's values along passes with those of the changes; outside its patch a change adds nothing."""
         out = values_of(self.field, x_nm, y_nm)
-        for change, share in zip(self.changes, self.shares, strict=True):
-            passes = share.any(axis=1)
-            if passes.any():
-                added = np.nan_to_num(values_of(change, x_nm[passes], y_nm[passes]), copy=False, nan=0.0)
-                weights = share[passes].reshape(*share[passes].shape, *[1] * (added.ndim - 2))
-                out[passes] += weights * added
+        for number, passes in _met(x_nm, y_nm, self.boxes_nm):
+            share = np.zeros((len(out) // 2, 2 * out.shape[1]), dtype=np.float32)
+            self.raising[number](self.first, share)
+            share = share.reshape(out.shape[:2])
+            for one, pixels in passes:
+                if share[one, pixels].any():
+                    ends = slice(pixels.start, pixels.stop + 1)
+                    added = values_of(self.changes[number], x_nm[one, None, ends], y_nm[one, None, ends])[0]
+                    added[np.isnan(added)] = 0.0
+                    out[one, pixels] += share[one, pixels].reshape(-1, *[1] * (added.ndim - 1)) * added
         return out
+
+
+def _met(x_nm: Floats, y_nm: Floats, boxes_nm: Floats) -> list[tuple[int, list[tuple[int, slice]]]]:
+    """Return the boxes that passes may cross, and of each these passes and their pixels in which they do.
+
+    The pixels' ends are (n_passes, n_pixels + 1); it goes by the extent of the passes' pieces of ``PIECE`` pixels.
+    """
+    n_pixels = x_nm.shape[1] - 1
+    starts = np.arange(0, n_pixels, PIECE)
+    low, high = np.empty((2, len(x_nm), len(starts), 2))
+    for axis, ends in enumerate((x_nm, y_nm)):
+        last = ends[:, np.minimum(starts + PIECE, n_pixels)]
+        low[..., axis] = np.minimum(np.minimum.reduceat(ends, starts, axis=1), last)
+        high[..., axis] = np.maximum(np.maximum.reduceat(ends, starts, axis=1), last)
+    there: Bools = np.all((boxes_nm[:, None, None, 0] <= high) & (boxes_nm[:, None, None, 1] >= low), axis=3)
+    found: dict[int, list[tuple[int, slice]]] = {}
+    for number, one in np.argwhere(np.any(there, axis=2)).tolist():
+        pieces = np.flatnonzero(there[number, one])
+        pixels = slice(int(pieces[0]) * PIECE, min((int(pieces[-1]) + 1) * PIECE, n_pixels))
+        found.setdefault(number, []).append((one, pixels))
+    return list(found.items())
 
 
 Fields: TypeAlias = CurrentField | FieldsInTurn | SwitchingField

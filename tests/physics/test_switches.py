@@ -77,7 +77,11 @@ def test_a_fast_switch_shows_the_mean_of_ln_I():
 def test_switches_are_shares_of_the_time():
     world = switches.SwitchingField(FIELD, [switches.Switch(CHANGE, 30.0, 10.0)] * 2)
     where, _ = scanned(world, feedback=instrument.Feedback(loop_gain=1.0))
-    shares = scan._raised(world, where, lambda name: np.random.default_rng(list(name.encode())))
+    adding = scan._raised(world, where, lambda name: np.random.default_rng(list(name.encode())))
+    shares = np.zeros((len(adding), 49, 2 * 48), np.float32)
+    for add, out in zip(adding, shares, strict=True):
+        add(0, out)
+    shares = shares.reshape(len(adding), 2 * 49, 48)
     assert len(shares) == 2
     assert not np.array_equal(*shares)
     for share in shares:  # 4.6 s of a process that forgets in 1/40 s: deviation sqrt(0.75 * 0.25 * 2 / (40 * 4.6))
