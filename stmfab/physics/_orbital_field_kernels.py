@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
 I1 = NDArray[np.int8]
 B1 = NDArray[np.bool_]
 LN_2 = np.float32(np.log(2))
 ROOT_HALF = 0x3F3504F3  # the bits of sqrt(1/2) in single precision
 FRACTION, FRACTION_BITS = 0x7FFFFF, 23
+NOTHING, TOO_MUCH = -127, 128  # the power of two of 0 and of what is below it, of infinity and of what is no number
 N_HEIGHTS = 8  # a constant: the compiler takes eight at once
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
 
@@ -100,22 +102,23 @@ def _shift(monomials: F8, start: float, scale: float) -> None:
 
 
 @inlined
-def _logarithms(numbers: F4, powers: F4) -> None:
-    """Turn numbers into their natural logarithms, 1e-7 wrong at most; NaN where they are not above 0.
+def _logarithms(numbers: F4, powers: I4) -> None:
+    """Turn numbers into their natural logarithms, 1e-7 wrong at most; NaN where they are not above 0 and finite.
 
     x = 2^n m with m from sqrt(1/2) to sqrt(2): ln x = n ln 2 + 2 (s + s^3 / 3 + s^5 / 5 + s^7 / 7), s = (m - 1) /
     (m + 1): |s| < 0.172, and the next term is 3e-8.
     """
     bits = numbers.view(np.int32)
     for k in range(bits.size):
-        over = np.int32(bits[k] - ROOT_HALF)
-        powers[k] = np.float32(over >> FRACTION_BITS) if bits[k] > 0 else np.float32(np.nan)
+        over = bits[k] - ROOT_HALF
+        powers[k] = over >> FRACTION_BITS
         bits[k] = (over & FRACTION) + ROOT_HALF
     for k in range(numbers.size):
         s = (numbers[k] - np.float32(1)) / (numbers[k] + np.float32(1))
         square = s * s
         series = np.float32(1 / 3) + square * (np.float32(1 / 5) + square * np.float32(1 / 7))
-        numbers[k] = powers[k] * LN_2 + np.float32(2) * s * (np.float32(1) + square * series)
+        whole = np.float32(powers[k]) if NOTHING < powers[k] < TOO_MUCH else np.float32(np.nan)
+        numbers[k] = whole * LN_2 + np.float32(2) * s * (np.float32(1) + square * series)
 
 
 @inlined
@@ -129,44 +132,37 @@ def _ends(known: B1) -> tuple[int, int]:
     return first, last
 
 
-@inlined
-def _mapped(logs: F4, own: F4, out: F4) -> None:
-    """Write the polynomial that a map makes of logarithms at the nodes to out."""
-    for m in range(N_HEIGHTS):
-        out[m] = own[0, m]
-    for k in range(N_HEIGHTS):
-        for m in range(N_HEIGHTS):
-            out[m] += logs[k] * own[1 + k, m]
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
+    """Turn the current, (n_v, n_u * N_HEIGHTS), into its logarithm; NaN in cells not ``computed``."""
+    powers, numbers_a_cell = np.empty(current.shape[1], np.int32), per_cell[0] * N_HEIGHTS
+    for i in range(current.shape[0]):
+        known = computed[i // per_cell[1]]
+        first, last = _ends(known)
+        _logarithms(current[i, first * numbers_a_cell : last * numbers_a_cell], powers)
+        for cell in range(known.size):
+            if not known[cell]:
+                current[i, cell * numbers_a_cell : (cell + 1) * numbers_a_cell] = np.nan
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def to_polynomials(current: F4, computed: B1, per_cell: tuple[int, int], which: I1, maps: F4, out: F4) -> None:
-    """Write the polynomials of ln(current) to out (n_v, n_u, N_HEIGHTS); NaN in cells not ``computed``.
+def take(made: F4, added: F4, which: I1, own: int, out: F4) -> None:
+    """Write polynomials ``made`` of all nodes, with ``added`` to each, to out, both (n_v, n_u, N_HEIGHTS).
 
-    The current, (n_v, n_u * N_HEIGHTS), is used up. ``which`` of the ``maps`` from logarithms to polynomials, (n_maps,
-    1 + N_HEIGHTS, N_HEIGHTS), a node takes, (n_v, n_u); the first row of a map is added to. Where it is below 0 the
-    logarithms themselves are written.
+    Where ``which``, (n_v, n_u), is ``own``.
     """
-    powers, columns = np.empty(current.shape[1], np.float32), per_cell[0]
     for i in range(out.shape[0]):
-        known = computed[i // per_cell[1]]
-        first, last = _ends(known)
-        _logarithms(current[i, first * columns * N_HEIGHTS : last * columns * N_HEIGHTS], powers)
         for j in range(out.shape[1]):
-            logs = current[i, j * N_HEIGHTS : (j + 1) * N_HEIGHTS]
-            if not known[j // columns]:
-                out[i, j] = np.nan
-            elif which[i, j] >= 0:
-                _mapped(logs, maps[which[i, j]], out[i, j])
-            else:
-                out[i, j] = logs
+            if which[i, j] == own:
+                for k in range(N_HEIGHTS):
+                    out[i, j, k] = made[i, j, k] + added[k]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def shift_others(
     which: I1, reference: F8, to_monomials: F8, base: F8, first: float, rise: float, scale: float, out: F4
 ) -> None:
-    """Turn what ``to_polynomials`` left as logarithms, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
+    """Turn logarithms where ``which`` is below 0, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
 
     Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); ``base`` is added to each p.
     """

@@ -196,13 +196,18 @@ class Maker:
         reference_nm, levels_nm = self.reference_nm[nodes], self._levels_nm
         number = np.rint((reference_nm - levels_nm[0]) / self.scene.surface.step_nm).astype(np.int8)
         which = np.where(np.abs(reference_nm - levels_nm[number]) < LEVEL_nm, number, np.int8(-1))
-        to_monomials = values_to_monomials(N_HEIGHTS)
-        shifts = [_shift(first + rise * float(level_nm), scale) for level_nm in levels_nm]
-        maps = np.stack([np.vstack([shift @ (to_monomials @ base), (shift @ to_monomials).T]) for shift in shifts])
-        _orbital_field_kernels.to_polynomials(current, computed, per_cell, which, maps.astype(np.float32), out)
-        if (which < 0).any():
-            shift = first, rise, scale
-            _orbital_field_kernels.shift_others(which, reference_nm, to_monomials, to_monomials @ base, *shift, out)
+        to_monomials, logs = values_to_monomials(N_HEIGHTS), current.reshape(out.shape)
+        _orbital_field_kernels.logarithms(current, computed, per_cell)
+        for own in np.unique(which).tolist():
+            if own < 0:
+                _orbital_field_kernels.take(logs, np.zeros(N_HEIGHTS, np.float32), which, own, out)
+                shift = first, rise, scale
+                _orbital_field_kernels.shift_others(which, reference_nm, to_monomials, to_monomials @ base, *shift, out)
+            else:
+                matrix = _shift(first + rise * float(levels_nm[own]), scale) @ to_monomials
+                made = logs.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)
+                added = (matrix @ base).astype(np.float32)
+                _orbital_field_kernels.take(made.reshape(out.shape), added, which, own, out)
 
     @functools.cached_property
     def _levels_nm(self) -> Floats:

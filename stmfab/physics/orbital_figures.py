@@ -113,28 +113,31 @@ class Tables:
         n_u, n_v = (np.ceil((at.max(axis=0) + reach_nm) / self.steps_nm) - start + 1).astype(np.int64).tolist()
         table = np.empty((n_v, n_u, len(self.heights_nm)), dtype=np.float32)
         farthest_nm = math.hypot(n_u * self.steps_nm[0], n_v * self.steps_nm[1])
-        falls = self._known_falls(number, math.ceil(farthest_nm), tuple(map(tuple, lobes[:, 2:4].tolist())))
+        which, falls = self._known_falls(number, math.ceil(farthest_nm), tuple(map(tuple, lobes[:, 2:4].tolist())))
         firsts = (start * self.steps_nm - at)[:, None] + atoms[:, :2]
         shares = np.outer(lobes[:, 4], atoms[:, 3]).ravel()
-        _orbital_figures_kernels.fill(falls, FALL_STEP_nm2, firsts.reshape(-1, 2), shares, self.steps_nm, table)
+        _orbital_figures_kernels.fill(which, falls, FALL_STEP_nm2, firsts.reshape(-1, 2), shares, self.steps_nm, table)
         return (int(start[0]), int(start[1])), table
 
     @functools.cached_property
-    def _known_falls(self) -> Callable[[int, int, tuple[tuple[float, float], ...]], Floats]:
+    def _known_falls(self) -> Callable[[int, int, tuple[tuple[float, float], ...]], tuple[Ints, Floats32]]:
         return functools.lru_cache(maxsize=None)(self._falls)
 
-    def _falls(self, number: int, farthest_nm: int, lobes: tuple[tuple[float, float], ...]) -> Floats:
-        """Return exp(-2 kappa_s |d|) over exp(-2 kappa height) at squares of distances aside, (n_pairs, n, n_heights).
+    def _falls(self, number: int, farthest_nm: int, lobes: tuple[tuple[float, float], ...]) -> tuple[Ints, Floats32]:
+        """Return exp(-2 kappa_s |d|) over exp(-2 kappa height) at squares of distances aside, (n_falls, n, n_heights).
 
-        Of lobes of (z, kappa ratio) under each atom of an apex.
+        Of lobes of (z, kappa ratio) under each atom of an apex; before it, which of them each of the pairs takes.
         """
         kappa, atoms = self.kappa_per_nm, self.atoms[number][1]
         beyond_nm = farthest_nm + float(np.hypot(atoms[:, 0], atoms[:, 1]).max())
         aside_nm2 = FALL_STEP_nm2 * np.arange(math.ceil(beyond_nm**2 / FALL_STEP_nm2) + 4)
-        z_nm, ratio = (np.repeat(np.array(column), len(atoms))[:, None, None] for column in zip(*lobes, strict=True))
-        above_nm = self.heights_nm + np.tile(atoms[:, 2], len(lobes))[:, None, None] - z_nm
-        away_nm = np.sqrt(aside_nm2[:, None] + above_nm**2)
-        return np.asarray(np.exp(2 * kappa * (self.heights_nm - ratio * away_nm)))
+        pairs = np.repeat(np.array(lobes), len(atoms), axis=0)
+        pairs[:, 0] = np.tile(atoms[:, 2], len(lobes)) - pairs[:, 0]
+        unlike, which = np.unique(pairs.round(9), axis=0, return_inverse=True)
+        above_nm, ratio = unlike.T[:, :, None, None]
+        away_nm = np.sqrt(aside_nm2[:, None] + (self.heights_nm + above_nm) ** 2)
+        falls = np.exp(2 * kappa * (self.heights_nm - ratio * away_nm))
+        return which.ravel(), falls.astype(np.float32)
 
     def reach_nm(self, most: float, z_nm: float, ratio: float) -> float:
         """Return how far aside a lobe so strong is still felt at the expected gap."""
