@@ -82,7 +82,8 @@ class Maker:
     def seen(self) -> Seen:
         """The scene at this junction."""
         state = EMPTY if self.junction.sample_bias_V > 0 else FILLED
-        return Seen(self.scene, state, self.kappa_per_nm)
+        nominal = self.scene.surface.nominal(self.junction.sample_bias_V)
+        return Seen(self.scene, state, self.kappa_per_nm, nominal)
 
     @functools.cached_property
     def atoms(self) -> list[Apex]:

@@ -35,21 +35,25 @@ HALO_CORE_nm = 1.0  # inside, the field of a charge is flat
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene at one junction: its filled or empty ``state``, and the decay constant."""
+    """A scene at one junction: its filled or empty ``state``, and the decay constant.
+
+    ``nominal`` is how far the bias is from the surface's low (0) to its nominal one (1).
+    """
 
     scene: Scene
     state: int
     kappa_per_nm: float
+    nominal: float
 
     @functools.cached_property
     def split_nm(self) -> float:
         """How far lobes of the top layer sit from the middle of their unit, across the row."""
-        return self.scene.look.split_nm(self.scene.surface, self.state)
+        return self.scene.look.split_nm(self.scene.surface, self.state, self.nominal)
 
     @functools.cached_property
     def clean(self) -> Floats:
         """How much each lobe of a unit of the clean surface carries, (n_states, n_lobes)."""
-        shares = np.array([[(lobe.filled, lobe.empty)[self.state] for lobe in unit] for unit in self._units])
+        shares = np.array([[lobe.share(self.state, self.nominal) for lobe in unit] for unit in self._units])
         means = (shares * self._means(CALIBRATED_nm)).sum(axis=1, keepdims=True)
         return np.asarray(shares * math.exp(-2 * self.kappa_per_nm * CALIBRATED_nm) / means)
 
@@ -149,11 +153,21 @@ class Seen:
     def scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
         """Return what the added lobes of an edit are multiplied by, so that they stand a height over the terrace.
 
+        The height is that of the nominal bias; at the low one it is ``Edit.low_bias_pm`` more, log-linear between.
+
         Raises
         ------
         KeyRangeError
             If what is left without them already stands higher.
         """
+        nominal, rise_pm = self._scale(edit, height_pm, gap_nm), edit.low_bias_pm[self.state]
+        if rise_pm == 0:
+            return nominal
+        low = self._scale(edit, height_pm + rise_pm, gap_nm)
+        return float(nominal**self.nominal * low ** (1 - self.nominal)) if nominal > 0 and low > 0 else 0.0
+
+    def _scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
+        """Return ``scale`` of a height at one bias."""
         kappa = self.kappa_per_nm
         at = np.array([*edit.probe_nm, gap_nm + height_pm * NM_PER_PM])
         lobes = edit.added_table[:, [0, 1, 2, 5]] * [1, 1, 1, kappa]

@@ -51,7 +51,8 @@ class Added(NamedTuple):
 class Edit:
     """What a defect changes; the added lobes together stand the defect's height over the terrace at ``probe_nm``.
 
-    ``swell_nm``, if not 0, is the standard deviation of a swelling of that height instead.
+    That height is of the surface's nominal biases. ``swell_nm``, if not 0, is the standard deviation of a swelling of
+    that height instead.
     """
 
     scaled: tuple[Scaled, ...] = ()
@@ -60,6 +61,7 @@ class Edit:
     swell_nm: float = 0.0
     footprint: tuple[tuple[int, int], ...] = field(default=())  # units it takes, so many along and across
     flipped: tuple[tuple[int, int], ...] = field(default=())  # units that turn from one buckled state to the other
+    low_bias_pm: tuple[float, float] = (0.0, 0.0)  # so much higher it stands at the low biases, filled and empty
 
     @functools.cached_property
     def scaled_table(self) -> Floats:

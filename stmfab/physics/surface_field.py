@@ -222,14 +222,17 @@ class Maker:
         half = math.ceil((LOBE_RADIUS_nm + _spread_nm(atoms)) / self.step_nm)
         near = (middles > -half - 1).all(axis=1) & (middles < np.array(out.shape[1::-1]) + half).all(axis=1)
         order = np.flatnonzero(near)[np.lexsort((distance_nm[near], dip[near]))]
-        here, nodes = (lobes[order], middles[order], half), (self.grid.x_nm, self.grid.y_nm)
+        lobes, middles, nodes = lobes[order], middles[order], (self.grid.x_nm, self.grid.y_nm)
         if scene.flight is None and scene.pattern is None:
             reach_nm = math.sqrt(2) * (half + 2) * self.step_nm + _spread_nm(atoms)
             falls = np.empty((len(atoms), math.ceil(reach_nm**2 / FALL_STEP_nm2) + 4, N_HEIGHTS))
             ordered = atoms[np.argsort(atoms[:, 2], kind="stable")]
-            _surface_field_kernels.add_lobes_on_plane(*nodes, self.heights_nm, *here, ordered, kappa, falls, out)
+            _surface_field_kernels.add_lobes_on_plane(
+                *nodes, self.heights_nm, lobes, middles, half, ordered, kappa, falls, out
+            )
         else:
-            _surface_field_kernels.add_lobes(*nodes, self.surface_nm, self.heights_nm, *here, atoms, kappa, out)
+            where = *nodes, self.surface_nm, self.heights_nm
+            _surface_field_kernels.add_lobes(*where, lobes, middles, half, atoms, kappa, out)
 
     def _tabulated(self, monomials: Floats) -> CurrentField:
         """Return the field of polynomials in the height over the surface, as polynomials in z."""

@@ -117,6 +117,42 @@ def test_rows_are_bright_or_dark_by_the_split(split, sign):
     assert over - between == pytest.approx(0, abs=1.5) if sign == 0 else 8 < sign * (over - between) < 35
 
 
+@pytest.mark.parametrize(("name", "kind"), [("si001-h", "dangling_bond"), ("ge001", None)])
+def test_strengths_are_log_linear_in_the_bias(name, kind):
+    # every lobe of three scenes at -2, -1.6 and -1.2 V (of Ge at -1.5, -1.15, -0.8 V), over that of the clean terrace
+    surface = ORBITAL_SURFACES[name]
+    low_V, high_V = surface.filled_V
+    look, logs = Orbitals(0.15, 0.15, disorder_percent=0), []
+    members = {} if kind is None else {"db": placed(SITE_DEFECTS[kind], [(0, 0)])}
+
+    def buckled(region):
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), *np.full((2, region.n_v, region.n_u), -5.0))
+
+    for bias_V in (-low_V, -(low_V + high_V) / 2, -high_V):
+        own = {"buckled": buckled} if name == "ge001" else {}
+        _, made, _ = imaged(surface, members, bias_V=bias_V, look=look, size_nm=4.0, n=9, **own)
+        clean = made.maker.seen.clean[-1]
+        logs.append([*np.log(clean / clean[1]), *np.log(made.maker.seen.added(GAP)[:, 5])])
+    low, middle, high = np.array(logs)
+    np.testing.assert_allclose(middle, (low + high) / 2, atol=1e-9)  # rounding
+    assert np.abs(high - low).max() > 0.3
+
+
+def test_a_dangling_bond_and_the_rows_at_a_low_bias():
+    # the sp3s* referee: +128 pm at -1.2 V; rows of 16 pm where they are of 27 pm at -2 V, both bright on the dimer
+    members = {"db": placed(SITE_DEFECTS["dangling_bond"], [(0, 0)])}
+    look, row = Orbitals(disorder_percent=0), second.ROWS["si001-h"][1]
+    rows_pm = {}
+    for bias_V, wanted_pm in ((-1.2, 128), (-2.0, 104)):
+        scene, made, _ = imaged(SI, members, bias_V=bias_V, look=look, size_nm=7.0, n=29)
+        _, clean, _ = imaged(SI, bias_V=bias_V, look=look, size_nm=7.0, n=29)
+        over = made.field.heights(*scene.places_nm[:1, :2].T, made.log_setpoint)[0]
+        assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted_pm, rel=0.05)
+        line = clean.field.heights(np.zeros(64), np.arange(64) / 64 * row, clean.log_setpoint)
+        rows_pm[bias_V] = np.abs(np.fft.rfft(line)[1]) / 16 * PM
+    assert rows_pm[-1.2] / rows_pm[-2.0] == pytest.approx(16 / 27, rel=0.15)  # the sum of lobes is not a sine
+
+
 def test_corrugation_of_si001_h_and_its_fall():
     # 10 to 30 pm at -2 V; a row's first harmonic falls as (1 + q z) exp(-q z), q^2 = 4 kappa^2 + G^2; the second layer,
     # a quarter of a period from the rows' middles, has none
