@@ -147,26 +147,41 @@ def orbitals(
     buckled = None
     if len(surface.states) > 1:
         own = drawn.sample.get("buckling", Buckling())
-        domains, phase = noise("sample.buckling", own.domain_nm), noise("sample.buckling.phase", own.phase_nm)
-        buckled = orbital_scene.Buckled(own, domains, phase)
+        buckled = _buckled(own, noise)
     return orbital_scene.scene(
         surface,
         look,
         flight,
         region,
         members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_units.MARGIN_nm),
-        strength=look.disorder_percent / 100 * noise("sample.surface", look.disorder_length_nm),
+        strength=look.disorder_percent / 100 * noise("sample.surface", (look.disorder_length_nm,) * 2),
         buckled=buckled,
         rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
         shapes=shapes,
     )
 
 
+def _buckled(own: Buckling, noise: Callable[[str, tuple[float, float]], Floats]) -> orbital_scene.Buckled:
+    """Return the domains of buckled dimers, and those where rows are turned."""
+    lengths_nm = {"sample.buckling": own.domain_nm, "sample.buckling.phase": own.phase_nm}
+    domains, phase = (noise(name, (own.along_rows * length_nm, length_nm)) for name, length_nm in lengths_nm.items())
+    if own.along_rows == 1:
+        return orbital_scene.Buckled(own, domains, phase)
+    turned = [noise(name, (length_nm, own.along_rows * length_nm)) for name, length_nm in lengths_nm.items()]
+    return orbital_scene.Buckled(own, domains, phase, (turned[0], turned[1]))
+
+
 def correlated_noise(
-    seed: int, index: int, name: str, length_nm: float, *, surface: OrbitalSurface, region: orbital_units.Box
+    seed: int,
+    index: int,
+    name: str,
+    lengths_nm: tuple[float, float],
+    *,
+    surface: OrbitalSurface,
+    region: orbital_units.Box,
 ) -> Floats:
-    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over a length; tile by tile."""
-    margin = math.ceil(orbital_scene.smoothing_margin_nm(length_nm) / min(surface.cells_nm))
+    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over lengths along x and y; by tiles."""
+    margin = math.ceil(orbital_scene.smoothing_margin_nm(max(lengths_nm)) / min(surface.cells_nm))
     first = np.array([region.u0 - margin, region.v0 - margin]) // TILE_CELLS
     last = np.array([region.u0 + region.n_u + margin, region.v0 + region.n_v + margin]) // TILE_CELLS
     n_u, n_v = (last - first + 1).tolist()
@@ -175,7 +190,7 @@ def correlated_noise(
     tiled = special.ndtri(words).reshape(n_v, n_u, TILE_CELLS, TILE_CELLS).transpose(0, 2, 1, 3)
     white = tiled.reshape(n_v * TILE_CELLS, n_u * TILE_CELLS)
     column, row = np.array([region.u0, region.v0]) - first * TILE_CELLS
-    noise = orbital_scene.smoothed(white, surface.cells_nm, length_nm)
+    noise = orbital_scene.smoothed(white, surface.cells_nm, lengths_nm)
     return noise[row : row + region.n_v, column : column + region.n_u]
 
 

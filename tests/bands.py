@@ -1,12 +1,13 @@
 """How a survey of H-Si(100) compares with real ones: ``python -m tests.bands [SEED ...]``.
 
 What counts is fixed here, before a seed is looked at. Tiles are filled-state topographs of ``h-si-100-survey`` as it
-comes, whatever its steps and noise: 14 frames, sides 30 to 90 nm in even steps, 0.2 nm a pixel. Terraces are levelled by
-their own medians. A feature is a connected piece of the image, smoothed by a Gaussian of 0.12 nm, that stands more than
-50 pm over the terrace (bright) or 40 pm under it (dark), and is at least 0.15 nm^2 large; pieces within 1.5 nm of a step
-are left out, as is their area. Its height is its largest, unsmoothed; rows are the peak to peak of a sine of the same
-median size as the image within 40 pm of the terrace, less its mean over 0.8 nm. A number is in its band if the median of
-the tiles lies between p10 and p90 of the real ones (14 tiles of 30 to 90 nm); of a tile's features it is their median.
+comes, whatever its steps and noise: 14 frames, sides 30 to 90 nm in even steps, 0.2 nm a pixel. Terraces are levelled
+by their own medians. A feature is a connected piece of the image, smoothed by a Gaussian of 0.12 nm, that stands more
+than 50 pm over the terrace (bright) or 40 pm under it (dark), and is at least 0.15 nm^2 large; pieces within 1.5 nm of
+a step are left out, as is their area. Its height is its largest, unsmoothed; rows are the peak to peak of a sine of the
+same median size as the image within 40 pm of the terrace, less its mean over 0.8 nm. A number is in its band if the
+median of the tiles lies between p10 and p90 of the real ones (14 tiles of 30 to 90 nm); of a tile's features it is
+their median.
 """
 
 from __future__ import annotations

@@ -26,25 +26,34 @@ from .units import Bools, Floats, Ints
 TRUNCATED = 3.0  # standard deviations of a smoothing
 STEP_CLASS_nm = 0.45
 RIM_CELLS = 1  # an edge of a terrace is as wide
+PIN_CELLS = 4  # an edge that an adsorbate pins is so far ahead there
 Members = Mapping[str, tuple[type[SiteDefect], Placed]]
 Shapes: TypeAlias = MutableMapping[tuple[str, int, int], Edit]  # of the defects that are drawn, by name and cell (u, v)
 
 
 @dataclass(frozen=True)
 class Buckled:
-    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase."""
+    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase.
+
+    ``turned`` are those two where rows run along y; None: the same.
+    """
 
     buckling: Buckling
     domains: Floats
     phase: Floats
+    turned: tuple[Floats, Floats] | None = None
 
     def states(self, there: Units, region: Box) -> Ints:
         """Return the states of units, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
         at = there.v - region.v0, there.u - region.u0
-        level = special.ndtr(self.domains[at])
+        domains, phase = self.domains[at], self.phase[at]
+        if self.turned is not None:
+            others = (noise[at] for noise in self.turned)
+            domains, phase = (np.where(there.axis == 0, *two) for two in zip((domains, phase), others, strict=True))
+        level = special.ndtr(domains)
         along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
         c4x2 = level < self.buckling.c4x2
-        up = (along + row * c4x2 + (self.phase[at] > 0)) % 2
+        up = (along + row * c4x2 + (phase > 0)) % 2
         ordered = level < self.buckling.c4x2 + self.buckling.p2x2
         return np.asarray(np.where(ordered, 1 + up, 0), dtype=np.int64)
 
@@ -159,12 +168,13 @@ def _reach_nm(kind: type[SiteDefect], each: Sited) -> float:
     return kind.reach_nm + 0.25 * max(0, len(each.edit.footprint) - 1)
 
 
-def smoothed(white: Floats, cells_nm: tuple[float, float], length_nm: float) -> Floats:
-    """Return white noise of variance 1 on cells as noise of variance 1 that is correlated over a length.
+def smoothed(white: Floats, cells_nm: tuple[float, float], lengths_nm: tuple[float, float]) -> Floats:
+    """Return white noise of variance 1 on cells as noise of variance 1 that is correlated over lengths along x and y.
 
     exp(-r^2 / 2 length^2); cells nearer to the rim than ``smoothing_margin_nm`` are wrong.
     """
-    sigma = [length_nm / math.sqrt(2) / width_nm for width_nm in cells_nm[::-1]]
+    both = zip(lengths_nm[::-1], cells_nm[::-1], strict=True)
+    sigma = [length_nm / math.sqrt(2) / width_nm for length_nm, width_nm in both]
     out = white
     for axis, width in enumerate(sigma):
         reach = math.ceil(TRUNCATED * width)
@@ -212,14 +222,11 @@ def scene(
             drawn[name, u, v] = kind.shaped(values, rng_of(name, u, v))
         return drawn[name, u, v]
 
-    levels = edges.levels(*region.axes)
-    for kind, placed in members.values():
-        if kind is Island:
-            levels = _lowered(levels, region, surface, placed)
+    levels, sites = _terraces(surface, edges, region, members)
     there = units(surface, levels, region)
     rims = ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
     found = {
-        name: _sited(surface, there, levels, region, kind, placed, functools.partial(edit_of, name))
+        name: _sited(surface, there, levels, region, kind, placed, sites[name], functools.partial(edit_of, name))
         for name, (kind, placed) in members.items()
     }
     kept = _without_overlap([each for row in found.values() for each in row], surface, there, region)
@@ -234,6 +241,22 @@ def scene(
     return Scene(surface, look, region, levels, there, out, tuple(sited), strength + edges.rim * rims, states)
 
 
+def _terraces(surface: OrbitalSurface, edges: Edges, region: Box, members: Members) -> tuple[Ints, dict[str, Ints]]:
+    """Return the terraces of the cells of a box, (n_v, n_u), and the cells on which each member's defects sit."""
+    levels = edges.levels(*region.axes)
+    for kind, placed in members.values():
+        if kind is Island:
+            levels = _lowered(levels, region, surface, placed)
+    sites = {name: placed.cells for name, (_, placed) in members.items()}
+    if edges.capture_nm > 0:
+        mobile = [name for name, (kind, _) in members.items() if kind.mobile]
+        moved = {name: _at_edges(levels, region, surface, sites[name], edges.capture_nm) for name in mobile}
+        for name, cells in moved.items():
+            levels = _pinned(levels, region, cells[(cells != sites[name]).any(axis=1)])
+        sites |= moved
+    return levels, sites
+
+
 def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed) -> Ints:
     """Return terraces with rectangles one step lower, their sides whole dimers."""
     out, (along, up) = levels.copy(), surface.cells_nm
@@ -246,6 +269,33 @@ def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed)
     return out
 
 
+def _at_edges(levels: Ints, region: Box, surface: OrbitalSurface, cells: Ints, capture_nm: float) -> Ints:
+    """Return cells (n, 2), those so near to an edge moved to the nearest cell of the upper terrace there."""
+    out, edge = cells.copy(), ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
+    inside = np.flatnonzero(region.inside(cells))
+    if not edge.any() or not len(inside):
+        return out
+    away_nm, nearest = ndimage.distance_transform_edt(~edge, surface.cells_nm[::-1], return_indices=True)
+    column, row = (cells[inside] - [region.u0, region.v0]).T
+    near = away_nm[row, column] <= capture_nm
+    v, u = nearest[:, row[near], column[near]]
+    out[inside[near]] = np.stack([u + region.u0, v + region.v0], axis=1)
+    return out
+
+
+def _pinned(levels: Ints, region: Box, cells: Ints) -> Ints:
+    """Return terraces that reach farther down where adsorbates in cells pin their edges: diamonds of whole dimers."""
+    out = levels.copy()
+    reach = range(-PIN_CELLS, PIN_CELLS + 1, 2)
+    for u, v in cells.tolist():
+        upper = levels[v - region.v0, u - region.u0]
+        for right, up in ((i, j) for i in reach for j in reach if abs(i) + abs(j) <= PIN_CELLS):
+            row, column = max(0, v // 2 * 2 + up - region.v0), max(0, u // 2 * 2 + right - region.u0)
+            dimers = out[row : row + 2, column : column + 2]
+            dimers[dimers == upper - 1] = upper
+    return out
+
+
 def _sited(
     surface: OrbitalSurface,
     there: Units,
@@ -253,18 +303,22 @@ def _sited(
     region: Box,
     kind: type[SiteDefect],
     placed: Placed,
+    sites: Ints,
     edit_of: Callable[[int, int, type[SiteDefect], Mapping[str, float]], Edit],
 ) -> list[Sited | None]:
-    """Return a member's defects on their units, None for one whose cell is outside or belongs to no unit."""
+    """Return a member's defects on their units, None for one whose site is outside or belongs to no unit.
+
+    ``sites``, (n, 2), are the cells that they sit on: their own, but for those that have moved.
+    """
     out: list[Sited | None] = [None] * len(placed.cells)
-    inside = np.flatnonzero(region.inside(placed.cells))
-    cells = placed.cells[inside]
+    inside = np.flatnonzero(region.inside(sites))
+    cells, own_cells = sites[inside], placed.cells[inside].tolist()
     at = cells[:, 1] - region.v0, cells[:, 0] - region.u0
     columns = [column[inside].tolist() for column in placed.values.values()]
-    rows = zip(cells.tolist(), there.number[at].tolist(), levels[at].tolist(), *columns, strict=True)
-    for number, ((u, v), own, level, *numbers) in zip(inside.tolist(), rows, strict=True):
+    rows = zip(own_cells, cells.tolist(), there.number[at].tolist(), levels[at].tolist(), *columns, strict=True)
+    for number, ((own_u, own_v), (u, v), own, level, *numbers) in zip(inside.tolist(), rows, strict=True):
         values, axis = dict(zip(placed.values, numbers, strict=True)), surface.axis(level)
-        edit = edit_of(u, v, kind, values)
+        edit = edit_of(own_u, own_v, kind, values)
         ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
         edit = edit if ratio == 1 else edit.stretched(ratio)
         if own >= 0 or not edit.footprint:

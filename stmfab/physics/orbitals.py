@@ -224,6 +224,9 @@ class Buckling:
     phase_nm: float = key(
         "length along rows and across over which the phase changes", default=4.0, at_least=0.5, at_most=10
     )
+    along_rows: float = key(
+        "how much longer domains and phases are along the rows than across them", default=1.0, at_least=1, at_most=5
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

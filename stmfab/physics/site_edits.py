@@ -104,6 +104,7 @@ class SiteDefect(Spread):
     edit: ClassVar[Edit] = Edit()
     reach_nm: ClassVar[float] = 0.5  # its pixels lie so far around its place
     random: ClassVar[bool] = False  # whether each one has a shape of its own
+    mobile: ClassVar[bool] = False  # whether it moves to a step that is near
     density_per_nm2: float = key(
         "mean number per area; the count is Poisson, less those that lie on another", at_least=0
     )

@@ -220,6 +220,27 @@ def test_edges_along_rows_are_smooth_and_kinks_are_two_cells():
     assert (pairs[..., 0] == pairs[..., 1]).all()
 
 
+def test_adsorbates_near_a_step_move_to_it_and_pin_it():
+    # a straight edge between the columns -1 and 0, which goes down along x: those within 1 nm sit on the upper rim
+    cells = [(u, v) for v, u in zip(range(-24, 32, 8), (-12, -3, -2, 0, 1, 4, 12), strict=True)]
+    members = {"dirt": placed(SITE_DEFECTS["contaminant"], cells, radius_nm=0.3)}
+    straight = Edges(0, np.array([0.0]), (np.zeros(2048, dtype=np.int64),), capture_nm=1.0)
+    free = scene_of(SI, structure.around(SI.lattice, np.array([[-9.0, -11], [9, 11]])), members)
+    held = scene_of(SI, structure.around(SI.lattice, np.array([[-9.0, -11], [9, 11]])), members, edges=straight)
+    moved = np.array([each.cell for each in held.sited])[:, 0]
+    near = np.array([abs(u + 1) * 0.384 < 1.0 for u, _ in cells])  # to the last column of the upper terrace
+    assert near.tolist() == [False, True, True, True, True, False, False]
+    own = np.array([each.cell for each in free.sited])[:, 0]
+    np.testing.assert_array_equal(moved[~near], own[~near])
+    assert set(moved[near].tolist()) <= {-2, -1}  # the first cell of their dimer
+    row = held.levels[[-8 - held.region.v0, 12 - held.region.v0]]  # beside a pinned place, and between two
+    ends = [np.flatnonzero(line)[-1] + held.region.u0 for line in row]
+    assert ends[1] == -1
+    assert 0 < ends[0] - ends[1] <= 6
+    levels = held.levels.reshape(held.region.n_v // 2, 2, held.region.n_u // 2, 2)
+    assert np.ptp(levels, axis=(1, 3)).max() == 0  # whole dimers
+
+
 HEIGHTS = [
     (surface, name, state)
     for surface in sorted(ORBITAL_SURFACES)
