@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 import stmfab
 from stmfab import plan, recipe, scenes, streams
@@ -20,6 +19,7 @@ from stmfab.physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals
 from stmfab.physics.path import nominal_raster, tip_path
 from stmfab.physics.site_defects import SITE_DEFECTS
 from stmfab.physics.tips import Tip
+from tests import bands
 from tests import second_reading as second
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -427,42 +427,12 @@ def test_recipes_make_images_and_labels(name):
     assert hits >= 0.8 * total  # two within each other's reach share pixels
 
 
-def features(z_pm, pixel_nm, sign, least_pm):
-    """Number per 100 nm^2, heights and areas of what stands out of a frame by more than a limit."""
-    label, n = ndimage.label(sign * ndimage.gaussian_filter(z_pm, 0.12 / pixel_nm) > least_pm)
-    numbers = np.arange(1, n + 1)
-    heights = ndimage.maximum(sign * z_pm, label, numbers)
-    areas = ndimage.sum_labels(np.ones_like(z_pm), label, numbers) * pixel_nm**2
-    kept = areas > 0.15
-    return [kept.sum() / (z_pm.size * pixel_nm**2) * 100, np.median(heights[kept]), np.median(areas[kept])]
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_surveys_lie_in_the_bands_of_real_ones(seed):
-    # p10 to p90 of 14 real tiles of H-Si of 30 to 90 nm, filled states; medians of four frames of 50 nm
-    own = {"seed": seed, "scan.pixels": 256, "scan.size_nm": 50, "sample.steps": "null", "junctions.empty": "null"}
-    own |= {"instrument.noise": "null", "channels": "[topography]", "scan.rotation_deg": 0}
-    made = stmfab.load(RECIPES / "h-si-100-survey.yaml", overrides=own).samples(0, 4)
-    found = []
-    for image in made["topography"][:, 0].astype(float) * PM:
-        z = image - np.median(image)
-        fast = z - ndimage.gaussian_filter(z, 0.8 * 256 / 50)
-        rows_pm = 2 * math.sqrt(2) * np.median(np.abs(fast[np.abs(z) < 40]))  # peak to peak of a sine
-        found.append([rows_pm, *features(z, 50 / 256, 1, 50), *features(z, 50 / 256, -1, 40), z.std()])
-    low = (
-        11,
-        0.7,
-        133,
-        0.7,
-        2.1,
-        104,
-        0.5,
-        27,
-    )  # the depth and area of the dark: from a threshold that theirs may not be
-    high = 25, 2.0, 315, 2.3, 3.9, 145, 1.5, 44
-    median = np.median(found, axis=0)
-    assert (median >= low).all(), median
-    assert (median <= high).all(), median
+def test_surveys_lie_in_the_bands_of_real_ones():
+    # p10 to p90 of 14 real tiles of H-Si, filled states; by a definition fixed beforehand, on a seed that nothing was
+    # set with: see tests/bands.py, which tells of more seeds
+    median = np.median(bands.tiles(7003), axis=0)
+    for (name, (low, _, high)), value in zip(bands.REAL.items(), median, strict=True):
+        assert low <= value <= high, name
 
 
 def test_a_loose_adsorbate_adds_what_one_that_stays_does():
