@@ -153,7 +153,7 @@ class Scene:
     def class_map(self, x_nm: Floats, y_nm: Floats, classes: Ints, n_classes: int) -> Ints:
         """Return the class at points: 0 terrace, 1 + that of a defect within its reach, then step edges."""
         out = np.zeros(x_nm.shape, dtype=np.int64)
-        size = 1 + 2 * round(STEP_CLASS_nm / min(self.surface.cells_nm))
+        size = [1 + 2 * max(1, round(STEP_CLASS_nm / width_nm)) for width_nm in self.surface.cells_nm[::-1]]
         near = ndimage.maximum_filter(self.levels, size) != ndimage.minimum_filter(self.levels, size)
         u, v = self._cells(x_nm, y_nm)
         out[near[v, u]] = n_classes + 1

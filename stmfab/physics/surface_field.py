@@ -222,17 +222,15 @@ class Maker:
         half = math.ceil((LOBE_RADIUS_nm + _spread_nm(atoms)) / self.step_nm)
         near = (middles > -half - 1).all(axis=1) & (middles < np.array(out.shape[1::-1]) + half).all(axis=1)
         order = np.flatnonzero(near)[np.lexsort((distance_nm[near], dip[near]))]
-        lobes, middles, nodes = lobes[order], middles[order], (self.grid.x_nm, self.grid.y_nm)
-        if scene.flight is None and scene.pattern is None:
-            reach_nm = math.sqrt(2) * (half + 2) * self.step_nm + _spread_nm(atoms)
-            falls = np.empty((len(atoms), math.ceil(reach_nm**2 / FALL_STEP_nm2) + 4, N_HEIGHTS))
-            ordered = atoms[np.argsort(atoms[:, 2], kind="stable")]
-            _surface_field_kernels.add_lobes_on_plane(
-                *nodes, self.heights_nm, lobes, middles, half, ordered, kappa, falls, out
-            )
-        else:
-            where = *nodes, self.surface_nm, self.heights_nm
-            _surface_field_kernels.add_lobes(*where, lobes, middles, half, atoms, kappa, out)
+        lobes, middles, x_nm, y_nm = lobes[order], middles[order], self.grid.x_nm, self.grid.y_nm
+        if scene.flight is not None or scene.pattern is not None:
+            floor = self.surface_nm, self.heights_nm
+            _surface_field_kernels.add_lobes(x_nm, y_nm, *floor, lobes, middles, half, atoms, kappa, out)
+            return
+        reach_nm, atoms = math.sqrt(2) * (half + 2) * self.step_nm + _spread_nm(atoms), atoms[np.argsort(atoms[:, 2])]
+        falls = np.empty((len(atoms), math.ceil(reach_nm**2 / FALL_STEP_nm2) + 4, N_HEIGHTS))
+        nodes = x_nm, y_nm, self.heights_nm
+        _surface_field_kernels.add_lobes_on_plane(*nodes, lobes, middles, half, atoms, kappa, falls, out)
 
     def _tabulated(self, monomials: Floats) -> CurrentField:
         """Return the field of polynomials in the height over the surface, as polynomials in z."""
