@@ -1,5 +1,7 @@
 """Pairs of a sample site and a tip atom that carry current into a cell, their conductances, and its logarithm."""
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +11,41 @@ F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
 B1 = NDArray[np.bool_]
+C8 = NDArray[np.complex64]
 
 LN2 = 0.6931471805599453
 ONE = np.float32(1.0)
 LEAST, INFINITE = np.int32(0x00800000), np.int32(0x7F800000)  # the bits of the least normal number and of infinity
 ROOT_HALF = np.int32(0x3F3504F3)  # those of sqrt(1/2)
+
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
+
+
+@numba.njit(cache=True, error_model="numpy")
+def few_columns(columns: F8, error: float) -> tuple[F8, F8]:
+    """Return orthonormal rows (n_few, n) and shares (n_few, n_columns) whose products are the columns (n_columns, n).
+
+    Gram-Schmidt, the first column first, then the one of which most is left, until what is left of all is below
+    ``error`` of the whole (Frobenius). ``columns`` is used up.
+    """
+    n_columns, n = columns.shape
+    rows, shares = np.empty((n, n)), np.empty((n, n_columns))
+    left2 = np.empty(n_columns)
+    for j in range(n_columns):
+        left2[j] = (columns[j] ** 2).sum()
+    allowed2, few, chosen = error**2 * left2.sum(), 0, 0
+    while few < n and left2[chosen] > 0.0:
+        rows[few] = columns[chosen] / np.sqrt(left2[chosen])
+        chosen = 0
+        for j in range(n_columns):
+            share = (rows[few] * columns[j]).sum()
+            columns[j] -= share * rows[few]
+            shares[few, j], left2[j] = share, (columns[j] ** 2).sum()
+            chosen = j if left2[j] > left2[chosen] else chosen
+        few += 1
+        if left2.sum() <= allowed2:
+            break
+    return rows[:few].copy(), shares[:few].copy()
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -37,7 +69,7 @@ def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reac
     return chosen[:n]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract", "nnan", "nsz"})
+@lean(fastmath={"contract", "nnan", "nsz"})
 def _nearest2(node_x: F4, node_y: F4, x: np.float32, y: np.float32) -> np.float32:
     """Return the least squared distance of a node from (x, y)."""
     least = np.float32(np.inf)
@@ -45,6 +77,24 @@ def _nearest2(node_x: F4, node_y: F4, x: np.float32, y: np.float32) -> np.float3
         square = (node_x[g] - x) ** 2 + (node_y[g] - y) ** 2
         least = square if square < least else least
     return least
+
+
+@lean()
+def _keep_near(
+    cells: F8, sites: F8, tip: F8, node_x: F4, node_y: F4, reach: float, z: float, chosen: I8, ways: F4, nearest: F4
+) -> int:
+    """Move the near ones of the chosen pairs to the front and write their ways; return how many, see ``near_pairs``."""
+    n = 0
+    for p in range(chosen.shape[0]):
+        c, s, t = chosen[p, 0], chosen[p, 1], chosen[p, 2]
+        ways[n, 0] = cells[c, 0] + sites[s, 0] - tip[t, 0]
+        ways[n, 1] = cells[c, 1] + sites[s, 1] - tip[t, 1]
+        ways[n, 2] = sites[s, 2] - tip[t, 2]
+        nearest[n] = _nearest2(node_x, node_y, ways[n, 0], ways[n, 1])
+        if nearest[n] < (z + reach) ** 2 - (z - ways[n, 2]) ** 2:
+            chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
+            n += 1
+    return n
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -59,20 +109,11 @@ def near_pairs(
     radius = np.sqrt(((node_x - centre[0]) ** 2 + (node_y - centre[1]) ** 2).max())
     chosen = _perhaps_near(cells, sites, tip, centre, radius, reach, z)
     ways, nearest = np.empty((chosen.shape[0], 3), dtype=np.float32), np.empty(chosen.shape[0], dtype=np.float32)
-    n = 0
-    for p in range(chosen.shape[0]):
-        c, s, t = chosen[p]
-        ways[n, 0] = cells[c, 0] + sites[s, 0] - tip[t, 0]
-        ways[n, 1] = cells[c, 1] + sites[s, 1] - tip[t, 1]
-        ways[n, 2] = sites[s, 2] - tip[t, 2]
-        nearest[n] = _nearest2(node_x, node_y, ways[n, 0], ways[n, 1])
-        if nearest[n] < (z + reach) ** 2 - (z - ways[n, 2]) ** 2:
-            chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
-            n += 1
+    n = _keep_near(cells, sites, tip, node_x, node_y, reach, z, chosen, ways, nearest)
     return chosen[:n, 0].copy(), chosen[:n, 1].copy(), chosen[:n, 2].copy(), ways[:n], nearest[:n]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def bound(
     cells: I8, sites: I8, atoms: I8, ways: F4, nearest2: F4, z: float, kappa: float, mixing: F8, out: F8, largest: F8
 ) -> None:
@@ -90,7 +131,28 @@ def bound(
         largest[p] = most
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, error_model="numpy")
+def number_columns(bounds: F8, loud: float, heard: float) -> tuple[I8, I8, int, B1]:
+    """Return the number of each column by (cell, site, r), rows (cell, site, r), the loud ones, and sites with some.
+
+    Loud columns are those whose bound is above ``loud`` of the largest, they come first; below ``heard`` there is none.
+    """
+    largest = bounds.max()
+    numbers, columns = np.full(bounds.shape, -1), np.empty((bounds.size, 3), dtype=np.int64)
+    used, n, n_loud = np.zeros(bounds.shape[:2], dtype=np.bool_), 0, 0
+    for low, high in ((loud * largest, np.inf), (heard * largest, loud * largest)):
+        for cell in range(bounds.shape[0]):
+            for site in range(bounds.shape[1]):
+                for r in range(bounds.shape[2]):
+                    if low < bounds[cell, site, r] <= high:
+                        columns[n, 0], columns[n, 1], columns[n, 2] = cell, site, r
+                        numbers[cell, site, r], used[cell, site] = n, True
+                        n += 1
+        n_loud = n if high == np.inf else n_loud
+    return numbers, columns[:n], n_loud, used
+
+
+@lean(fastmath={"contract"})
 def _exp2(x: F4, exponent: I4, power: F4) -> None:
     """Replace x (from -126 to 0) by 2**x: the whole part through the exponent's bits, the rest by its Taylor series."""
     for i in range(x.shape[0]):
@@ -104,7 +166,7 @@ def _exp2(x: F4, exponent: I4, power: F4) -> None:
         x[i] *= power[i]
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+@lean(forceinline=True, fastmath={"contract"})
 def _exponents(node_x: F4, node_y: F4, z: F4, way: F4, slope: np.float32, lateral2: F4, out: F4) -> None:
     """Write slope D of a pair over heights and nodes, nodes fastest; -126 at the least: that carries nothing."""
     n_nodes = node_x.shape[0]
@@ -116,7 +178,7 @@ def _exponents(node_x: F4, node_y: F4, z: F4, way: F4, slope: np.float32, latera
             out[h * n_nodes + g] = max(slope * np.sqrt(lateral2[g] + vertical2), np.float32(-126.0))
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@lean(forceinline=True)
 def _columns(numbers: I8, close: bool, n_loud: int, fine: bool, out: I8) -> bool:
     """Write the columns that a pair adds to on this grid, -1 for none; return whether there is one.
 
@@ -130,7 +192,7 @@ def _columns(numbers: I8, close: bool, n_loud: int, fine: bool, out: I8) -> bool
     return some
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+@lean(forceinline=True, fastmath={"contract"})
 def _add_columns(columns: I8, shares: F4, x: F4, out: F4) -> None:
     """Add shares[r] x to out[columns[r]] where there is such a column."""
     for r in range(columns.shape[0]):
@@ -141,13 +203,13 @@ def _add_columns(columns: I8, shares: F4, x: F4, out: F4) -> None:
                 target[i] += share * x[i]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def conductances(
+@lean(fastmath={"contract"})
+def _add_pairs(
     node_x: F4,
     node_y: F4,
     z: F4,
     ways: F4,
-    kappa: float,
+    slope: np.float32,
     cells: I8,
     sites: I8,
     atoms: I8,
@@ -156,25 +218,28 @@ def conductances(
     n_loud: int,
     fine: bool,
     shares: F4,
+    p_shares: F4,
+    room: tuple[F4, F4, I4, F4, I8],
     out: F4,
 ) -> None:
-    """Add shares[atom, r] exp(-2 kappa D) of each pair to out[its column r], over heights and nodes, nodes fastest.
-
-    Its columns are numbers[cell, site], (n_mixed,), see ``_columns``.
-    """
-    x, lateral2 = np.empty(out.shape[1], dtype=np.float32), np.empty(node_x.shape[0], dtype=np.float32)
-    exponent = np.empty(x.shape[0], dtype=np.int32)
-    power = exponent.view(np.float32)
-    slope, columns = np.float32(-2.0 * kappa / LN2), np.empty(numbers.shape[2], dtype=np.int64)
+    """Add the conductance of each pair to its columns, see ``conductances``."""
+    lateral2, x, exponent, power, columns = room
+    n_nodes = node_x.shape[0]
     for p in range(ways.shape[0]):
-        if _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
-            _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
-            _exp2(x, exponent, power)
-            _add_columns(columns, shares[atoms[p]], x, out)
+        if not _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
+            continue
+        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
+        _exp2(x, exponent, power)
+        if p_shares.shape[0] > 0:
+            for h in range(z.shape[0]):
+                vertical2 = (z[h] - ways[p, 2]) ** 2
+                for g in range(n_nodes):
+                    x[h * n_nodes + g] *= ONE - p_shares[atoms[p]] * vertical2 / (lateral2[g] + vertical2)
+        _add_columns(columns, shares[atoms[p]], x, out)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def lobed_conductances(
+@numba.njit(cache=True, error_model="numpy")
+def conductances(
     node_x: F4,
     node_y: F4,
     z: F4,
@@ -191,25 +256,61 @@ def lobed_conductances(
     p_shares: F4,
     out: F4,
 ) -> None:
-    """As ``conductances``, with exp(-2 kappa D) times 1 - p + p (rho / D)^2, p the tip atom's share of p waves.
+    """Add shares[atom, r] exp(-2 kappa D) of each pair to out[its column r], over heights and nodes, nodes fastest.
 
-    rho^2 = D^2 - h^2: the lateral and the vertical part of the distance D.
+    Its columns are numbers[cell, site], (n_mixed,), see ``_columns``. Where tip atoms have shares p of p waves, not
+    none at all, exp(-2 kappa D) comes times 1 - p + p (rho / D)^2, rho^2 = D^2 - h^2: the lateral and the vertical part
+    of the distance D.
     """
-    x, lateral2 = np.empty(out.shape[1], dtype=np.float32), np.empty(node_x.shape[0], dtype=np.float32)
-    exponent = np.empty(x.shape[0], dtype=np.int32)
-    power = exponent.view(np.float32)
-    slope, n_nodes = np.float32(-2.0 * kappa / LN2), node_x.shape[0]
-    columns = np.empty(numbers.shape[2], dtype=np.int64)
-    for p in range(ways.shape[0]):
-        if not _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
-            continue
-        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
-        _exp2(x, exponent, power)
-        for h in range(z.shape[0]):
-            vertical2 = (z[h] - ways[p, 2]) ** 2
-            for g in range(n_nodes):
-                x[h * n_nodes + g] *= ONE - p_shares[atoms[p]] * vertical2 / (lateral2[g] + vertical2)
-        _add_columns(columns, shares[atoms[p]], x, out)
+    exponent = np.empty(out.shape[1], dtype=np.int32)
+    lateral2, x = np.empty(node_x.shape[0], dtype=np.float32), np.empty(out.shape[1], dtype=np.float32)
+    room = lateral2, x, exponent, exponent.view(np.float32), np.empty(numbers.shape[2], dtype=np.int64)
+    slope = np.float32(-2.0 * kappa / LN2)
+    _add_pairs(
+        *(
+            node_x,
+            node_y,
+            z,
+            ways,
+            slope,
+            cells,
+            sites,
+            atoms,
+            close,
+            numbers,
+            n_loud,
+            fine,
+            shares,
+            p_shares,
+            room,
+            out,
+        )
+    )
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_strengths(
+    local: C8, weights: C8, orbitals: I8, site_of: I8, removed: I8, corner: tuple[int, int], out: F4
+) -> None:
+    """Add Im sum_n weights[n, r] local[n, p] to out[v, u, site, r] of the site of each orbital p.
+
+    ``orbitals`` and ``removed``, which add nothing, are rows (u, v, orbital); ``corner`` is the cell of out[0, 0] and
+    ``site_of`` the site of each orbital of a cell.
+    """
+    n_v, n_u = out.shape[:2]
+    gone = np.zeros((n_v, n_u, site_of.shape[0]), dtype=np.bool_)
+    for i in range(removed.shape[0]):
+        u, v = removed[i, 0] - corner[0], removed[i, 1] - corner[1]
+        if 0 <= u < n_u and 0 <= v < n_v:
+            gone[v, u, removed[i, 2]] = True
+    for p in range(orbitals.shape[0]):
+        u, v, orbital = orbitals[p, 0] - corner[0], orbitals[p, 1] - corner[1], orbitals[p, 2]
+        if not gone[v, u, orbital]:
+            for r in range(weights.shape[1]):
+                total = local[0, p].imag * np.float32(0.0)
+                for n in range(weights.shape[0]):
+                    total += weights[n, r].real * local[n, p].imag + weights[n, r].imag * local[n, p].real
+                out[v, u, site_of[orbital], r] += total
 
 
 @numba.njit(cache=True, error_model="numpy")

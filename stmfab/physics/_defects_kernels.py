@@ -64,3 +64,16 @@ def seat(words: F8, counts: I8, tiles: I8, side: int, taken: B1, cells: I8, valu
                 taken[seats[i, 0], seats[i, 1]] = False
             return False
     return True
+
+
+@numba.njit(cache=True, error_model="numpy")
+def place(words: F8, mean: float, tiles: I8, side: int, taken: B1, n_values: int) -> tuple[int, bool, I8, F8]:
+    """Return how many defects some tile has no room for, else 0; whether all were seated; their cells and values.
+
+    A tile's first word is for its count, a Poisson number; the others are those of ``seat``.
+    """
+    counts = poisson(words[:, 0], mean)
+    cells, values = np.empty((counts.sum(), 2), dtype=np.int64), np.empty((counts.sum(), n_values))
+    if crowded(counts, taken):
+        return counts.max(), False, cells, values
+    return 0, seat(words, counts, tiles, side, taken, cells, values), cells, values

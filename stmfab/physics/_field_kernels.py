@@ -4,6 +4,7 @@ A node of the grid holds a height polynomial of a multiple of eight coefficients
 grid coordinates: (x, y) of the origin, then u of x, u of y, v of x, v of y.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -37,7 +38,10 @@ EIGHT = ir.VectorType(ir.FloatType(), LANES)
 INTEGER = ir.IntType(32)
 declared: Any = cgutils.get_or_insert_function  # by name in the module that is compiled
 
-inlined = numba.njit(cache=True, error_model="numpy", forceinline=True)
+# Without the counting of references to arrays: numba counts every row that is cut out and every array that is handed
+# on, by two calls and two locked additions each, in the innermost loops too. Such a kernel makes no arrays of its own.
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)
+inlined = lean(forceinline=True)
 
 
 def _vector(builder: Any, four: Any) -> Any:
@@ -81,20 +85,46 @@ def _add_nodes_code(
         nodes = context.make_array(signature.args[0])(context, builder, nodes).data
         place = context.make_array(signature.args[7])(context, builder, out).data
         place = builder.bitcast(place, EIGHT.as_pointer())
-        along, across = _splats(builder, p), _splats(builder, q)
         total = builder.select(first, ir.Constant(EIGHT, [0.0] * LANES), builder.load(place, align=4))
-        for j in range(4):
-            row = ir.Constant(EIGHT, [0.0] * LANES)
-            for share in along:
-                eight = builder.load(builder.bitcast(builder.gep(nodes, [at]), EIGHT.as_pointer()), align=4)
-                row = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", share, eight, row)
-                at = builder.add(at, n)
-            at = builder.add(at, builder.sub(width, builder.mul(n, n.type(4))))
-            total = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", across[j], row, total)
+        total = _with_nodes(builder, total, nodes, at, n, width, _splats(builder, p), _splats(builder, q))
         builder.store(total, place, align=4)
         return context.get_dummy_value()
 
     return types.void(nodes, types.intp, types.intp, types.intp, p, q, types.boolean, out), generate
+
+
+def _with_nodes(builder: Any, total: Any, nodes: Any, at: Any, n: Any, width: Any, along: Any, across: Any) -> Any:
+    """Return ``total`` and the eight coefficients of 4 x 4 nodes, weighted along and across the rows."""
+    for j in range(4):
+        row = ir.Constant(EIGHT, [0.0] * LANES)
+        for share in along:
+            eight = builder.load(builder.bitcast(builder.gep(nodes, [at]), EIGHT.as_pointer()), align=4)
+            row = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", share, eight, row)
+            at = builder.add(at, n)
+        at = builder.add(at, builder.sub(width, builder.mul(n, n.type(4))))
+        total = _multiply_add(builder, EIGHT, "llvm.fmuladd.v8f32", across[j], row, total)
+    return total
+
+
+def _mean_of_two_code(
+    _typing: Any, nodes: Any, _at: Any, _other: Any, _width: Any, p: Any, q: Any, _p: Any, _q: Any, out: Any
+) -> Any:
+    """Return the types and the code of ``_mean_of_two``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nodes, at, other_at, width, p, q, other_p, other_q, out = args
+        nodes = context.make_array(signature.args[0])(context, builder, nodes).data
+        place = context.make_array(signature.args[8])(context, builder, out).data
+        n, zero = width.type(LANES), ir.Constant(EIGHT, [0.0] * LANES)
+        one = _with_nodes(builder, zero, nodes, at, n, width, _splats(builder, p), _splats(builder, q))
+        two = _with_nodes(
+            builder, zero, nodes, other_at, n, width, _splats(builder, other_p), _splats(builder, other_q)
+        )
+        mean = builder.fmul(builder.fadd(one, two), ir.Constant(EIGHT, [0.5] * LANES))
+        builder.store(mean, builder.bitcast(place, EIGHT.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(nodes, types.intp, types.intp, types.intp, p, q, p, q, out), generate
 
 
 def _splats(builder: Any, four: Any) -> list[Any]:
@@ -106,9 +136,10 @@ def _splats(builder: Any, four: Any) -> list[Any]:
 
 # several lanes at once, which numba does not find by itself: a + share b; and adding to eight coefficients of ``out``
 # (to zero where it is the ``first``) those of 4 x 4 nodes, weighted by p along and q across the rows: the first node at
-# number ``at`` of the flat field, n coefficients a node, ``width`` a row
+# number ``at`` of the flat field, n coefficients a node, ``width`` a row; and the mean of two such sums of eight
 _plus: Callable[[Four, float, Four], Four] = cast(Any, intrinsic)(_plus_code)
 _add_nodes: Callable[[F4, int, int, int, Four, Four, bool, F4], None] = cast(Any, intrinsic)(_add_nodes_code)
+_mean_of_two: Callable[[F4, int, int, int, Four, Four, Four, Four, F4], None] = cast(Any, intrinsic)(_mean_of_two_code)
 
 
 @inlined
@@ -131,9 +162,15 @@ def _lagrange(t: float) -> Four:
 
 
 @inlined
+def _within(n_v: int, n_u: int, u: float, v: float) -> bool:
+    """Return whether a point's nodes are in a grid."""
+    return u >= 1.0 and v >= 1.0 and u < n_u - 2 and v < n_v - 2
+
+
+@inlined
 def _add_point(coefficients: F4, u: float, v: float, share: float, first: bool, out: F4) -> None:
     """Add ``share`` of the height polynomial at a point to ``out``, or write it if ``first``; NaN outside the grid."""
-    if not (u >= 1.0 and v >= 1.0 and u < coefficients.shape[1] - 2 and v < coefficients.shape[0] - 2):
+    if not _within(coefficients.shape[0], coefficients.shape[1], u, v):
         out[:] = np.nan
         return
     n = coefficients.shape[2]
@@ -148,7 +185,7 @@ def _add_point(coefficients: F4, u: float, v: float, share: float, first: bool, 
         _add_nodes(coefficients, corner + start, n, width, p, q, first, out[start:])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def interpolate(coefficients: F4, x: F8, y: F8, grid: Grid, out: F4) -> None:
     """Write the height polynomials at points to out, (n_points, n_coefficients); NaN outside the grid."""
     for p in range(x.size):
@@ -157,19 +194,39 @@ def interpolate(coefficients: F4, x: F8, y: F8, grid: Grid, out: F4) -> None:
 
 
 @inlined
-def _mean(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int, asides: F8, out: F4) -> None:
+def _two_points(coefficients: F4, u: float, v: float, other_u: float, other_v: float, out: F4) -> None:
+    """Write the mean of the height polynomials, of eight coefficients, at two points; NaN outside the grid."""
+    n_v, n_u = coefficients.shape[0], coefficients.shape[1]
+    if not (_within(n_v, n_u, u, v) and _within(n_v, n_u, other_u, other_v)):
+        out[:] = np.nan
+        return
+    width = n_u * LANES
+    iu, iv, ju, jv = int(u), int(v), int(other_u), int(other_v)
+    at, other_at = (iv - 1) * width + (iu - 1) * LANES, (jv - 1) * width + (ju - 1) * LANES
+    one, two = (_lagrange(u - iu), _lagrange(v - iv)), (_lagrange(other_u - ju), _lagrange(other_v - jv))
+    _mean_of_two(coefficients, at, other_at, width, one[0], one[1], two[0], two[1], out)
+
+
+@inlined
+def _mean(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int, out: F4) -> None:
     """Write the mean height polynomial over the n_sub sub-steps of a pixel from (u, v) to (u + du, v + dv).
 
     Of each short span of the pixel two points count, at the standard deviation of its sub-steps to either side of its
-    middle (``asides``, by the number of spans): exact for cubics in time. Where there are as few sub-steps, these.
+    middle: exact for cubics in time. Where there are as few sub-steps, these.
     """
-    n_spans = int(max(abs(du), abs(dv)) / SEGMENT) + 1
+    n_spans = int(max(abs(du), abs(dv)) * (1 / SEGMENT)) + 1
+    if n_spans == 1 and n_sub > 2 and coefficients.shape[2] == LANES:  # nearly always
+        aside = np.sqrt((1.0 - 1.0 / n_sub**2) * (1 / 12))
+        before, after = 0.5 - aside, 0.5 + aside
+        _two_points(coefficients, u + before * du, v + before * dv, u + after * du, v + after * dv, out)
+        return
     if n_spans < 1 or 2 * n_spans >= n_sub:
         for n in range(n_sub):
             share = (n + 0.5) / n_sub
             _add_point(coefficients, u + share * du, v + share * dv, 1.0 / n_sub, n == 0, out)
         return
-    inverse, aside = 1.0 / n_spans, asides[n_spans]
+    inverse = 1.0 / n_spans
+    aside = np.sqrt((inverse**2 - 1.0 / n_sub**2) * (1 / 12))
     for span in range(n_spans):
         middle = (span + 0.5) * inverse
         before, after = middle - aside, middle + aside
@@ -177,20 +234,17 @@ def _mean(coefficients: F4, u: float, v: float, du: float, dv: float, n_sub: int
         _add_point(coefficients, u + after * du, v + after * dv, 0.5 * inverse, False, out)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def pixel_means(coefficients: F4, x: F8, y: F8, grid: Grid, n_sub: int, out: F4) -> None:
     """Write each pixel's mean height polynomial over its sub-steps to out (n_passes, n_pixels, n_coefficients).
 
     ``x`` and ``y`` are the pixels' ends, (n_passes, n_pixels + 1).
     """
-    asides = np.zeros(n_sub + 1)
-    for n_spans in range(1, n_sub + 1):
-        asides[n_spans] = np.sqrt((1.0 / n_spans**2 - 1.0 / n_sub**2) / 12)
     for row in range(out.shape[0]):
         u, v = _on_grid(x[row, 0], y[row, 0], grid)
         for i in range(out.shape[1]):
             next_u, next_v = _on_grid(x[row, i + 1], y[row, i + 1], grid)
-            _mean(coefficients, u, v, next_u - u, next_v - v, n_sub, asides, out[row, i])
+            _mean(coefficients, u, v, next_u - u, next_v - v, n_sub, out[row, i])
             u, v = next_u, next_v
 
 
@@ -232,10 +286,12 @@ def _steps(coefficients: F4, u: float, v: float, du: float, dv: float, nodes: F4
             n += 1
 
 
-@numba.njit(cache=True, error_model="numpy")
-def step_polynomials(coefficients: F4, x: F8, y: F8, grid: Grid, out: F4) -> None:
-    """Write the height polynomial of every sub-step to out (n_passes, n_pixels, n_sub, n_coefficients)."""
-    nodes = np.empty((4, coefficients.shape[2]), dtype=np.float32)
+@lean()
+def step_polynomials(coefficients: F4, x: F8, y: F8, grid: Grid, nodes: F4, out: F4) -> None:
+    """Write the height polynomial of every sub-step to out (n_passes, n_pixels, n_sub, n_coefficients).
+
+    ``nodes`` is room for four polynomials.
+    """
     for row in range(out.shape[0]):
         u, v = _on_grid(x[row, 0], y[row, 0], grid)
         for i in range(out.shape[1]):

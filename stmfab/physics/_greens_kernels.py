@@ -1,5 +1,6 @@
 """The T-matrix: lattice Green functions between the changed orbitals and the sites of a scene."""
 
+import functools
 from typing import Any
 
 import numba
@@ -13,6 +14,8 @@ F = NDArray[Any]  # float32 or float64, as the table
 
 LANES = 128  # columns solved side by side; real and imaginary parts of 30 defects' are 31 kB
 ADDED = -(2**62)  # stands for no place in the table
+
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -43,7 +46,7 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
                         out[e, i, j] = flat[centre + first[i] + step[j]]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def factor(a: C) -> None:
     """Replace a complex symmetric matrix (n, n), given below its diagonal, by L (unit) and 1/D of L D L^T.
 
@@ -61,7 +64,7 @@ def factor(a: C) -> None:
         a[j, j] = inverse
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+@lean(fastmath={"contract"})
 def _substitute(re: F, im: F, n: int, width: int, a: C) -> None:
     """Solve L y = b for several b side by side: row i of re + i im becomes y_i, ``a`` holds L.
 
@@ -84,7 +87,7 @@ def _substitute(re: F, im: F, n: int, width: int, a: C) -> None:
                 im[i, s] -= x * im[j, s] + y * re[j, s]
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+@lean(fastmath={"contract"})
 def _sum_squares(re: F, im: F, n: int, width: int, a: C) -> None:
     """Write sum_i y_i^2 / D_i to row n of re and im."""
     re[n, :width] = 0.0
@@ -112,7 +115,7 @@ def _grouped(block: I8, n_blocks: int) -> tuple[I8, I8]:
     return members, begin
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def _matrix(flat: C, first: I8, last: I8, inverse: F, used: I8, m: C) -> None:
     """Write inverse - g below and on the diagonal of m, g between some of the rows: flat[first[i] + last[j]]."""
     for i in range(used.shape[0]):
@@ -121,12 +124,14 @@ def _matrix(flat: C, first: I8, last: I8, inverse: F, used: I8, m: C) -> None:
         m[i, i] += inverse[used[i]]
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _couple(flat: C, row: int, steps: I8, re: F, im: F) -> None:
-    """Write flat[row + steps[j]] to re[j] and im[j]."""
-    for j in range(steps.shape[0]):
-        g = flat[np.uint64(row + steps[j])]  # unsigned: no look at whether the index is negative
-        re[j], im[j] = g.real, g.imag
+@lean()
+def _couple(flat: C, rows: I8, used: I8, steps: I8, start: int, stop: int, re: F, im: F) -> None:
+    """Write flat[row + steps[j]] of the used rows to re[i, j - start] and im, j from start to stop."""
+    for i in range(used.shape[0]):
+        row = rows[used[i]]
+        for j in range(stop - start):
+            g = flat[np.uint64(row + steps[start + j])]  # unsigned: no look at whether the index is negative
+            re[i, j], im[i, j] = g.real, g.imag
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -153,8 +158,7 @@ def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block
             factor(m)
             for start in range(begin[b], begin[b + 1], LANES):
                 stop = min(start + LANES, begin[b + 1])
-                for i in range(used.size):
-                    _couple(flat, first[used[i]], step[start:stop], re[i], im[i])
+                _couple(flat, first, used, step, start, stop, re, im)
                 _substitute(re, im, used.size, stop - start, m)
                 _sum_squares(re, im, used.size, stop - start, m)
                 for j in range(start, stop):

@@ -73,10 +73,12 @@ def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, f
             end = _end(begin, points_a_sample, k, i, out.shape[1])
             real, imaginary, share = envelope[0, k], envelope[1, k], np.float32(begin - k)
             rise, turned = envelope[0, k + 1] - real, envelope[1, k + 1] - imaginary
+            real, imaginary = real + share * rise, imaginary + share * turned
+            x, y = c * real - s * imaginary, s * real + c * imaginary
+            x_step, y_step = step * (c * rise - s * turned), step * (s * rise + c * turned)
             for n in range(i, end):
-                at = share + np.float32(np.int32(n)) * step
-                x, y = real + at * rise, imaginary + at * turned
-                row[n] += x * (c * cos[n] - s * sin[n]) - y * (c * sin[n] + s * cos[n])
+                at = np.float32(np.int32(n))
+                row[n] += (x + at * x_step) * cos[n] - (y + at * y_step) * sin[n]
             i = end
 
 

@@ -7,6 +7,8 @@ number of its values since the last update, the limits in force, the largest |H|
 of the last swing of the error the side, the updates since, and how many have followed one another.
 """
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,8 @@ SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) 
 N_STATE = 14
 N_SWINGS = 4  # in a row are ringing
 
-inlined = numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
+inlined = lean(forceinline=True, fastmath={"contract"})
 
 
 @inlined
@@ -117,7 +120,7 @@ def _update(move: float, total: float, error: float, last: float, floor: float, 
     return target, total, events
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@lean(fastmath={"contract"})
 def scan_pixels(
     polynomials: F4,
     plane: F8,
@@ -182,9 +185,9 @@ def _dwell(
     hearing: Hearing,
     ring: Ring,
     state: F8,
-    currents: F8,
-) -> tuple[float, int]:
-    """Run the loop over the sub-steps of one pixel; return its mean command and its events.
+    with_current: bool,
+) -> tuple[float, int, float]:
+    """Run the loop over the sub-steps of one pixel; return its mean command, its events and its mean |I|, if asked for.
 
     ``ground`` is the sample plane at the pixel's start and its rise a sub-step.
     """
@@ -193,7 +196,7 @@ def _dwell(
     a, b, c, gain = piezo
     move, h, total, last, signal, heard = state[0], state[1], state[2], state[3], state[4], state[5]
     count, limits, reach, tip, speed = int(state[6]), int(state[7]), state[8], state[9], state[10]
-    commanded, reached, n_sub = 0.0, 0, polynomials.shape[0]
+    commanded, reached, passed, n_sub = 0.0, 0, 0.0, polynomials.shape[0]
     for n in range(n_sub):
         floor = ground[0] + (n + 0.5) * ground[1]
         place = gain * (move - h)
@@ -206,8 +209,8 @@ def _dwell(
         signal = (1.0 - memory) * _heard(log_current, setpoint, linear) + memory * signal
         commanded, heard, count = commanded + move, heard + signal, count + 1
         reached |= limits | (OUTSIDE if abs(s) > 1.0 else 0)
-        if currents.size > 0:
-            currents[n] = _current(signal, setpoint, linear)
+        if with_current:
+            passed += _current(signal, setpoint, linear)
         if count == per_update:
             error = heard * (1.0 / per_update) - setpoint
             if ring[1] > 0:
@@ -218,10 +221,10 @@ def _dwell(
             reach, move, last, heard, count = max(reach, abs(h)), target, error, 0.0, 0
     state[0], state[1], state[2], state[3], state[4], state[5] = move, h, total, last, signal, heard
     state[6], state[7], state[8], state[9], state[10] = count, limits, reach, tip, speed
-    return commanded / n_sub, reached
+    return commanded / n_sub, reached, passed / n_sub
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@lean(fastmath={"contract"})
 def scan_steps(
     polynomials: F4,
     plane: F8,
@@ -247,23 +250,22 @@ def scan_steps(
     the current is not computed.
     """
     n_sub = noise.shape[2]
-    currents = np.empty(n_sub if current.size > 0 else 0)
     for row in range(polynomials.shape[0]):
         for i in range(polynomials.shape[1]):
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
-            move, reached = _dwell(
+            move, reached, passed = _dwell(
                 *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(hearing, ring, state, currents),
+                *(hearing, ring, state, current.size > 0),
             )
             if np.isnan(state[4]):
                 return False
             topography[row, i], events[row, i] = start + move, reached
-            if currents.size > 0:
-                current[row, i] = currents.mean()
+            if current.size > 0:
+                current[row, i] = passed
     return True
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@lean(fastmath={"contract"})
 def pixel_currents(polynomials: F4, plane: F8, heights: Pair, tips: F8, noise: F4, current: F8) -> None:
     """Write the mean |I| over the sub-steps of pixels over which the tip rests at the z of ``tips``."""
     scale, offset = heights

@@ -1,5 +1,7 @@
 """Marking the lattice cells that a path needs, distances to them, and blocks of them."""
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +11,47 @@ I8 = NDArray[np.int64]
 U8 = NDArray[np.uint64]
 B1 = NDArray[np.bool_]
 
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+
+@lean(forceinline=True)
 def _mark(u: float, v: float, before: U8, after: U8, cells: B1) -> None:
     """Mark the cells that hold the nodes around the grid coordinates (u, v)."""
     node_u, node_v = np.uint64(int(u)), np.uint64(int(v))
     left, right, top, bottom = before[node_u], after[node_u], before[node_v], after[node_v]
     cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
+
+
+@numba.njit(cache=True, error_model="numpy")
+def extent(x: F8, y: F8) -> tuple[float, float, float, float]:
+    """Return the least and the largest of x and of y, both (n_lines, n_points)."""
+    low_x, high_x, low_y, high_y = x[0, 0], x[0, 0], y[0, 0], y[0, 0]
+    for line in range(x.shape[0]):
+        for p in range(x.shape[1]):
+            low_x, high_x = min(low_x, x[line, p]), max(high_x, x[line, p])
+            low_y, high_y = min(low_y, y[line, p]), max(high_y, y[line, p])
+    return low_x, high_x, low_y, high_y
+
+
+@lean()
+def _mark_lines(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, before: U8, after: U8, cells: B1) -> None:
+    """Mark the cells of all lines, see ``mark_cells``; ``before`` and ``after`` are cells by node, see ``_mark``."""
+    u_x, u_y, v_x, v_y = inverse[0, 0] * n_grid, inverse[1, 0] * n_grid, inverse[0, 1] * n_grid, inverse[1, 1] * n_grid
+    first_u, first_v = low[0] * n_grid, low[1] * n_grid
+    for line in range(x.shape[0]):
+        last_u, last_v = np.inf, np.inf
+        for p in range(x.shape[1]):
+            u, v = x[line, p] * u_x + y[line, p] * u_y - first_u, x[line, p] * v_x + y[line, p] * v_y - first_v
+            far = max(abs(u - last_u), abs(v - last_v))
+            if far < 1.0:
+                continue  # what is marked is one node wider than a stencil
+            _mark(u, v, before, after, cells)
+            if far < np.inf:
+                steps = int(far) + 1
+                for step in range(1, steps):
+                    share = step / steps
+                    _mark(u - share * (u - last_u), v - share * (v - last_v), before, after, cells)
+            last_u, last_v = u, v
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -25,24 +61,11 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
     ``low`` is the cell (u, v) at the corner of ``cells``, which has room for every stencil. Marked a node at a time,
     one node wider than the stencil: between two marked nodes no other cell is needed.
     """
-    u_x, u_y, v_x, v_y = inverse[0, 0] * n_grid, inverse[1, 0] * n_grid, inverse[0, 1] * n_grid, inverse[1, 1] * n_grid
-    first_u, first_v = low[0] * n_grid, low[1] * n_grid
     n_nodes = max(cells.shape[0], cells.shape[1]) * n_grid
     before, after = np.empty(n_nodes, dtype=np.uint64), np.empty(n_nodes, dtype=np.uint64)
     for node in range(n_nodes):  # the cells of the first and the last node of a point's stencil
         before[node], after[node] = max(node - 2, 0) // n_grid, (node + 3) // n_grid
-    for line in range(x.shape[0]):
-        last_u, last_v = np.inf, np.inf
-        for p in range(x.shape[1]):
-            u, v = x[line, p] * u_x + y[line, p] * u_y - first_u, x[line, p] * v_x + y[line, p] * v_y - first_v
-            _mark(u, v, before, after, cells)
-            far = max(abs(u - last_u), abs(v - last_v))
-            if 1.0 <= far < np.inf:
-                steps = int(far) + 1
-                for step in range(1, steps):
-                    share = step / steps
-                    _mark(u - share * (u - last_u), v - share * (v - last_v), before, after, cells)
-            last_u, last_v = u, v
+    _mark_lines(x, y, inverse, n_grid, low, before, after, cells)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -1,5 +1,7 @@
 """Cone maps of sites and defects, and where points of the sample lie in the recorded image."""
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ F4 = NDArray[np.float32]
 MAX_STEPS = 12
 CONE_TOP = 1.1  # of a cone cut flat at 1: it reaches 1.1 half lattice constants; J. Luzny, Synthetic-STM-Imaging (2025)
 SMOOTHING = 4  # pixels: the slope of the path is taken over this distance, so that one jittered line does not rule it
+
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -63,7 +67,7 @@ def point_cones(x: F8, y: F8, points: F8, half: float, out: F8) -> None:
         _cones(nearest2, half, out[row])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def _position(image: F8, row: float, col: float) -> float:
     """Return an image's bilinear value at a fractional pixel, its nearest edge's outside."""
     row = min(max(row, 0.0), image.shape[0] - 1.0)
@@ -75,7 +79,7 @@ def _position(image: F8, row: float, col: float) -> float:
     return float(upper * (1 - r) + lower * r)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def _slopes(image: F8, row: float, col: float) -> tuple[float, float]:
     """Return the change of an image per row and per column around a fractional pixel."""
     last_row, last_col = image.shape[0] - 1.0, image.shape[1] - 1.0
@@ -86,7 +90,7 @@ def _slopes(image: F8, row: float, col: float) -> tuple[float, float]:
     return by_row, by_col
 
 
-@numba.njit(cache=True, error_model="numpy")
+@lean()
 def pixels_of(x: F8, y: F8, points: F8, out: F8) -> None:
     """Write the fractional pixels (row, col) at which the path x, y (n_rows, n_cols) passes points (n_points, 2).
 

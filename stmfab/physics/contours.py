@@ -43,12 +43,13 @@ def contour_weights(energies_eV: NDArray[np.complex128], at_eV: Floats, broadeni
 
 
 def _fitted_weights(
-    fit: tuple[Floats, NDArray[np.complex128]], energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float
+    fit: tuple[Floats, Floats], energies_eV: NDArray[np.complex128], at_eV: Floats, broadening_eV: float
 ) -> NDArray[np.complex128]:
     at, back = fit
     middle_eV = (energies_eV[0].real + energies_eV[-1].real) / 2
     offset = (at_eV - middle_eV) / broadening_eV - at[:, None]
-    return np.asarray(back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)))
+    weights, n = back @ (np.exp(-(offset**2) / 2) / math.sqrt(2 * math.pi)), len(energies_eV)
+    return np.asarray(weights[:n] + 1j * weights[n:])
 
 
 def exact_contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
@@ -68,15 +69,15 @@ def exact_contour_weights(
 
 
 @functools.cache
-def _fit(n_energies: int, spacing: float, shift: float) -> tuple[Floats, NDArray[np.complex128]]:
-    """Return points e about a contour's middle, (n_points,), and weights W, (n_energies, n_points), in broadenings.
+def _fit(n_energies: int, spacing: float, shift: float) -> tuple[Floats, Floats]:
+    """Return points e about a contour's middle, (n_points,), and weights W, (2 n_energies, n_points), Re above Im.
 
-    Column i is the best fit of Im sum_n W_n / (z_n - e) to 1 at e_i and to 0 at all other points, far ones too.
+    Energies are in broadenings. Column i is the best fit of Im sum_n W_n / (z_n - e) to 1 at e_i and to 0 at all other
+    points, far ones too.
     """
     half = (n_energies - 1) / 2 * spacing
     z = np.linspace(-half, half, n_energies) + 1j * shift
     near = np.arange(-half - FIT_NEAR, half + FIT_NEAR + FIT_STEP / 2, FIT_STEP)
     far = half + np.geomspace(FIT_NEAR + FIT_STEP, FIT_FAR, FIT_TAIL)
     g = 1 / (z - np.concatenate([near, far, -far])[:, None])
-    back = np.linalg.pinv(np.concatenate([g.imag, g.real], axis=1))[:, : len(near)]
-    return near, back[:n_energies] + 1j * back[n_energies:]
+    return near, np.ascontiguousarray(np.linalg.pinv(np.concatenate([g.imag, g.real], axis=1))[:, : len(near)])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import coherent, current, defects, greens, structure
+from . import _crystal_kernels, coherent, current, defects, greens, structure
 from .current import Heights
 from .defects import Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
@@ -63,9 +63,9 @@ class Imaged:
     @functools.cached_property
     def height_nm(self) -> float:
         """Median height of the ideal image."""
-        return _median(self.ideal_nm)
+        return float(_crystal_kernels.median(self.ideal_nm.ravel()))
 
-    @property
+    @functools.cached_property
     def range_nm(self) -> float:
         """Peak-to-peak of the ideal image."""
         return float(np.ptp(self.ideal_nm))
@@ -154,14 +154,7 @@ def _log_setpoint(over_raster: FieldLines, junction: Junction) -> float:
     if junction.current_nA is not None:
         return math.log(junction.current_nA)
     assert junction.height_nm is not None  # exactly_one
-    return _median(over_raster.log_current(junction.height_nm))
-
-
-def _median(values: Floats) -> float:
-    """Return ``np.median`` of numbers, without its search for NaN."""
-    middle = (values.size - 1) // 2, values.size // 2
-    ordered = np.partition(values, middle, axis=None)
-    return float(ordered[list(middle)].mean())
+    return float(_crystal_kernels.median(over_raster.log_current(junction.height_nm).ravel()))
 
 
 def _tabulated(
@@ -202,7 +195,9 @@ def _tabulated(
     blocks = _blocks(material, under, orbitals, changed)
     green = green_table(material, least, most, _reach(whole, orbitals, changed, blocks), exact=at_V is not None)
     local = greens.local_green(green.at(energies_eV), scene.change, orbitals, split=lambda _: blocks)
-    strengths = current.site_strengths(local, scene.change, few.weights, material=material, sites=sites, whole=whole)
+    strengths = current.site_strengths(
+        local, scene.change, few.weights, material=material, orbitals=orbitals, whole=whole
+    )
     field = current.current_field(
         strengths,
         few.mixing,

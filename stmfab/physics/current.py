@@ -127,15 +127,11 @@ def mixed(weights: NDArray[np.complex128], tip: tips.Tip, *, kappa_per_nm: float
     """Return the weights (n_energies, n_tip) compressed, each atom as exactly as its share of the current asks."""
     share = np.exp(-2 * kappa_per_nm * tip.positions_nm[:, 2])
     stacked = np.concatenate([weights.real, weights.imag]) * share
-    front = stacked[:, 0] / np.linalg.norm(stacked[:, 0])
-    rest = stacked - np.outer(front, front @ stacked)
-    squares, directions = np.linalg.eigh(rest @ rest.T)
-    others = directions[:, squares > (MIXING_ERROR * np.linalg.norm(stacked)) ** 2]
-    few = np.column_stack([front, others])
-    mixing = few.T @ stacked / share
+    few, mixing = _current_kernels.few_columns(stacked.T.copy(), MIXING_ERROR)
+    mixing /= share
     mixing[1:, 0] = 0.0  # exactly: what only the front atom reaches needs no other column
     n = len(weights)
-    return Mixed(few[:n] + 1j * few[n:], mixing)
+    return Mixed((few[:, :n] + 1j * few[:, n:]).T, mixing)
 
 
 @dataclass(frozen=True)
@@ -150,30 +146,33 @@ class Pairs:
         Cell offsets (u, v).
     numbers : int array of shape (n_offsets, n_sites, n_mixed)
         The number of each column, the loud ones first; -1 where there is none.
-    columns : three int arrays of shape (n_columns,)
+    columns : int array of shape (n_columns, 3)
         Offset, site and mixed weight of each column, in the order of their numbers.
     n_loud : int
         Number of loud columns.
+    used : bool array of shape (n_offsets, n_sites)
+        Sites that have a column.
     cells, sites, tip_atoms : int arrays of shape (n_pairs,)
         The sample site's cell (its number in ``offsets``) and number in the cell, and the tip atom.
     ways_nm : array of shape (n_pairs, 3)
         The way from the tip atom to the sample site, when the tip is at z = 0 over the cell's first node.
     close : bool array of shape (n_pairs,)
         Pairs whose share of the current is above ``FAINT``.
-    p_shares : array of shape (n_tip,), or None
+    p_shares : array of shape (n_tip,), or (0,) if there are none
         The share of p waves of each tip atom, see ``tips.Tip``.
     """
 
     offsets: Ints
     numbers: Ints
-    columns: tuple[Ints, ...]
+    columns: Ints
     n_loud: int
+    used: Bools
     cells: Ints
     sites: Ints
     tip_atoms: Ints
     ways_nm: Floats32
     close: Bools
-    p_shares: Floats32 | None = None
+    p_shares: Floats32
 
 
 def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: float, table: Heights) -> Pairs:
@@ -195,15 +194,13 @@ def pairs(material: Material, tip: tips.Tip, mixing: Floats, *, kappa_per_nm: fl
     bounds, shares = np.zeros((len(offsets), len(material.sites), len(mixing))), np.empty(len(cells))
     at = ways_nm, nearest2_nm2, float(nodes_nm[0])
     _current_kernels.bound(cells, sites, tip_atoms, *at, kappa_per_nm, mixing, bounds, shares)
-    largest = bounds.max()
     faint_share = FAINT if tip.p_shares is None else UNHEARD  # p waves are weak where s waves are strong
-    loud, heard = bounds > faint_share * largest, bounds > UNHEARD * largest
-    n_loud, listed = int(loud.sum()), np.concatenate([np.flatnonzero(loud), np.flatnonzero(heard & ~loud)])
-    numbers, columns = np.full(bounds.shape, -1), np.unravel_index(listed, bounds.shape)
-    numbers[columns] = np.arange(len(listed))
-    p_shares = None if tip.p_shares is None else tip.p_shares.astype(np.float32)
-    close = shares > faint_share * largest
-    return Pairs(offsets, numbers, columns, n_loud, cells, sites, tip_atoms, ways_nm, close, p_shares)
+    numbers, columns, n_loud, used = _current_kernels.number_columns(bounds, faint_share, UNHEARD)
+    p_shares = np.zeros(0) if tip.p_shares is None else tip.p_shares
+    close = shares > faint_share * bounds.max()
+    return Pairs(
+        offsets, numbers, columns, n_loud, used, cells, sites, tip_atoms, ways_nm, close, p_shares.astype(np.float32)
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -241,7 +238,7 @@ def _refinement(n_grid: int) -> Floats32:
 
 def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
     """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
-    low, reached = structure.reach(view, carried.offsets, carried.numbers.max(axis=2) >= 0)
+    low, reached = structure.reach(view, carried.offsets, carried.used)
     site, v, u = np.nonzero(reached)
     u0, v0 = low
     return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
@@ -253,31 +250,30 @@ def site_strengths(
     weights: NDArray[np.complex128],
     *,
     material: Material,
-    sites: Ints,
+    orbitals: Ints,
     whole: Window,
 ) -> Floats32:
-    """Return A for each mixed tip weight, shape (n_v, n_u, n_sites, n_mixed), in 1/eV; 0 away from ``sites``.
+    """Return A for each mixed tip weight, shape (n_v, n_u, n_sites, n_mixed), in 1/eV; 0 away from ``orbitals``.
 
     The orbitals of a site add; removed orbitals carry nothing.
 
     Parameters
     ----------
     local : complex array of shape (n_energies, n_orbitals)
-        G on the orbitals of ``sites``, in the order of ``site_orbitals``.
+        G on ``orbitals``.
     weights : complex array of shape (n_energies, n_mixed)
-    sites : int array of shape (n, 3)
-        Rows (u, v, site), inside the window ``whole``.
+    orbitals : int array of shape (n_orbitals, 3)
+        Rows (u, v, orbital), inside the window ``whole``.
     """
-    orbitals = site_orbitals(material, sites)
-    strength = (local.T @ weights.astype(local.dtype)).imag
-    n_v, n_u = whole.cells.shape
-    by_orbital = np.zeros((n_v, n_u, material.n_orbitals, weights.shape[1]), dtype=np.float32)
-    by_orbital[orbitals[:, 1] - whole.v0, orbitals[:, 0] - whole.u0, orbitals[:, 2]] = strength
-    removed = change.removed - (whole.u0, whole.v0, 0)
-    removed = removed[((removed[:, :2] >= 0) & (removed[:, :2] < (n_u, n_v))).all(axis=1)]
-    by_orbital[removed[:, 1], removed[:, 0], removed[:, 2]] = 0
-    first = np.cumsum([0, *(site.n_orbitals for site in material.sites[:-1])])
-    return by_orbital if len(first) == material.n_orbitals else np.add.reduceat(by_orbital, first, axis=2)
+    out = np.zeros((*whole.cells.shape, len(material.sites), weights.shape[1]), dtype=np.float32)
+    _current_kernels.add_strengths(
+        local,
+        np.ascontiguousarray(weights, dtype=local.dtype),
+        *(orbitals, material.orbital_site, change.removed),
+        (whole.u0, whole.v0),
+        out,
+    )
+    return out
 
 
 def site_orbitals(material: Material, sites: Ints) -> Ints:
@@ -309,7 +305,7 @@ def current_field(
     polynomial in z.
     """
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
-    cell, site, r = carried.columns
+    cell, site, r = carried.columns.T
     shares = np.ascontiguousarray((mixing * calibration_nA_eV(material)).T, dtype=np.float32)
     near = _conductances(carried, shares, table, _nodes(material, table.n_grid), kappa_per_nm, fine=True)
     far = _conductances(carried, shares, table, _few_nodes(material, table.n_grid), kappa_per_nm, fine=False)
@@ -338,15 +334,12 @@ def _conductances(
     Of the close pairs in the loud columns if ``fine``, else of all that is left; ``shares``, (n_tip, n_mixed), weight
     the tip atoms.
     """
-    n_columns = carried.n_loud if fine else len(carried.columns[0])
+    n_columns = carried.n_loud if fine else len(carried.columns)
     out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
     at = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm
     listed = carried.cells, carried.sites, carried.tip_atoms, carried.close
     into = carried.numbers, carried.n_loud, fine, shares
-    if carried.p_shares is None:
-        _current_kernels.conductances(*at, kappa_per_nm, *listed, *into, out)
-    else:
-        _current_kernels.lobed_conductances(*at, kappa_per_nm, *listed, *into, carried.p_shares, out)
+    _current_kernels.conductances(*at, kappa_per_nm, *listed, *into, carried.p_shares, out)
     return out
 
 

@@ -207,15 +207,14 @@ def place(
         If a tile has fewer free places than defects.
     """
     stride, n_candidates = 1 + n_values, FIRST_CANDIDATES
-    words = uniforms(1 + stride * n_candidates)
-    counts = poisson_counts(words[:, 0], mean_per_tile)
-    if _defects_kernels.crowded(counts, taken):
-        raise ArithmeticError(f"{counts.max()} defects do not fit the {TILE_CELLS**2} places of a tile")
-    cells, values = np.empty((counts.sum(), 2), dtype=np.int64), np.empty((counts.sum(), n_values))
-    while not _defects_kernels.seat(words, counts, tiles, TILE_CELLS, taken, cells, values):
-        n_candidates *= 2
+    while True:
         words = uniforms(1 + stride * n_candidates)
-    return cells, values
+        most, seated, cells, values = _defects_kernels.place(words, mean_per_tile, tiles, TILE_CELLS, taken, n_values)
+        if most:
+            raise ArithmeticError(f"{most} defects do not fit the {TILE_CELLS**2} places of a tile")
+        if seated:
+            return cells, values
+        n_candidates *= 2
 
 
 def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:

@@ -89,7 +89,8 @@ class CurrentField:
     def step_polynomials(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
         """Return the height polynomial of every sub-step, (n_passes, n_pixels, n_sub, n_coefficients)."""
         out = np.empty((len(x_nm), x_nm.shape[1] - 1, n_sub, self.n_coefficients), dtype=np.float32)
-        _field_kernels.step_polynomials(self.coefficients, x_nm, y_nm, self._grid, out)
+        nodes = np.empty((4, self.n_coefficients), dtype=np.float32)
+        _field_kernels.step_polynomials(self.coefficients, x_nm, y_nm, self._grid, nodes, out)
         return out
 
     def log_current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats | float) -> Floats:
@@ -178,8 +179,9 @@ class FieldLines:
 
     def log_current(self, z_nm: Floats | float) -> Floats:
         """Return ln|I / nA| at a height, or one a line."""
-        s = (np.broadcast_to(z_nm, self.shape).ravel() - self.z_mid_nm) / self.z_half_nm
-        return np.asarray(_field_kernels.evaluate(self.polynomials, s)).reshape(self.shape)
+        s = np.empty(self.shape)
+        s[...] = (z_nm - self.z_mid_nm) / self.z_half_nm
+        return np.asarray(_field_kernels.evaluate(self.polynomials, s.ravel())).reshape(self.shape)
 
     def heights(self, log_current: float) -> Floats:
         """Return the heights z (nm) at which ln|I / nA| has a given value: Newton's iteration.

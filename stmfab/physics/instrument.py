@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from . import _instrument_kernels
 from .keys import KeyRangeError, check_ranges, exactly_one, key
 from .noise import Noise
 from .piezo import LateralHysteresis, Resonance, ZPiezo
@@ -115,11 +116,10 @@ class FrameCreep:
 
     def displacement(self, t_s: Floats, *, frame_s: float) -> tuple[Floats, Floats]:
         """Return the displacement along the frame's x and y (nm) at times since the first recorded pixel."""
-        elapsed = np.maximum(t_s, 0)
-        return (
-            self.x_nm_per_efold * np.log(1 + (self.x_ratio - 1) / frame_s * elapsed),
-            self.y_nm_per_efold * np.log(1 + (self.y_ratio - 1) / frame_s * elapsed),
-        )
+        x_efolds, y_efolds = (_efolds(t_s, (ratio - 1) / frame_s) for ratio in (self.x_ratio, self.y_ratio))
+        x_efolds *= self.x_nm_per_efold
+        y_efolds *= self.y_nm_per_efold
+        return x_efolds, y_efolds
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ class LogCreep:
 
         Counted from where the tip is at the first recorded pixel; nothing has moved before the move.
         """
-        since_move = np.maximum(t_s + self.wait_s, 0) / self.onset_s
-        efolds = np.log(1 + since_move) - math.log(1 + self.wait_s / self.onset_s)  # log10 takes twice as long
-        crept = self.percent_per_decade / 100 / LN10 * efolds
+        crept = _efolds(t_s, 1 / self.onset_s, start_s=-self.wait_s)
+        crept -= _efolds(np.zeros(1), 1 / self.onset_s, start_s=-self.wait_s)
+        crept *= self.percent_per_decade / 100 / LN10
         return self.x_move_nm * crept, self.y_move_nm * crept
 
 
@@ -170,12 +170,20 @@ class ZCreep:
         ``jump_s`` and ``jump_nm``, (n,), are later steps of the command.
         """
         at_s, steps_nm = (-self.wait_s, *jump_s), (self.move_nm, *jump_nm)
-        crept = np.zeros(np.shape(t_s))
+        before = self.move_nm * _efolds(np.zeros(1), 1 / self.onset_s, start_s=-self.wait_s)
+        crept, last_s = np.full(np.shape(t_s), -before), np.max(t_s)
         for start_s, step_nm in zip(at_s, steps_nm, strict=True):
-            if start_s < np.max(t_s):
-                crept += step_nm * np.log(1 + np.maximum(t_s - start_s, 0) / self.onset_s)
-        before = self.move_nm * math.log(1 + self.wait_s / self.onset_s)
-        return np.asarray(self.percent_per_decade / 100 / LN10 * (crept - before))
+            if start_s < last_s:
+                crept += step_nm * _efolds(t_s, 1 / self.onset_s, start_s=start_s)
+        crept *= self.percent_per_decade / 100 / LN10
+        return crept
+
+
+def _efolds(t_s: Floats, rate_per_s: float, *, start_s: float = 0.0) -> Floats:
+    """Return ln(1 + rate (t - start)) of times of any shape, zero before the start."""
+    out = np.empty(np.shape(t_s))
+    _instrument_kernels.efolds(np.ravel(t_s), start_s, rate_per_s, out.reshape(-1))
+    return out
 
 
 @dataclass(frozen=True)
@@ -241,8 +249,9 @@ class RelaxingDrift(LinearDrift):
 
     def relaxation_s(self, t_s: Floats) -> Floats:
         """Return the time in which the first speed would have gone as far as the part that dies out: seconds."""
-        tau_s = S_PER_MIN * self.time_constant_min
-        return np.asarray(-(1 - self.final_share) * tau_s * np.expm1(-t_s / tau_s))
+        tau_s, out = S_PER_MIN * self.time_constant_min, np.empty(np.shape(t_s))
+        _instrument_kernels.relaxed(np.ravel(t_s), tau_s, (1 - self.final_share) * tau_s, out.reshape(-1))
+        return out
 
     def displacement(self, t_s: Floats) -> tuple[Floats, Floats]:
         """Return the displacement along the frame's x and y (nm) by what dies out."""

@@ -7,13 +7,14 @@ straight and steadily, so that the path is held by the ends of its pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _path_kernels
 from .instrument import NM_PER_PM, Drift, Feedback, Instrument, Jitter, LinearDrift, PickUp, Raster, RelaxingDrift, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
@@ -189,13 +190,13 @@ def tip_path(
         lines = lines + np.array(offset_nm)[:, None]
     x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
     walk, t_s = _random_walk(raster, instrument.drift, streams), line_s[:, None, None] + step_s
+    if walk is not None:
+        _path_kernels.add_straight(*walk, to_sample, x_nm, y_nm)
     floor_nm = np.empty_like(x_nm)
     for part in _parts(t_s):
-        bends = _bends(instrument, t_s[part], [] if walk is None else [walk(part)], frame_s=frame_s)
-        for x, y in bends:
-            x_nm[part] += to_sample[0, 0] * x + to_sample[0, 1] * y
-            y_nm[part] += to_sample[1, 0] * x + to_sample[1, 1] * y
-        floor_nm[part] = slope[0] * x_nm[part] + slope[1] * y_nm[part]
+        for right, up in _bends(instrument, t_s[part], frame_s=frame_s):
+            _path_kernels.add_turned(right, up, to_sample, x_nm[part], y_nm[part])
+        _path_kernels.plane(x_nm[part], y_nm[part], slope, floor_nm[part])
         if instrument.scanner is not None:
             floor_nm[part] += instrument.scanner.lift_nm(*_summed(commanded[0][:, part], commanded[1]))
     changes, holding = _add_changes((x_nm, y_nm, floor_nm), instrument, frame_s, t_s, streams)
@@ -217,11 +218,8 @@ def _add_changes(
     floor_nm, jumps = places_nm[2], (np.zeros(0), np.zeros((0, 3)))
     changes = holding = None
     if instrument.tip_jumps is not None:
-        jumps, changes = instrument.tip_jumps.draw(frame_s, streams("tip_jumps")), np.empty(t_s.shape, dtype=np.int64)
-        for part in _parts(t_s):
-            moves_nm, changes[part] = _jumps(*jumps, t_s[part])
-            for moved, move_nm in zip(places_nm, moves_nm, strict=True):
-                moved[part] += move_nm
+        jumps = instrument.tip_jumps.draw(frame_s, streams("tip_jumps"))
+        changes = _add_jumps(*jumps, t_s, places_nm)
     if instrument.pick_ups:
         rise_nm, holding = _held(instrument.pick_ups, frame_s, t_s, streams)
         floor_nm += rise_nm
@@ -246,12 +244,14 @@ def _rises(instrument: Instrument, t_s: Floats, jump_s: Floats, jumps_nm: Floats
         yield -instrument.z_creep.displacement(t_s, **steps)
 
 
-def _jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats) -> tuple[Floats, Ints]:
-    """Return where a tip is after its jumps, x, y, z at times t_s, (3, *t_s.shape), and how many there were."""
-    stays = np.diff(np.searchsorted(t_s.ravel(), times_s, side="right"), prepend=0, append=t_s.size)
-    sums_nm = np.concatenate([np.zeros((3, 1)), np.cumsum(jumps_nm.T, axis=1)], axis=1)
-    before = np.repeat(np.arange(len(stays)), stays)
-    return np.repeat(sums_nm, stays, axis=1).reshape(3, *t_s.shape), before.reshape(t_s.shape)
+def _add_jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats, places_nm: tuple[Floats, Floats, Floats]) -> Ints:
+    """Add a tip's jumps, (n,) and (n, 3), to its x, y and z at ascending times t_s; return how many there were."""
+    starts = np.searchsorted(t_s.ravel(), times_s, side="right")
+    for place_nm, sums_nm in zip(places_nm, np.cumsum(jumps_nm, axis=0).T, strict=True):
+        flat_nm = place_nm.reshape(-1)
+        for start, end, sum_nm in zip(starts, np.append(starts, t_s.size)[1:], sums_nm, strict=True):
+            flat_nm[start:end] += sum_nm
+    return np.repeat(np.arange(len(starts) + 1), np.diff(starts, prepend=0, append=t_s.size)).reshape(t_s.shape)
 
 
 def _held(pick_ups: Mapping[str, PickUp], frame_s: float, t_s: Floats, streams: Streams) -> tuple[Floats, Ints]:
@@ -339,21 +339,16 @@ def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator
     return _along_axes(raster, fast=jitter.fast_nm * fast, slow=jitter.slow_nm * slow)
 
 
-def _bends(
-    instrument: Instrument, t_s: Floats, walks: Sequence[tuple[Floats, Floats]], *, frame_s: float
-) -> Iterator[tuple[Floats, Floats]]:
-    """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``: creep and walk."""
+def _bends(instrument: Instrument, t_s: Floats, *, frame_s: float) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``."""
     if instrument.creep is not None:
         yield instrument.creep.displacement(t_s, frame_s=frame_s)
     if isinstance(instrument.drift, RelaxingDrift):
         yield instrument.drift.displacement(t_s)
-    yield from walks
 
 
-def _random_walk(
-    raster: Raster, drift: Drift | None, streams: Streams
-) -> Callable[[slice], tuple[Floats, Floats]] | None:
-    """Return a Brownian path of the pixels' ends on two axes: of some lines, each (n_lines, 2, n_pixels + 1).
+def _random_walk(raster: Raster, drift: Drift | None, streams: Streams) -> tuple[Floats, Floats] | None:
+    """Return a Brownian path on two axes: where each pass starts and how far it goes, each (2, n_lines + 1, 2).
 
     Zero at t = 0, exact at the ends of the passes and straight between them.
     """
@@ -363,13 +358,7 @@ def _random_walk(
     moves = rms_nm * streams("walk").standard_normal((2, 2 * (raster.pixels + 1)))
     ends = np.cumsum(moves, axis=1)
     starts = ends - moves - ends[:, 1:2]
-    shape, share = (2, raster.pixels + 1, 2, 1), np.linspace(0, 1, raster.pixels + 1)
-
-    def lines(part: slice) -> tuple[Floats, Floats]:
-        x, y = starts.reshape(shape)[:, part] + moves.reshape(shape)[:, part] * share
-        return x, y
-
-    return lines
+    return starts.reshape(2, -1, 2), moves.reshape(2, -1, 2)
 
 
 def _rotation(angle_deg: float) -> Floats:

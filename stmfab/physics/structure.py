@@ -42,8 +42,9 @@ def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_g
     n_grid : int
         Grid nodes a cell along each lattice vector.
     """
-    corners = [(x, y) for xs, ys in lines_nm for x in (xs.min(), xs.max()) for y in (ys.min(), ys.max())]
-    bounds = np.array(corners) @ material.to_cells
+    extents = np.array([_structure_kernels.extent(x, y) for x, y in lines_nm])
+    corners = np.concatenate([extents[:, [i, j]] for i in (0, 1) for j in (2, 3)])
+    bounds = corners @ material.to_cells
     low = np.floor(bounds.min(axis=0)).astype(np.int64) - 2
     high = np.floor(bounds.max(axis=0)).astype(np.int64) + 2
     cells = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), dtype=np.bool_)

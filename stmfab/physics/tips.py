@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _tips_kernels
 from .keys import check_ranges, key
 from .units import Floats, Ints
 
@@ -63,19 +64,12 @@ class Tip:
         ValueError
             If an energy is outside the table.
         """
-        step = self.at_eV[1] - self.at_eV[0]
-        place = (energies_eV - self.at_eV[0]) / step
-        node = np.floor(place).astype(np.int64)
-        if node.min() < 1 or node.max() + 2 >= len(self.at_eV):
+        places = (energies_eV - self.at_eV[0]) / (self.at_eV[1] - self.at_eV[0])
+        if not (places.min() >= 1 and places.max() < len(self.at_eV) - 2):
             raise ValueError(f"tip density of states is tabulated for |E| < {self.at_eV[-1]:g} eV")
-        t = place - node
-        weights = (
-            -t * (t - 1) * (t - 2) / 6,
-            (t + 1) * (t - 1) * (t - 2) / 2,
-            -(t + 1) * t * (t - 2) / 2,
-            (t + 1) * t * (t - 1) / 6,
-        )
-        return np.asarray(sum(w * self.ldos_per_eV[:, node - 1 + i] for i, w in enumerate(weights)))
+        out = np.empty((len(self.ldos_per_eV), len(places)))
+        _tips_kernels.lagrange(self.ldos_per_eV, places, out)
+        return out
 
 
 @functools.cache

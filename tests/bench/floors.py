@@ -127,7 +127,7 @@ def _corrections(work: Work, table, _rows, _inverse, felt, columns, block, _out)
 
 def _field(work: Work, strengths, _mixing, carried, table, *, view, **_rest) -> None:
     """Count the field: conductances, products over sites, the logarithm and its polynomials."""
-    n_cells, n_columns, n_loud = len(view.indices), len(carried.columns[0]), carried.n_loud
+    n_cells, n_columns, n_loud = len(view.indices), len(carried.columns), carried.n_loud
     fine, coarse = table.n_heights * table.n_grid**2, table.n_heights * FAINT_GRID**2
     n_close = int(carried.close.sum())
     one = DISTANCE + EXPONENTIAL + 2

@@ -1,0 +1,48 @@
+"""The median of many numbers, by counting them."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+
+BINS = 256
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _bin_of(counts: I8, number: int, first: int, before: int) -> tuple[int, int]:
+    """Return the bin of the number-th value in order and how many are in earlier bins, ``before`` the given one."""
+    while before + counts[first] <= number:
+        before += counts[first]
+        first += 1
+    return first, before
+
+
+@numba.njit(cache=True, error_model="numpy")
+def median(values: F8) -> float:
+    """Return the median of numbers (n,); NaN if one of them is not finite.
+
+    Counted in equal bins from the least to the largest; only those in the middle bins are put in order.
+    """
+    low, high, total = values[0], values[0], 0.0
+    for value in values:
+        low, high = min(low, value), max(high, value)
+        total += value
+    if not np.isfinite(total):
+        return float(np.nan)
+    if high <= low:
+        return float(low)
+    scale, counts = (BINS - 1) / (high - low), np.zeros(BINS, dtype=np.int64)
+    for value in values:
+        counts[int((value - low) * scale)] += 1
+    half = (values.shape[0] - 1) // 2
+    first, before = _bin_of(counts, half, 0, 0)
+    last, before_last = _bin_of(counts, values.shape[0] // 2, first, before)
+    middle, n = np.empty(before_last + counts[last] - before), 0
+    for value in values:
+        if first <= int((value - low) * scale) <= last:
+            middle[n] = value
+            n += 1
+    middle.sort()
+    return float((middle[half - before] + middle[values.shape[0] // 2 - before]) / 2)

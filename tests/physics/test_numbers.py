@@ -1,0 +1,51 @@
+"""Kernels that stand in for functions of numpy are held against these."""
+
+import numpy as np
+import pytest
+
+from stmfab.physics import _crystal_kernels, _instrument_kernels
+
+RNG = np.random.default_rng(20261122)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 4095, 4096])
+@pytest.mark.parametrize("kind", ["normal", "steps", "outlier", "two"])
+def test_median(n, kind):
+    values = {
+        "normal": RNG.standard_normal(n),
+        "steps": RNG.integers(0, 3, n).astype(float),
+        "outlier": np.append(RNG.standard_normal(n - 1), 1e12),
+        "two": np.where(np.arange(n) % 2, -1.0, 1.0),
+    }[kind]
+    assert _crystal_kernels.median(values) == np.median(values)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_median_of_what_is_no_number_is_none(fault):
+    assert np.isnan(_crystal_kernels.median(np.array([1.0, fault, 2.0])))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-7, 0.3, 10.0, 1e9, -0.0099])
+def test_efolds(rate):
+    t = np.concatenate([RNG.uniform(-5, 100, 2000), RNG.uniform(0, 1e-3, 100)])
+    out = np.empty_like(t)
+    _instrument_kernels.efolds(t, 0.3, rate, out)
+    exact = np.log1p(rate * np.maximum(t.astype(np.longdouble) - np.longdouble(0.3), 0))
+    conditioned = np.abs(rate * t) / np.minimum(1, 1 + rate * np.maximum(t, 0)) + 1  # of 1 + rate t in 64 bits
+    assert (np.abs(out - exact) < 4e-16 * (conditioned + np.abs(exact))).all()
+
+
+def test_efolds_of_what_has_no_logarithm_is_none():
+    out = np.empty(3)
+    _instrument_kernels.efolds(np.array([0.0, 1.0, 200.0]), 0.0, -0.01, out)
+    np.testing.assert_array_equal(np.isnan(out), [False, False, True])
+
+
+@pytest.mark.parametrize("tau", [0.5, 10.0, 600.0, 1e6])
+def test_relaxed(tau):
+    t = np.concatenate([RNG.uniform(-5, 300, 2000), RNG.uniform(0, 1e-3, 100), [0.0]])
+    out = np.empty_like(t)
+    _instrument_kernels.relaxed(t, tau, 3.0, out)
+    exact = -3 * np.expm1(-t / tau)
+    assert (np.abs(out - exact) < 1e-14 * (3 + np.abs(exact))).all()
+    assert out[-1] == 0
