@@ -11,7 +11,15 @@ import pytest
 import stmfab
 from stmfab import plan, recipe, scenes, streams
 from stmfab.errors import RecipeError, StmfabError
-from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
+from stmfab.physics import (
+    _orbital_field_kernels,
+    orbital_image,
+    orbital_scene,
+    orbital_units,
+    structure,
+    surface_state,
+    tips,
+)
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.ledges import Edges, Ledges, flat
@@ -521,3 +529,27 @@ def test_polarities_are_those_of_the_classes():
 def test_mistakes_are_told(name, options, message):
     with pytest.raises(RecipeError, match=message):
         recipe.load(str(RECIPES / f"{name}.yaml"), options)
+
+
+def test_logarithms_of_currents_eight_at_a_time():
+    rng = np.random.default_rng(0)
+    numbers = np.exp(rng.uniform(-80, 80, (3, 64))).astype(np.float32)
+    numbers[0, :6] = 0.0, -1.0, np.inf, np.nan, 1.0, -0.0
+    got, known = numbers.copy(), np.array([[True, True, False, True]] * 3)
+    _orbital_field_kernels.logarithms(got, known, (2, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        want = np.log(numbers.astype(np.float64))
+    want[~np.isfinite(want)] = np.nan
+    want[:, 32:48] = np.nan
+    np.testing.assert_allclose(got, want, rtol=1.2e-7, atol=1e-7)  # half a unit of single precision, and the series
+
+
+def test_the_nearest_of_points_that_reach():
+    rng = np.random.default_rng(1)
+    x, y = np.meshgrid(np.linspace(-5, 5, 37), np.linspace(-4, 4, 53))
+    points, reach, marks = rng.uniform(-6, 6, (60, 2)), rng.uniform(0, 1.5, 60), np.arange(1, 61)
+    got = np.zeros(x.shape, dtype=np.int64)
+    surface_state.mark_nearest(x, y, points, reach, marks, got)
+    away = np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1])
+    away[away >= reach] = np.inf
+    np.testing.assert_array_equal(got, np.where(np.isinf(away.min(axis=2)), 0, marks[away.argmin(axis=2)]))

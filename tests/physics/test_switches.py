@@ -1,5 +1,7 @@
 """What comes and goes on a surface: where, how high and for what share of the time, on analytic fields."""
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -105,3 +107,27 @@ def test_at_constant_height_the_current_switches():
 def test_a_switch_that_never_changes_is_no_switch():
     with pytest.raises(ValueError, match="rates above 0"):
         switches.Switch(CHANGE, 0.0, 1.0)
+
+
+def added(share, first, out):
+    """Add the share of some lines."""
+    out += share[first : first + len(out)]
+
+
+@pytest.mark.parametrize("turn_deg", [0, 37])
+def test_switches_add_where_they_are_what_they_add_everywhere(turn_deg):
+    # three patches, there and back along lines at an angle: as if every change were looked up at every pixel
+    cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+    changes = [dataclasses.replace(CHANGE, origin_nm=CHANGE.origin_nm + shift) for shift in (-0.8, 0.0, 0.55)]
+    world = switches.SwitchingField(FIELD, [switches.Switch(change, 1.0, 1.0) for change in changes])
+    along, across = np.linspace(-0.9, 0.9, 41), np.repeat(np.linspace(-0.6, 0.6, 6), 2)
+    ends = np.array([along[:: 1 - 2 * (n % 2)] for n in range(12)])
+    x, y = ends * cos - across[:, None] * sin, ends * sin + across[:, None] * cos
+    shares = np.random.default_rng(0).random((3, 6, 80)).astype(np.float32)
+    raising = [functools.partial(added, share) for share in shares]
+    for name, shape in (("pixel_means", (12, 40, 1)), ("step_polynomials", (12, 40, 1, 1))):
+        want = getattr(FIELD, name)(x, y, 4)
+        for change, share in zip(changes, shares, strict=True):
+            want = want + share.reshape(shape) * np.nan_to_num(getattr(change, name)(x, y, 4))
+        got = getattr(world.changed(raising, 0), name)(x, y, 4)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)  # single precision
