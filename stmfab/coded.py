@@ -7,6 +7,7 @@ from typing import Any
 from . import plan as plans
 from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
+from .physics.table_targets import Table
 from .physics.targets import LAYERS
 from .plan import Plan
 
@@ -16,12 +17,22 @@ def categories(plan: Plan) -> dict[str, list[str]]:
     names = [name for place in ("defects", "corrals") for name in sorted(plan.tree["sample"].get(place, {}))]
     kinds, edges = list(defect_kinds(plan.sample_kind)), [] if plan.sample_kind == CRYSTAL else [STEP_EDGE]
     classes = {name: target for name, target in plan.targets.items() if isinstance(target, Classes)}
-    return {name: target.words(kinds, names, edges) for name, target in classes.items()} | {
-        "defect_kind": kinds,
-        "defect_name": names,
-        "defect_site": [site.name for site in lattice_of(plan.tree).sites],
-        "defect_layer": list(LAYERS),
+    columns = {
+        f"{name}_{column}": list(words)
+        for name, target in plan.targets.items()
+        if isinstance(target, Table)
+        for column, words in target.words.items()
     }
+    return (
+        {name: target.words(kinds, names, edges) for name, target in classes.items()}
+        | columns
+        | {
+            "defect_kind": kinds,
+            "defect_name": names,
+            "defect_site": [site.name for site in lattice_of(plan.tree).sites],
+            "defect_layer": list(LAYERS),
+        }
+    )
 
 
 def columns(plan: Plan) -> list[dict[str, Any]]:

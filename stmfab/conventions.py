@@ -5,7 +5,8 @@ Written once, by whoever creates the store; nothing here changes a sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import colorsys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .plan import Plan
 
 CF = "CF-1.11"
 OME_ZARR = "0.5"
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 EVENTS: Mapping[int, str] = {
     1: "z_stop",
     2: "slew_or_step_limit",
@@ -46,11 +48,54 @@ def root(plan: Plan, arrays: Sequence[ArraySpec]) -> dict[str, Any]:
         **({"summary": words} if words else {}),
         "source": "simulated by stmfab from the recipe in the attribute recipe",
         "frames": FRAMES.replace("(sample, ", "(sample, junction, ") if plan.junctions else FRAMES,
-        "ome": {"version": OME_ZARR, "multiscales": [_multiscale(plan, spec) for spec in arrays if spec.is_image]},
+        "ome": {
+            "version": OME_ZARR,
+            "multiscales": [_multiscale(plan, spec, spec.name) for spec in arrays if spec.is_image],
+        },
     }
 
 
-def _multiscale(plan: Plan, spec: ArraySpec) -> dict[str, Any]:
+def label_names(names: Iterable[str]) -> dict[str, Any]:
+    """Return what OME-Zarr's group of labels says of itself."""
+    return {"version": OME_ZARR, "labels": list(names)}
+
+
+def label_layer(plan: Plan, spec: ArraySpec, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how OME-Zarr describes a map of whole numbers as a layer over the images, its array at the path 0.
+
+    ``words`` are the attributes of the array: what its numbers mean.
+    """
+    meant = meanings(words)
+    described = {
+        "source": {"image": "../../"},
+        "colors": [colour(number) for number in meant or (0,)],
+        **({"properties": [{"label-value": number, "name": word} for number, word in meant.items()]} if meant else {}),
+    }
+    return {"version": OME_ZARR, "multiscales": [_multiscale(plan, spec, "0")], "image-label": described}
+
+
+def colour(number: int) -> dict[str, Any]:
+    """Return the colour of a number of a label layer: none of 0, hues as far apart as they can be of the others."""
+    hue = number * GOLDEN_RATIO % 1.0
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.7, 1.0))
+    return {"label-value": number, "rgba": [red, green, blue, 255 if number else 0]}
+
+
+def meanings(words: Mapping[str, Any]) -> dict[int, str]:
+    """Return what the numbers of a coded array mean by its CF attributes: of bits, every sum of them but none.
+
+    >>> meanings({"flag_masks": [1, 2], "flag_meanings": "stop limit"})
+    {1: 'stop', 2: 'limit', 3: 'stop, limit'}
+    """
+    names = words.get("flag_meanings", "").split()
+    if "flag_masks" not in words:
+        return dict(enumerate(names))
+    bits = list(zip(words["flag_masks"], names, strict=True))
+    every = range(1, 1 + sum(words["flag_masks"]))
+    return {number: ", ".join(name for bit, name in bits if number & bit) for number in every}
+
+
+def _multiscale(plan: Plan, spec: ArraySpec, path: str) -> dict[str, Any]:
     """Return an image as OME-Zarr describes it, at its one resolution: in nm where all frames have one size.
 
     Otherwise a step is a pixel; how wide that is in each sample, ``pixel_size_nm`` tells.
@@ -65,7 +110,7 @@ def _multiscale(plan: Plan, spec: ArraySpec) -> dict[str, Any]:
         "axes": [{"name": "sample", "type": "sample"}, *several, *({"name": name, **space} for name in IMAGE)],
         "datasets": [
             {
-                "path": spec.name,
+                "path": path,
                 "coordinateTransformations": [
                     {"type": "scale", "scale": [1.0, *(1.0 for _ in several), pitch, pitch]},
                     {"type": "translation", "translation": [0.0, *(0.0 for _ in several), start, start]},

@@ -14,7 +14,7 @@ from . import metadata, provenance, receipts, store
 from .bucket import Place
 from .errors import StoreError
 from .plan import Plan
-from .store import ROOT, Store
+from .store import LABELS, ROOT, Store
 
 
 def extend(place: Place, plan: Plan) -> Store:
@@ -48,7 +48,10 @@ def _of_length(plan: Plan, samples: int) -> Plan:
 def _grow(dataset: Store, plan: Plan) -> None:
     """Make a store longer: the receipt of a partial shard away, then the arrays' metadata, then the root's."""
     before = dataset.layout
-    documents = metadata.documents(plan, dataclasses.replace(before, samples=plan.samples))
+    longer = dataclasses.replace(before, samples=plan.samples)
+    documents = metadata.documents(plan, longer)
+    if LABELS in dataset.metadata:
+        documents |= metadata.label_layers(plan, longer)[0]
     root = json.loads(documents.pop(ROOT))
     recipe = {**dataset.attributes["recipe"], "samples": plan.samples}
     root["attributes"] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import scenes
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
-from .physics import instances, orbital_scene, structure, targets
+from .physics import instances, orbital_scene, structure, table_targets, targets
 from .physics.arrays import JUNCTION
 from .physics.crystal import Crystal, Imaged
 from .physics.defect_targets import Instances
@@ -74,7 +74,7 @@ def channel_images(plan: Plan, recorded: Scan) -> Arrays:
 
 
 def check_finite(made: Arrays) -> None:
-    """Hold every image and number of a sample against NaN and infinity; padding of the table of defects is exempt.
+    """Hold every image and number of a sample against NaN and infinity; tables, which are padded, are exempt.
 
     Raises
     ------
@@ -82,17 +82,33 @@ def check_finite(made: Arrays) -> None:
         Naming the first array that is not finite.
     """
     for name, array in made.items():
-        if array.dtype.kind == "f" and not name.startswith("defect_") and not np.isfinite(array.sum()):
+        if array.dtype.kind == "f" and array.ndim != 1 and not np.isfinite(array.sum()):
             raise ArithmeticError(f"NaN after stage {name}")
 
 
 def target_images(plan: Plan, labels: Labels) -> Arrays:
-    """Return the images of every target of a plan."""
+    """Return the images and the tables of every target of a plan."""
     made: Arrays = {}
     for name, target in plan.targets.items():
         specs = target.arrays(name, len(labels.x_nm))
-        made |= {spec.name: image for spec, image in zip(specs, target.render(labels), strict=True)}
+        found = {spec.name: array for spec, array in zip(specs, target.render(labels), strict=True)}
+        made |= _filled_up(plan, name, found) if isinstance(target, table_targets.Table) else found
     return made
+
+
+def _filled_up(plan: Plan, name: str, table: Arrays) -> Arrays:
+    """Return the arrays of a target that is a table, its columns as long as the plan has them.
+
+    Raises
+    ------
+    OverflowError
+        If it has more rows: drift or creep stretched the frame to more than ``specs.STRETCH`` of its area.
+    """
+    (n_rows,) = {spec.shape[-1] for spec in arrays(plan) if spec.dims[-1:] == (name,)}
+    longest = max(column.size for column in table.values())
+    if longest > n_rows:
+        raise OverflowError(f"{longest} rows do not fit the {n_rows} of the table {name}")
+    return {own: table_targets.padded(column, n_rows) if column.ndim else column for own, column in table.items()}
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,7 @@ def defect_table(plan: Plan, table: Listed) -> Arrays:
     if n_rows is None:
         return {}
     return {"defect_count": np.array(len(table.sites_nm))} | {
-        f"defect_{name}": _padded(column, n_rows) for name, column in table.columns.items()
+        f"defect_{name}": table_targets.padded(column, n_rows) for name, column in table.columns.items()
     }
 
 
@@ -205,14 +221,6 @@ def _columns(scene: Scene, labels: Labels) -> Arrays:
         key: np.concatenate([placed.values.get(key, np.full(len(placed.cells), np.nan)) for _, placed in members])
         for key in values
     }
-
-
-def _padded(column: NDArray[Any], n_rows: int) -> NDArray[Any]:
-    """Return a column lengthened to the table's rows."""
-    empty: Any = {"f": np.nan, "b": False}.get(column.dtype.kind, -1)
-    out = np.full(n_rows, empty, dtype=column.dtype)
-    out[: len(column)] = column
-    return out
 
 
 def derived(junction: Junction, imaged: Imaged, recorded: Scan, path: Path) -> Arrays:

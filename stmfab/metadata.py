@@ -19,7 +19,7 @@ from . import plan as plans
 from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value, layout
 from .physics.arrays import ArraySpec
 from .plan import Plan
-from .store import FORMAT
+from .store import FORMAT, LABELS, ROOT
 
 
 def planned(plan: Plan) -> Layout:
@@ -29,6 +29,11 @@ def planned(plan: Plan) -> Layout:
 
 def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
     """Return the first documents of a store: metadata of root, arrays and receipts, and the pixels' coordinates."""
+    return _documents(plan, cut, {})
+
+
+def _documents(plan: Plan, cut: Layout, layers: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the documents of a store in whose group of labels some of its arrays are described once more."""
     memory: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(memory), attributes=_attributes(plan, cut))
     for spec in cut.arrays:
@@ -36,10 +41,34 @@ def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:
     for name, (values, words) in conventions.coordinates(plan).items():
         _create_coordinate(group, name, values, words)
     group.create_group(receipts.FOLDER)
+    if layers:
+        labels = group.create_group(LABELS, attributes={"ome": conventions.label_names(layers)})
+        for name, words in layers.items():
+            labels.create_group(name, attributes={"ome": words})
+            memory[f"{LABELS}/{name}/0/{ROOT}"] = memory[f"{name}/{ROOT}"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata: in every reader, not yet in the spec
         zarr.consolidate_metadata(MemoryStore(memory))
     return {name: buffer.to_bytes() for name, buffer in sorted(memory.items())}
+
+
+def label_layers(plan: Plan, cut: Layout) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the documents of a store with OME-Zarr's group of labels, and the links that are its arrays: no copies.
+
+    A layer is a map of whole numbers, a stack as the images are. What a number means is said where it means the same in
+    every sample: not of instances. The links are relative to the folder that they lie in.
+    """
+    known = coded.categories(plan)
+    layers = {
+        spec.name: conventions.label_layer(plan, spec, conventions.flags(spec, known.get(spec.name)))
+        for spec in cut.arrays
+        if spec.is_image and np.dtype(spec.dtype).kind in "iu"
+    }
+    if not layers:
+        return {}, {}
+    names = [ROOT, f"{LABELS}/{ROOT}", *(f"{LABELS}/{name}/{ROOT}" for name in layers)]
+    every = _documents(plan, cut, layers)
+    return {name: every[name] for name in names}, {f"{LABELS}/{name}/0": f"../../{name}" for name in layers}
 
 
 def _attributes(plan: Plan, cut: Layout) -> dict[str, Any]:

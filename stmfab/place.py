@@ -22,12 +22,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from . import provenance
 from .errors import DiskError
 
 WAITERS = 8  # threads that wait for the disk, all at once: a journal commits many files as fast as one
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}  # what FAT, and some servers, answer
 LOCK_POLL_s = 0.02
 LOCK_PATIENCE_s = 60.0  # a lock is held for milliseconds: one that does not change for so long has lost its holder
 ABANDONED_s = 86_400.0  # an unfinished document this old has no writer any more: it takes seconds to write one
@@ -177,8 +179,16 @@ class Folder:
         for path in _left(self.root.parent, re.compile(rf"{re.escape(self.root.name)}\.new-{WRITER}")):
             shutil.rmtree(path, ignore_errors=True)
 
-    def create(self, documents: Mapping[str, bytes]) -> bool:
+    def create(
+        self,
+        documents: Mapping[str, bytes],
+        view: Mapping[str, bytes] = MappingProxyType({}),
+        links: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
         """Write the first documents of a store beside its place and rename; return False where another came first.
+
+        ``view`` are documents that show what is there in another way too, by links to it, and may stand for others
+        of the same name; a file system without links gets none of them.
 
         Raises
         ------
@@ -190,6 +200,8 @@ class Folder:
             beside.mkdir()
             try:
                 Folder(beside).write_all(documents)
+                if links and _linked(beside, links):
+                    Folder(beside).write_all(view)
                 beside.rename(self.root)
             except OSError as error:
                 if error.errno in TAKEN:
@@ -199,6 +211,21 @@ class Folder:
                 shutil.rmtree(beside, ignore_errors=True)
             _sync_folder(self.root.parent)
         return True
+
+
+def _linked(root: Path, links: Mapping[str, str]) -> bool:
+    """Make symbolic links by their names in a folder; return False, with none left, where the file system has none."""
+    try:
+        for name, target in links.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(target, target_is_directory=True)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        for name in {PurePath(name).parts[0] for name in links}:
+            shutil.rmtree(root / name)
+        return False
+    return True
 
 
 @contextmanager

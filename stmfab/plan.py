@@ -166,10 +166,11 @@ class Plan:
         pixels = self.raster.pixels
         images = [specs.channel(name, pixels).of_each(self.junctions) for name in self.channels]
         along_path = self.junctions if self.has_offsets else ()
+        room = specs.room(self.parts, self.largest, self.raster.size_nm, self.material)
         drawn = [
             spec.of_each(along_path if target.of_path else self.junctions)
             for name, target in self.targets.items()
-            for spec in target.arrays(name, pixels)
+            for spec in specs.of_target(name, target, pixels, room)
         ]
         members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
         labels = specs.defect_table(members, self.largest, self.raster.size_nm, along_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 from .distributions import Poisson
 from .parts import Part, keys_of, unit_of
 from .physics.arrays import ArraySpec
+from .physics.defect_targets import Target
+from .physics.dimer_defects import Island
+from .physics.orbitals import ORBITAL_SURFACES
+from .physics.table_targets import Room, Table
 
 DEFECT_MARGIN_nm = 0.5  # defects this far outside the frame are listed still: their tails reach in
 STRETCH = 1.5  # drift and creep may stretch the frame to this share of its nominal area
@@ -62,6 +67,34 @@ def parameters(n_columns: int) -> list[ArraySpec]:
         ArraySpec("param", ("parameter",), (n_columns,), "float64", "1", "drawn and derived parameters", "parameter"),
         ArraySpec("pixel_size_nm", (), (), "float64", "nm", "pixel pitch", "parameter"),
     ]
+
+
+def of_target(name: str, target: Target, pixels: int, room: Room) -> list[ArraySpec]:
+    """Return the arrays of a target, tables as long as they must be."""
+    found = target.arrays(name, pixels)
+    if not isinstance(target, Table):
+        return found
+    rows = target.n_rows(room)
+    return [dataclasses.replace(spec, shape=(rows,)) if spec.dims else spec for spec in found]
+
+
+def room(all_parts: Iterable[Part], largest: Mapping[str, float], size_nm: float, material: str) -> Room:
+    """Return how much the tables of a recipe must hold; ``size_nm`` is the width of the largest frame."""
+    area_nm2, steps, islands = STRETCH * size_nm**2, 0, 0
+    for part in all_parts:
+        if part.path == "sample.steps":
+            steps = math.ceil(_most(part, "count", largest))
+        if part.cls is Island:
+            reach_nm = math.sqrt(area_nm2) + max(_most(part, key, largest) for key in ("length_nm", "width_nm"))
+            islands += _nearly_most(reach_nm**2 * _most(part, "density_per_nm2", largest))
+    return Room(area_nm2, steps, islands, ORBITAL_SURFACES.get(material))
+
+
+def _most(part: Part, name: str, largest: Mapping[str, float]) -> float:
+    """Return the largest value of a number of a part, 0 where it is absent."""
+    if name in part.per_defect:
+        return part.per_defect[name].ends()[1]
+    return float(largest.get(f"{part.path}.{name}", part.constants.get(name) or 0.0))
 
 
 def defect_table(
@@ -116,7 +149,7 @@ def _slots(members: list[Part], largest: Mapping[str, float], size_nm: float) ->
     """
 
     def most(name: str) -> list[float]:
-        return [float(largest.get(f"{m.path}.{name}", m.constants.get(name) or 0.0)) for m in members]
+        return [_most(member, name, largest) for member in members]
 
     densities, clusters = most("density_per_nm2"), most("cluster_n")
     area_nm2 = STRETCH * (size_nm + 2 * DEFECT_MARGIN_nm) ** 2

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 5  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
+LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 
@@ -107,7 +108,9 @@ def create(place: Place, plan: Plan) -> Store:
     if not place.exists():
         from . import metadata
 
-        place.create(metadata.documents(plan, metadata.planned(plan)))
+        cut = metadata.planned(plan)
+        layers = metadata.label_layers(plan, cut)
+        place.create(metadata.documents(plan, cut), *(layers if isinstance(place, Folder) else ()))
     store = open_store(place)
     same_recipe(store, plan)
     return store
@@ -140,11 +143,16 @@ def _same_arrays(store: Store, plan: Plan) -> None:
 
     cut = replace(store.layout, arrays=metadata.planned(plan).arrays)  # a store that has grown keeps its shards
     root = json.loads(metadata.documents(plan, cut)[ROOT])
-    ours = root["consolidated_metadata"]["metadata"]
-    names = sorted(ours.keys() | store.metadata.keys())
-    found = [name for name in names if ours.get(name) != store.metadata.get(name)]
+    ours, theirs = root["consolidated_metadata"]["metadata"], promised(store)
+    names = sorted(ours.keys() | theirs.keys())
+    found = [name for name in names if ours.get(name) != theirs.get(name)]
     if found:
         raise StoreError(f"{store}: made by another version of stmfab, which stores {', '.join(found)} differently")
+
+
+def promised(store: Store) -> dict[str, Any]:
+    """Return the metadata of what a store holds, without the group of labels, which shows some of it once more."""
+    return {name: node for name, node in store.metadata.items() if name.partition("/")[0] != LABELS}
 
 
 def write_shard(store: Store, shard: int, blocks: Mapping[str, NDArray[Any]], *, begun_s: float) -> Receipt:

@@ -115,7 +115,7 @@ def metadata_faults(dataset: Store) -> Iterator[Fault]:
     recipe = dataset.attributes["recipe"]
     if provenance.recipe_sha256(recipe) != dataset.attributes["recipe_sha256"]:
         yield Fault(None, ROOT, "the recipe is not the one its sha256 was taken of")
-    for node, declared in dataset.metadata.items():
+    for node, declared in store.promised(dataset).items():
         name = f"{node}/{ROOT}"
         data = dataset.place.read(name)
         if data is None:

@@ -10,61 +10,30 @@ whose scale and sign are chosen on the training samples, at its best.
 from __future__ import annotations
 
 import argparse
-import itertools
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import nn
 
 from stmfab import store
 from stmfab.physics.materials import MATERIALS
 from stmfab.place import Folder
 from stmfab.torch import Dataset
+from tests.training import UNet, begun, peaks, trained, turned
 
 SAMPLES, TRAINED_ON, TUNED_ON = 2560, 2000, 200
 EPOCHS, BATCH, LEARNING_RATE = 12, 32, 3e-3
-THREADS = 2
-WIDTHS = (8, 16, 48, 168)
 IMAGES = ("topography", "topography_backward")
 LATTICE_nm = MATERIALS["wse2-s"].lattice_constant_nm
 REACH_nm = LATTICE_nm / 2  # of a match between a peak and a defect
 SCALES_nm = LATTICE_nm * np.array([0.25, 0.35, 0.5, 0.7, 1.0])  # of the Laplacian of Gaussian
 MOST_PEAKS = 100
-
-
-def block(n_in: int, n_out: int) -> nn.Module:
-    layers = []
-    for width in (n_in, n_out):
-        layers += [nn.Conv2d(width, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-class UNet(nn.Module):
-    """Ronneberger, Fischer & Brox (2015), doi:10.1007/978-3-319-24574-4_28, with fewer channels: 0.47 M parameters."""
-
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__()
-        wider = list(itertools.pairwise(WIDTHS))
-        self.first = block(n_in, WIDTHS[0])
-        self.down = nn.ModuleList(block(low, high) for low, high in wider)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(high, low, 2, stride=2) for low, high in reversed(wider))
-        self.join = nn.ModuleList(block(2 * low, low) for low, _ in reversed(wider))
-        self.last = nn.Conv2d(WIDTHS[0], n_out, 1)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        levels = [self.first(images)]
-        for down in self.down:
-            levels.append(down(nn.functional.max_pool2d(levels[-1], 2)))
-        found = levels.pop()
-        for up, join in zip(self.up, self.join, strict=True):
-            found = join(torch.cat([up(found), levels.pop()], 1))
-        return self.last(found)
 
 
 def levelled(images: torch.Tensor) -> torch.Tensor:
@@ -77,45 +46,19 @@ def levelled(images: torch.Tensor) -> torch.Tensor:
     return images / images.std((-2, -1), keepdim=True).clamp_min(1e-6)
 
 
-def turned(images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch turned and mirrored in one of the eight ways, at random."""
-    quarter, mirror = int(torch.randint(4, ())), int(torch.randint(2, ()))
-    both = [torch.rot90(batch, quarter, (-2, -1)) for batch in (images, targets)]
-    return tuple(batch.flip(-1) if mirror else batch for batch in both)  # type: ignore[return-value]
-
-
-def trained(dataset: Dataset, epochs: int) -> UNet:
-    torch.manual_seed(0)
-    torch.set_num_threads(THREADS)
-    net = UNet(len(IMAGES), 1)
+def learnt(dataset: Dataset, epochs: int) -> UNet:
+    net = begun(len(IMAGES), 1)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True)
-    fit = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    pace = torch.optim.lr_scheduler.OneCycleLR(fit, LEARNING_RATE, total_steps=epochs * len(loader))
-    for epoch in range(epochs):
-        begun, losses = time.monotonic(), []
-        for images, targets in loader:
-            images, targets = turned(levelled(images), targets)
-            loss = nn.functional.mse_loss(net(images), targets)
-            fit.zero_grad()
-            loss.backward()
-            fit.step()
-            pace.step()
-            losses.append(float(loss.detach()))
-        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.5f}, {time.monotonic() - begun:.0f} s", flush=True)
-    return net.eval()
+
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return (turned(levelled(images), targets) for images, targets in loader)
+
+    return trained(net, batches, n_batches=len(loader), epochs=epochs, learning_rate=LEARNING_RATE)
 
 
 def predicted(net: UNet, images: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
         return torch.cat([net(levelled(part))[:, 0] for part in images.split(BATCH)]).numpy()
-
-
-def peaks(image: np.ndarray, apart_pixels: float) -> np.ndarray:
-    """The local maxima of a map, strongest first: rows of (score, row, col)."""
-    size = max(3, 2 * round(apart_pixels / 2) + 1)
-    rows, cols = np.nonzero(image == ndimage.maximum_filter(image, size, mode="nearest"))
-    found = np.stack([image[rows, cols], rows, cols], axis=1)
-    return found[np.argsort(-found[:, 0])][:MOST_PEAKS]
 
 
 def average_precision(found: list[np.ndarray], truth: list[np.ndarray], reach_pixels: np.ndarray) -> float:
@@ -153,7 +96,7 @@ class Judged:
 
     def precision(self, maps: list[np.ndarray]) -> float:
         reach = REACH_nm / self.pixel_nm
-        found = [peaks(image, apart) for image, apart in zip(maps, reach, strict=True)]
+        found = [peaks(image, apart)[:MOST_PEAKS] for image, apart in zip(maps, reach, strict=True)]
         return average_precision(found, self.defects, reach)
 
     def blobs(self, scale_nm: float, sign: int) -> list[np.ndarray]:
@@ -166,9 +109,9 @@ def report(path: Path, epochs: int) -> dict[str, float]:
     options = {"inputs": IMAGES, "targets": ["defects"], "in_memory": True}
     training, held_out = Dataset(path, split="train", **options), Dataset(path, split="test", **options)
     training = torch.utils.data.Subset(training, range(min(TRAINED_ON, len(training))))
-    begun = time.monotonic()
-    net = trained(training, epochs)
-    seconds = time.monotonic() - begun
+    since = time.monotonic()
+    net = learnt(training, epochs)
+    seconds = time.monotonic() - since
     judged, tuned = Judged(path, held_out.indices), Judged(path, training.dataset.indices[:TUNED_ON])
     maps = predicted(net, held_out.held[0])
     error = float(((maps - judged.maps) ** 2).mean() / judged.maps.var())

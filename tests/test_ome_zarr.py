@@ -1,13 +1,16 @@
 """Stores as OME-Zarr, read by the library that napari opens them with: images, label layers, nanometres."""
 
+import errno
 import json
 import logging
+import shutil
+import warnings
 
 import numpy as np
 import pytest
 import zarr
 
-from stmfab import cli, factory, metadata, recipe, splits, store
+from stmfab import cli, factory, growth, metadata, recipe, splits, store, verify
 from stmfab.place import Folder
 
 SAMPLES = 7
@@ -131,6 +134,70 @@ def test_ome_zarr_reads_the_store_itself_as_a_stack_of_its_first_image(place, he
     node = nodes(place)["made.zarr"]
     np.testing.assert_array_equal(np.asarray(node.data[0]), held["topography"])
     assert [axis["name"] for axis in node.metadata["axes"]] == ["sample", "y", "x"]
+
+
+def test_ome_zarr_reads_label_layers_in_the_store_itself_without_a_copy(place, held):
+    found = nodes(place)
+    for name in ("events", "state", "state_raised"):
+        node = found[name]
+        np.testing.assert_array_equal(np.asarray(node.data[0]), held[name])
+        assert [axis["name"] for axis in node.metadata["axes"]] == ["sample", "y", "x"]
+        assert node.metadata["coordinateTransformations"] == found["made.zarr"].metadata["coordinateTransformations"]
+        link = place / "labels" / name / "0"
+        assert link.is_symlink()
+        assert (link / "zarr.json").samefile(place / name / "zarr.json")
+        assert not link.readlink().is_absolute()  # so that the store can be moved
+    words = found["events"].metadata["properties"]
+    assert (words[8]["name"], words[24]["name"]) == ("jump_of_the_tip", "jump_of_the_tip, streak")
+    assert "properties" not in found["state"].metadata
+
+
+def test_label_layers_are_labels_to_ome_zarr_models(place):
+    v05 = pytest.importorskip("ome_zarr_models.v05", reason="ome-zarr-models is not installed")
+    image = v05.Image.from_zarr(zarr.open_group(place, mode="r"))
+    assert set(image.labels.label_paths) == {"events", "state", "state_raised"}
+    for name in image.labels.label_paths:
+        v05.ImageLabel.from_zarr(zarr.open_group(place / "labels" / name, mode="r"))
+
+
+def test_label_layers_change_nothing_for_other_readers(place, held, tmp_path):
+    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
+    moved = tmp_path / "moved.zarr"
+    shutil.copytree(place, moved, symlinks=True)
+    np.testing.assert_array_equal(np.asarray(nodes(moved)["events"].data[0]), held["events"])
+    plain = [spec.name for spec in store.open_store(Folder(place)).layout.arrays]
+    for gone in (False, True):  # whoever takes the layers away takes nothing else
+        if gone:
+            shutil.rmtree(moved / "labels")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = xarray.open_zarr(moved)
+        assert {*dataset.data_vars} == {*plain}
+        np.testing.assert_array_equal(dataset["events"], held["events"])
+        assert verify.full_faults(store.open_store(Folder(moved))) == []
+
+
+def test_label_layers_grow_with_their_store(place, tmp_path):
+    grown = tmp_path / "grown.zarr"
+    shutil.copytree(place, grown, symlinks=True)
+    tree = store.open_store(Folder(place)).attributes["recipe"]
+    longer = recipe.stored(json.loads(json.dumps({**tree, "samples": SAMPLES + 2})), "grown")
+    growth.extend(Folder(grown), longer)
+    assert np.asarray(nodes(grown)["events"].data[0]).shape == (SAMPLES + 2, 64, 64)
+    labels = zarr.open_group(grown, mode="r")["labels"]  # from the consolidated metadata
+    assert labels["events/0"].shape == (SAMPLES + 2, 64, 64)
+
+
+def test_where_there_are_no_links_a_store_has_no_label_layers(monkeypatch, tmp_path):
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    plan = recipe.load("wse2-demo", samples=2, overrides=["scan.pixels=24"])
+    monkeypatch.setattr(type(tmp_path), "symlink_to", refused)
+    made = store.create(Folder(tmp_path / "made.zarr"), plan)
+    assert "labels" not in made.place.names("")
+    assert "labels" not in zarr.open_group(tmp_path / "made.zarr", mode="r")
+    assert made.place.names("events") == ["zarr.json"]
 
 
 def test_classes_are_named_and_are_no_events():

@@ -85,24 +85,45 @@ class Batch:
 
     def defects(self, row: int) -> list[dict[str, Any]]:
         """Return the filled rows of a sample's table of defects, codes in words; none where the store has no table."""
-        if "defect_count" not in self.arrays:
-            return []
-        words = {name: self.attributes(name).get("categories") for name in self.table}
-        return [
-            {name.removeprefix("defect_"): _in_words(words[name], self.arrays[name][row, slot]) for name in self.table}
-            for slot in range(int(self.arrays["defect_count"][row]))
-        ]
+        return self._rows(row, {name.removeprefix("defect_"): name for name in self.table})
+
+    def tables(self, row: int) -> dict[str, list[dict[str, Any]]]:
+        """Return the filled rows of a sample's other tables by their names, of several junctions one each."""
+        found: dict[str, dict[str, str]] = {}
+        for name in self.columns:
+            whole, dot, junction = name.partition(".")
+            table = self.specs[name].dims[0]
+            if name not in self.table:
+                found.setdefault(table + dot + junction, {})[whole.removeprefix(f"{table}_")] = name
+        return {table: self._rows(row, names) for table, names in found.items()}
+
+    def _rows(self, row: int, names: Mapping[str, str]) -> list[dict[str, Any]]:
+        columns = (self.column(row, name) for name in names.values())
+        return [dict(zip(names, own, strict=True)) for own in zip(*columns, strict=True)]
+
+    def column(self, row: int, name: str) -> list[Any]:
+        """Return the filled rows of a column of a table, codes in words."""
+        table, (_, dot, junction) = self.specs[name].dims[0], name.partition(".")
+        own = f"{table}_count{dot}{junction}"
+        count = int(self.arrays[own if own in self.arrays else f"{table}_count"][row])
+        words = self.attributes(name).get("categories")
+        return [_in_words(words, value) for value in self.arrays[name][row, :count]]
 
     @property
     def table(self) -> list[str]:
         """Return the columns of the table of defects."""
         return [name for name, spec in self.specs.items() if spec.dims == ("defect",)]
 
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns of all tables."""
+        return [name for name, spec in self.specs.items() if len(spec.dims) == 1 and spec.role == "label"]
+
 
 def _in_words(words: list[str] | None, value: Any) -> Any:
-    """Return a stored value as JSON has it: a code as its word, a number that is none as None."""
+    """Return a stored value as JSON has it: a code as its word, one without a word or a number that is none as None."""
     if words:
-        return words[int(value)]
+        return words[int(value)] if value >= 0 else None
     plain = value.item()
     return None if isinstance(plain, float) and not np.isfinite(plain) else plain
 

@@ -6,7 +6,6 @@ under ``labels`` what is a class, a count or bits, and the defects, each with it
 
 from __future__ import annotations
 
-import colorsys
 import gzip
 import json
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conventions import FRAMES, OME_ZARR
+from ..conventions import FRAMES, OME_ZARR, colour, label_names, meanings
 from ..physics.defect_targets import Instances
 from .batch import Batch, Writer
 from .masks import instances, views
@@ -23,7 +22,6 @@ from .masks import instances, views
 DEFECTS = "defect_instances"
 COMPRESSION_LEVEL = 1  # of gzip, which every reader of zarr v3 has
 WHITE = "FFFFFF"
-GOLDEN_RATIO = (5**0.5 - 1) / 2
 NUMBERS = "f"  # kind of dtype
 
 
@@ -59,12 +57,12 @@ def _image(batch: Batch, row: int) -> dict[str, bytes]:
     }
     files["zarr.json"] = _group({"ome": words, "stmfab": sample})
     if labels:
-        files["labels/zarr.json"] = _group({"ome": {"version": OME_ZARR, "labels": list(labels)}})
+        files["labels/zarr.json"] = _group({"ome": label_names(labels)})
     for name, values in labels.items():
         numbers = [number for number in np.unique(values).tolist() if number] or [0]
         described = {
             "source": {"image": "../../"},
-            "colors": [_colour(number) for number in numbers],
+            "colors": [colour(number) for number in numbers],
             "properties": _properties(batch, row, name, numbers),
         }
         multiscale = _multiscale(batch, row, values.shape) | {"name": name}
@@ -129,21 +127,8 @@ def _properties(batch: Batch, row: int, name: str, numbers: list[int]) -> list[d
     if name.partition(".")[0] in (DEFECTS, batch.map_of(Instances)):
         table = batch.defects(row)
         return [{"label-value": number, **(table[number - 1] if number else {})} for number in numbers]
-    words = batch.attributes(name)
-    meanings = words.get("flag_meanings", "").split()
-    if "flag_masks" in words:
-        bits = list(zip(words["flag_masks"], meanings, strict=True))
-        named = {number: ", ".join(word for bit, word in bits if number & bit) for number in numbers}
-    else:
-        named = dict(enumerate(meanings))
+    named = meanings(batch.attributes(name))
     return [{"label-value": number, "name": named.get(number, "") or str(number)} for number in numbers]
-
-
-def _colour(number: int) -> dict[str, Any]:
-    """Return the colour of a number of a label layer: none of 0, hues as far apart as they can be of the others."""
-    hue = number * GOLDEN_RATIO % 1.0
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.7, 1.0))
-    return {"label-value": number, "rgba": [red, green, blue, 255 if number else 0]}
 
 
 def _group(attributes: Mapping[str, Any]) -> bytes:

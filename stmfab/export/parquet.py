@@ -22,7 +22,7 @@ PICTURE = "image"  # the first image as a PNG; the others, and itself in its uni
 
 
 class Parquet(Writer):
-    """Columns: ``sample``, ``image``, one an image, one a parameter, one a column of the table of defects."""
+    """Columns: ``sample``, ``image``, one an image, one a parameter, one a column of a table."""
 
     def files(self, batch: Batch) -> dict[str, bytes]:
         """Return the one file of a batch."""
@@ -53,20 +53,15 @@ def _columns(batch: Batch) -> Iterator[tuple[str, Any]]:
     for column in report.columns(batch.store):
         kind = pyarrow.string() if column.get("categories") else pyarrow.float64()
         yield column["name"], pyarrow.array([found[column["name"]] for found in parameters], kind)
-    yield from _defects(batch)
-
-
-def _defects(batch: Batch) -> Iterator[tuple[str, Any]]:
-    tables = [batch.defects(row) for row in range(len(batch.indices))]
-    for name, kind in _table(batch).items():
-        rows = [[defect[name.removeprefix("defect_")] for defect in table] for table in tables]
-        yield name, pyarrow.array(rows, pyarrow.list_(pyarrow.type_for_alias(kind)))
+    for name, type_ in _table(batch).items():
+        own = [batch.column(row, name) for row in rows]
+        yield name, pyarrow.array(own, pyarrow.list_(pyarrow.type_for_alias(type_)))
 
 
 def _table(batch: Batch) -> dict[str, str]:
-    """Return the Arrow type of each column of the table of defects."""
-    words = {name: batch.attributes(name).get("categories") for name in batch.table}
-    return {name: "string" if words[name] else batch.specs[name].dtype for name in batch.table}
+    """Return the Arrow type of each column of the tables."""
+    words = {name: batch.attributes(name).get("categories") for name in batch.columns}
+    return {name: "string" if words[name] else batch.specs[name].dtype for name in batch.columns}
 
 
 def _nested(images: Any) -> Any:

@@ -40,5 +40,6 @@ def _members(batch: Batch, row: int) -> Iterator[tuple[str, bytes]]:
         "units": {name: batch.unit(name) for name in batch.images},
         "parameters": batch.parameters(row),
         "defects": batch.defects(row),
+        **({"tables": tables} if (tables := batch.tables(row)) else {}),
     }
     yield f"{key}.json", json.dumps(words).encode()

@@ -165,6 +165,106 @@ def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block
                     out[e, members[j]] += complex(re[used.size, j - start], im[used.size, j - start])
 
 
+@lean(fastmath={"contract"})
+def _spread_rows(flat: C, first: I8, last: I8, begin: I8, of: I8, share: F, row: C, half: C) -> None:
+    """Write Q^T g to half, (n_columns, n_rows); Q as in ``add_spread_corrections``."""
+    half[:] = 0.0
+    for k in range(first.shape[0]):
+        for j in range(last.shape[0]):
+            row[j] = flat[np.uint64(first[k] + last[j])]
+        for p in range(begin[k], begin[k + 1]):
+            for j in range(last.shape[0]):
+                half[of[p], j] += share[p] * row[j]
+
+
+@lean(fastmath={"contract"})
+def _spread_matrix(inverse: F, begin: I8, of: I8, share: F, half: C, m: C) -> None:
+    """Write inverse - half Q below and on the diagonal of m; Q as in ``add_spread_corrections``."""
+    for i in range(m.shape[0]):
+        for j in range(i + 1):
+            m[i, j] = 0.0
+        m[i, i] = inverse[i]
+    for k in range(half.shape[1]):
+        for p in range(begin[k], begin[k + 1]):
+            for i in range(of[p], m.shape[0]):
+                m[i, of[p]] -= share[p] * half[i, k]
+
+
+@lean(fastmath={"contract"})
+def _spread_couple(
+    flat: C, rows: I8, steps: I8, begin: I8, of: I8, share: F, re: F, im: F, re_row: F, im_row: F
+) -> None:
+    """Write Q^T g towards places ``steps`` to the rows of re and im; Q as in ``add_spread_corrections``."""
+    width = steps.shape[0]
+    re[:, :width] = 0.0
+    im[:, :width] = 0.0
+    for k in range(rows.shape[0]):
+        for j in range(width):
+            g = flat[np.uint64(rows[k] + steps[j])]
+            re_row[j], im_row[j] = g.real, g.imag
+        for p in range(begin[k], begin[k + 1]):
+            c, s = of[p], share[p]
+            for j in range(width):
+                re[c, j] += s * re_row[j]
+                im[c, j] += s * im_row[j]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_spread_corrections(
+    table: C,
+    rows: I8,
+    row_begin: I8,
+    inverse: F,
+    inverse_begin: I8,
+    share_begin: I8,
+    of: I8,
+    share: F,
+    columns: I8,
+    block: I8,
+    out: C,
+) -> None:
+    """Add b^T M^-1 b to out[e, j], b = Q^T g |column j>, M = diag(inverse) - Q^T g Q, Q that of column j's block.
+
+    Block b has the rows of Q, orbitals, from row_begin[b] on, and its columns from inverse_begin[b] on. Row k has
+    ``share[p]`` in the block's column ``of[p]``, p from share_begin[k] on: few of many. Energy by energy: the blocks
+    read much the same of the table.
+    """
+    n_energies, n, _, width, _ = table.shape
+    first = _places(rows, -1, n, width, n) + (width // 2) * (width + 1)
+    last, step = _places(rows, 1, 1, width, n), _places(columns, 1, 1, width, n)
+    members, begin = _grouped(block, row_begin.shape[0] - 1)
+    for b in range(begin.shape[0] - 1):  # neighbours in the table are read one after the other
+        own = members[begin[b] : begin[b + 1]]
+        members[begin[b] : begin[b + 1]] = own[np.argsort(step[own])]
+    step = step[members]
+    most, n_rows = np.diff(inverse_begin).max(), np.diff(row_begin).max()
+    re, im = np.empty((most + 1, LANES), inverse.dtype), np.empty((most + 1, LANES), inverse.dtype)
+    re_row, im_row = np.empty(LANES, inverse.dtype), np.empty(LANES, inverse.dtype)
+    row, half, room = (
+        np.empty(n_rows, table.dtype),
+        np.empty((most, n_rows), table.dtype),
+        np.empty(most**2, table.dtype),
+    )
+    for e in range(n_energies):
+        flat = table[e].reshape(-1)
+        for b in range(begin.shape[0] - 1):
+            k, n_columns = slice(row_begin[b], row_begin[b + 1]), inverse_begin[b + 1] - inverse_begin[b]
+            if n_columns == 0:
+                continue
+            shares, m = share_begin[row_begin[b] : row_begin[b + 1] + 1], room[: n_columns**2].reshape(n_columns, -1)
+            bare = inverse[inverse_begin[b] : inverse_begin[b + 1]]
+            _spread_rows(flat, first[k], last[k], shares, of, share, row, half[:n_columns, : k.stop - k.start])
+            _spread_matrix(bare, shares, of, share, half[:n_columns, : k.stop - k.start], m)
+            factor(m)
+            for start in range(begin[b], begin[b + 1], LANES):
+                stop = min(start + LANES, begin[b + 1])
+                _spread_couple(flat, first[k], step[start:stop], shares, of, share, re, im, re_row, im_row)
+                _substitute(re, im, n_columns, stop - start, m)
+                _sum_squares(re, im, n_columns, stop - start, m)
+                for j in range(start, stop):
+                    out[e, members[j]] += complex(re[n_columns, j - start], im[n_columns, j - start])
+
+
 @numba.njit(cache=True, error_model="numpy")
 def add_given_corrections(coupled: C, matrices: C, out: C) -> None:
     """Add b^T M^-1 b to out[e, j], b = coupled[e, :, j], M = matrices[e]: these are lost."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import instances, targets
+from . import instances, table_targets, targets
 from .arrays import ArraySpec
 from .instrument import NM_PER_PM
 from .keys import check_ranges, key
@@ -173,15 +173,20 @@ class Dimers:
         return [scene.heat_map(*at, shown, sigma_nm=self.sigma_nm) for shown in (scene.whole, ~scene.whole)]
 
 
-Target: TypeAlias = targets.Target | Instances | Classes | Keypoints | Dimers
+Target: TypeAlias = targets.Target | table_targets.Table | Instances | Classes | Keypoints | Dimers
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
 CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS}
-SURFACE_TARGETS: Mapping[str, type[Target]] = {**targets.SURFACE_TARGETS, **OF_DEFECTS}
+SURFACE_TARGETS: Mapping[str, type[Target]] = {
+    **targets.SURFACE_TARGETS,
+    **OF_DEFECTS,
+    **table_targets.CURVED_TABLES,
+}
 ORBITAL_TARGETS: Mapping[str, type[Target]] = {
     **targets.TARGETS,
     "terraces": targets.Terraces,
     **OF_DEFECTS,
     "dimers": Dimers,
+    **table_targets.LATTICE_TABLES,
 }

@@ -283,13 +283,42 @@ def local_green(
         inverse = q.inverse.astype(local.real.dtype)
         _greens_kernels.add_corrections(table.g, q.orbitals, inverse, felt, orbitals, np.array(block), local)
         return local
-    for number, near in enumerate(felt):
-        own, part = block == number, q.felt(near)
+    parts = [q.felt(near) for near in felt]
+    if not len(perturbation.added_eV):
+        _add_spread(table, parts, orbitals, block, local)
+        return local
+    for number, part in enumerate(parts):
+        own = block == number
         corrected = local[:, own]
         coupled = _coupled(table, perturbation, part, orbitals[own])
         _greens_kernels.add_given_corrections(coupled, _matrix(table, perturbation, part), corrected)
         local[:, own] = corrected
     return local
+
+
+def _add_spread(table: GreenTable, parts: Sequence[_Columns], orbitals: Ints, block: Ints, local: Complexes) -> None:
+    """Add the corrections by the columns of Q that each block feels to ``local``, (n_energies, n_orbitals)."""
+    entries = [np.nonzero(np.asarray(part.spread).T) for part in parts]  # row, column
+    counts = [np.bincount(rows, minlength=len(part.orbitals)) for (rows, _), part in zip(entries, parts, strict=True)]
+    shares = [np.asarray(part.spread).T[entry] for entry, part in zip(entries, parts, strict=True)]
+    _greens_kernels.add_spread_corrections(
+        table.g,
+        np.concatenate([part.orbitals for part in parts]),
+        _begins([len(part.orbitals) for part in parts]),
+        np.concatenate([part.inverse for part in parts]).astype(local.real.dtype),
+        _begins([len(part.inverse) for part in parts]),
+        _begins(np.concatenate(counts)),
+        np.concatenate([columns for _, columns in entries]),
+        np.concatenate(shares).astype(local.real.dtype),
+        orbitals,
+        np.array(block),
+        local,
+    )
+
+
+def _begins(counts: Sequence[int] | Ints) -> Ints:
+    """Return where each of some runs begins, and the end, (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _one_block(changed: Ints) -> tuple[Ints, Bools]:

@@ -43,25 +43,33 @@ class Buckled:
     phase: Floats
     turned: tuple[Floats, Floats] | None = None
 
-    def states(self, there: Units, region: Box) -> Ints:
-        """Return the states of units, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
-        at = there.v - region.v0, there.u - region.u0
-        domains, phase = self.domains[at], self.phase[at]
-        if self.turned is not None:
-            others = (noise[at] for noise in self.turned)
-            domains, phase = (np.where(there.axis == 0, *two) for two in zip((domains, phase), others, strict=True))
-        level = special.ndtr(domains)
-        along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
-        c4x2 = level < self.buckling.c4x2
-        up = (along + row * c4x2 + (phase > 0)) % 2
+    def domains_of(self, there: Units, region: Box) -> Ints:
+        """Return the domains of units, (n_units,): 0 flips, 1 p(2x2), 2 c(4x2)."""
+        level = special.ndtr(self._of_units(0, there, region))
         ordered = level < self.buckling.c4x2 + self.buckling.p2x2
-        return np.asarray(np.where(ordered, 1 + up, 0), dtype=np.int64)
+        return np.asarray(np.where(level < self.buckling.c4x2, 2, ordered), dtype=np.int64)
+
+    def states(self, there: Units, region: Box, domain: Ints) -> Ints:
+        """Return the states of units in domains, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
+        along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
+        up = (along + row * (domain == 2) + (self._of_units(1, there, region) > 0)) % 2
+        return np.asarray(np.where(domain > 0, 1 + up, 0), dtype=np.int64)
+
+    def _of_units(self, number: int, there: Units, region: Box) -> Floats:
+        """Return the noise of domains (0) or phases (1) of units, (n_units,)."""
+        at = there.v - region.v0, there.u - region.u0
+        own = (self.domains, self.phase)[number][at]
+        return own if self.turned is None else np.where(there.axis == 0, own, self.turned[number][at])
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What defects do to lobes of units, arrays (n_edits,): unit, layer, side (0: both), factors of what they carry."""
+    """What defects do to lobes of units, arrays (n_edits,): unit, layer, side (0: both), factors of what they carry.
 
+    ``owner`` is the position of the defect among those of the scene.
+    """
+
+    owner: Ints
     unit: Ints
     layer: Ints
     side: Ints
@@ -74,7 +82,8 @@ class Scene:
     """A surface with what is on it: everything about the sample that does not depend on tip and junction.
 
     ``members`` maps the recipe's names to kinds and placed defects, ``sited`` holds the same, member after member;
-    ``strength`` is the logarithm of each unit's strength, over the box; ``states`` those of the units, (n_units,).
+    ``strength`` is the logarithm of each unit's strength, over the box; ``states`` and
+    ``domains`` are those of the units, (n_units,).
     """
 
     surface: OrbitalSurface
@@ -86,6 +95,7 @@ class Scene:
     sited: tuple[Sited, ...]
     strength: Floats
     states: Ints
+    domains: Ints
 
     @property
     def material(self) -> Material:
@@ -107,16 +117,22 @@ class Scene:
         cells[self.units.axis == 0, 1] += aside
         return cells * self.surface.cells_nm
 
+    @property
+    def lowest(self) -> int:
+        """The terrace that is counted as 0: the lowest without vacancy islands, or with them if there are no steps."""
+        return min(0, int(self.levels.min()))
+
     @functools.cached_property
     def edits(self) -> Edits:
         """What the defects do to the units' lobes."""
-        owners = [each for each in self.sited for _ in each.edit.scaled]
+        numbers = np.array([i for i, each in enumerate(self.sited) for _ in each.edit.scaled], dtype=np.int64)
+        owners = [self.sited[i] for i in numbers]
         table = np.concatenate([np.zeros((0, 6)), *(each.edit.scaled_table for each in self.sited)])
         offsets, layer = table[:, :2].astype(np.int64), table[:, 3].astype(np.int64)
         side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in owners], dtype=np.int64)
         unit = units_at(self.surface, self.units, self.region, owners, offsets)
         there = unit >= 0
-        return Edits(unit[there], layer[there], side[there], table[there, 4], table[there, 5])
+        return Edits(numbers[there], unit[there], layer[there], side[there], table[there, 4], table[there, 5])
 
     @functools.cached_property
     def whole(self) -> Bools:
@@ -141,7 +157,7 @@ class Scene:
     def terrace(self, x_nm: Floats, y_nm: Floats) -> Ints:
         """Return the number of the terrace at points, 0 on the lowest without vacancy islands."""
         u, v = self._cells(x_nm, y_nm)
-        return np.asarray(self.levels[v, u] - min(0, int(self.levels.min())))
+        return np.asarray(self.levels[v, u] - self.lowest)
 
     def _cells(self, x_nm: Floats, y_nm: Floats) -> tuple[Ints, Ints]:
         """Return the cells of points, as columns and rows of the box."""
@@ -237,8 +253,12 @@ def scene(
         out[name] = (kind, placed.kept(chosen))
         sited += [each for each, fits in zip(row, chosen, strict=True) if fits and each is not None]
         first += len(row)
-    states = np.zeros(len(there.u), dtype=np.int64) if buckled is None else buckled.states(there, region)
-    return Scene(surface, look, region, levels, there, out, tuple(sited), strength + edges.rim * rims, states)
+    states = domains = np.zeros(len(there.u), dtype=np.int64)
+    if buckled is not None:
+        domains = buckled.domains_of(there, region)
+        states = buckled.states(there, region, domains)
+    rimmed = strength + edges.rim * rims
+    return Scene(surface, look, region, levels, there, out, tuple(sited), rimmed, states, domains)
 
 
 def _terraces(surface: OrbitalSurface, edges: Edges, region: Box, members: Members) -> tuple[Ints, dict[str, Ints]]:

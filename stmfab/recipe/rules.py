@@ -40,6 +40,7 @@ from .values import expected, stand_in
 from .windows import check_coherent, check_gap, check_holes, ends_of
 
 DIMENSIONS = ("sample", JUNCTION, "y", "x", "defect", "parameter")
+GROUPS = ("labels", "receipts")  # of a store, beside its arrays
 PLACED = ("sample.defects.", "sample.corrals.")
 N_PROBES = 256  # random rows on which formulas are tried, besides the corners
 MAX_CORNERS = 8  # drawn keys up to which all corners of their ranges are tried
@@ -85,11 +86,18 @@ def check_rules(report: Report, tree: Tree) -> None:
 
 def _check_target_names(report: Report) -> None:
     """Report targets whose arrays would take the name of another array."""
-    taken = {*CHANNELS, *DIMENSIONS, *(spec.name for spec in specs.parameters(1)), *(name for name, _ in DERIVED)}
+    taken = {
+        *CHANNELS,
+        *DIMENSIONS,
+        *GROUPS,
+        *(spec.name for spec in specs.parameters(1)),
+        *(name for name, _ in DERIVED),
+    }
     for slot, part in report.parts:
         if slot.path != "targets" or report.hidden(part.path):
             continue
-        names = {spec.name for spec in part.build({}).arrays(part.path.partition(".")[2], 2)}
+        found = part.build({}).arrays(part.path.partition(".")[2], 2)
+        names = {spec.name for spec in found}.union(*(spec.dims for spec in found if not spec.is_image))
         if names & taken or any(name.startswith("defect_") for name in names):
             report.fault_at(part.path, "the name of another array; legal: a name of its own")
         taken |= names
