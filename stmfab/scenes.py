@@ -108,7 +108,7 @@ def surface(
 
 
 def orbitals_image(
-    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+    recipe: Plan, drawn: Parameters, shapes: orbital_scene.Shapes, path: Path, junction: Junction
 ) -> tuple[orbital_scene.Scene, Imaged]:
     """Return a surface of local orbitals with what is on it, and its current field along a path.
 
@@ -120,7 +120,7 @@ def orbitals_image(
     surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
-            lambda view: orbitals(recipe.seed, drawn, surface, view),
+            lambda view: orbitals(recipe.seed, drawn, surface, view, shapes=shapes),
             surface,
             _tip(drawn),
             junction,
@@ -131,8 +131,13 @@ def orbitals_image(
         raise StmfabError(f"sample {drawn.index} (seed {recipe.seed}): sample.defects: {fault}") from None
 
 
-def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window) -> orbital_scene.Scene:
-    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at."""
+def orbitals(
+    seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window, *, shapes: orbital_scene.Shapes | None = None
+) -> orbital_scene.Scene:
+    """Return a surface of local orbitals with the steps and the defects that a window of cells looks at.
+
+    ``shapes`` are those that other windows of the sample have drawn, to be drawn once.
+    """
     random = functools.partial(streams.stream, seed, drawn.index)
     look, steps = drawn.sample.get("surface", Orbitals()), drawn.sample.get("steps")
     region, lattice = orbital_units.box(surface, view), surface.lattice
@@ -143,25 +148,41 @@ def orbitals(seed: int, drawn: Parameters, surface: OrbitalSurface, view: Window
     buckled = None
     if len(surface.states) > 1:
         own = drawn.sample.get("buckling", Buckling())
-        domains, phase = noise("sample.buckling", own.domain_nm), noise("sample.buckling.phase", own.phase_nm)
-        buckled = orbital_scene.Buckled(own, domains, phase)
+        buckled = _buckled(own, noise)
     return orbital_scene.scene(
         surface,
         look,
         flight,
         region,
         members=placed_members(seed, drawn, lattice, view, margin_nm=orbital_units.MARGIN_nm),
-        strength=look.disorder_percent / 100 * noise("sample.surface", look.disorder_length_nm),
+        strength=look.disorder_percent / 100 * noise("sample.surface", (look.disorder_length_nm,) * 2),
         buckled=buckled,
         rng_of=lambda name, u, v: random(f"sample.defects.{name}.{u}.{v}"),
+        shapes=shapes,
     )
 
 
+def _buckled(own: Buckling, noise: Callable[[str, tuple[float, float]], Floats]) -> orbital_scene.Buckled:
+    """Return the domains of buckled dimers, and those where rows are turned."""
+    lengths_nm = {"sample.buckling": own.domain_nm, "sample.buckling.phase": own.phase_nm}
+    domains, phase = (noise(name, (own.along_rows * length_nm, length_nm)) for name, length_nm in lengths_nm.items())
+    if own.along_rows == 1:
+        return orbital_scene.Buckled(own, domains, phase)
+    turned = [noise(name, (length_nm, own.along_rows * length_nm)) for name, length_nm in lengths_nm.items()]
+    return orbital_scene.Buckled(own, domains, phase, (turned[0], turned[1]))
+
+
 def correlated_noise(
-    seed: int, index: int, name: str, length_nm: float, *, surface: OrbitalSurface, region: orbital_units.Box
+    seed: int,
+    index: int,
+    name: str,
+    lengths_nm: tuple[float, float],
+    *,
+    surface: OrbitalSurface,
+    region: orbital_units.Box,
 ) -> Floats:
-    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over a length; tile by tile."""
-    margin = math.ceil(orbital_scene.smoothing_margin_nm(length_nm) / min(surface.cells_nm))
+    """Return noise of variance 1 on the cells of a box, (n_v, n_u), correlated over lengths along x and y; by tiles."""
+    margin = math.ceil(orbital_scene.smoothing_margin_nm(max(lengths_nm)) / min(surface.cells_nm))
     first = np.array([region.u0 - margin, region.v0 - margin]) // TILE_CELLS
     last = np.array([region.u0 + region.n_u + margin, region.v0 + region.n_v + margin]) // TILE_CELLS
     n_u, n_v = (last - first + 1).tolist()
@@ -170,7 +191,7 @@ def correlated_noise(
     tiled = special.ndtri(words).reshape(n_v, n_u, TILE_CELLS, TILE_CELLS).transpose(0, 2, 1, 3)
     white = tiled.reshape(n_v * TILE_CELLS, n_u * TILE_CELLS)
     column, row = np.array([region.u0, region.v0]) - first * TILE_CELLS
-    noise = orbital_scene.smoothed(white, surface.cells_nm, length_nm)
+    noise = orbital_scene.smoothed(white, surface.cells_nm, lengths_nm)
     return noise[row : row + region.n_v, column : column + region.n_u]
 
 
@@ -294,7 +315,7 @@ View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
 VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
     parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
     parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
-    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn),
+    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn, {}),
 }
 
 

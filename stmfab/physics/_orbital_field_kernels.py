@@ -1,6 +1,6 @@
-"""Adding up the current of lobes on a grid: a table for each kind of lobe, and terraces at their heights.
+"""Adding up the current of lobes on a grid: the tables of figures, and terraces at their heights.
 
-Heights are always the N of a table: the innermost index of every array, next to each other in memory.
+The ``N_HEIGHTS`` of a table are the innermost index of every array, next to each other in memory.
 """
 
 import numba
@@ -10,60 +10,51 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
+I4 = NDArray[np.int32]
+I1 = NDArray[np.int8]
 B1 = NDArray[np.bool_]
+LN_2 = np.float32(np.log(2))
+ROOT_HALF = 0x3F3504F3  # the bits of sqrt(1/2) in single precision
+FRACTION, FRACTION_BITS = 0x7FFFFF, 23
+NOTHING, TOO_MUCH = -127, 128  # the power of two of 0 and of what is below it, of infinity and of what is no number
+N_HEIGHTS = 8  # a constant: the compiler takes eight at once
+LEVEL_nm = 1e-7  # a terrace is as high as its reference there
+
+inlined = numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
 
 
-@numba.njit(cache=True, error_model="numpy")
-def add_falls(falls: F8, step: float, shift: F8, first: F8, grid: F8, table: F8) -> None:
-    """Add what one atom of the tip sees of a lobe to its table (n_v, n_u, n_heights).
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_figures(columns: I8, rows: I8, strengths: F4, which: I8, tables: F4, shapes: I8, out: F4) -> None:
+    """Add figures of lobes to the current, out (n_v, n_u * N_HEIGHTS).
 
-    ``falls`` (n, n_heights) is the current at distances aside whose squares are 0, step, 2 step, ...; cubic between.
-    Node (i, j) is at first + (j grid[0], i grid[1]) from the lobe, the atom ``shift`` further.
+    A figure's table starts at its column and row of nodes; what is outside is left out. A row of ``shapes`` is where a
+    table starts in ``tables`` and how many rows and columns of nodes it has.
     """
-    for i in range(table.shape[0]):
-        up = first[1] + i * grid[1] + shift[1]
-        for j in range(table.shape[1]):
-            right = first[0] + j * grid[0] + shift[0]
-            place = (right * right + up * up) / step
-            n = max(1, min(int(place), falls.shape[0] - 3))
-            t = min(place - n, 2.0)
-            a, b = -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2
-            c, d = -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6
-            for k in range(table.shape[2]):
-                table[i, j, k] += a * falls[n - 1, k] + b * falls[n, k] + c * falls[n + 1, k] + d * falls[n + 2, k]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def add_lobes(columns: I8, rows: I8, strengths: F4, table: F4, n_heights: int, out: F4) -> None:
-    """Add lobes of one kind to the current, out (n_v, n_u * n_heights).
-
-    A lobe's table (n_rows, n_columns * n_heights) starts at its column and row of nodes; what is outside is left out.
-    """
-    n_columns = table.shape[1] // n_heights
-    width = out.shape[1] // n_heights
+    width = out.shape[1] // N_HEIGHTS
     for s in range(columns.size):
+        start, n_rows, n_columns = shapes[which[s]]
         low, high = max(0, columns[s]), min(width, columns[s] + n_columns)
         if low >= high:
             continue
-        skipped, strength = (low - columns[s]) * n_heights, strengths[s]
-        for i in range(max(0, -rows[s]), min(table.shape[0], out.shape[0] - rows[s])):
-            to = out[rows[s] + i, low * n_heights : high * n_heights]
-            part = table[i, skipped : skipped + to.size]
+        start, strength = start + (low - columns[s]) * N_HEIGHTS, strengths[s]
+        for i in range(max(0, -rows[s]), min(n_rows, out.shape[0] - rows[s])):
+            to = out[rows[s] + i, low * N_HEIGHTS : high * N_HEIGHTS]
+            part = tables[start + i * n_columns * N_HEIGHTS :]
             for k in range(to.size):
                 to[k] += strength * part[k]
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _monomials(currents: F8, to_monomials: F8, out: F8) -> None:
+@inlined
+def _monomials(currents: F4, to_monomials: F8, out: F8) -> None:
     """Write the coefficients of the polynomial through the logarithms of some currents at the nodes to out."""
     out[:] = 0
-    for k in range(currents.size):
-        log = np.log(currents[k])
-        for m in range(out.size):
+    for k in range(N_HEIGHTS):
+        log = np.log(np.float64(currents[k]))
+        for m in range(N_HEIGHTS):
             out[m] += to_monomials[m, k] * log
 
 
-@numba.njit(cache=True, error_model="numpy")
+@inlined
 def _straight_outside(monomials: F8, s: float) -> float:
     """Return a polynomial's value at s, outside [-1, 1] that of the straight line through its edge."""
     edge = min(1.0, max(-1.0, s))
@@ -74,30 +65,30 @@ def _straight_outside(monomials: F8, s: float) -> float:
     return float(value + slope * (s - edge))
 
 
-@numba.njit(cache=True, error_model="numpy")
-def add_terrace(current: F4, above: F8, half: float, kappa: float, nodes: F8, to_monomials: F8, out: F8) -> None:
-    """Add the current of one terrace's lobes to out, both (n_v, n_u, n_heights), at heights ``above`` it, (n_v, n_u).
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_terrace(
+    current: F4, reference: F8, own: float, half: float, kappa: float, nodes: F8, to_monomials: F8, out: F4
+) -> None:
+    """Add the current of the lobes of one terrace, ``own`` high, to out, both (n_v, n_u * N_HEIGHTS).
 
-    The current over exp(-2 kappa height) is given at ``half`` times the ``nodes`` around the middle of the heights over
-    the terrace itself; it is 0 at all heights where no lobe reaches.
+    At heights over the ``reference``, (n_v, n_u). The current over exp(-2 kappa height) is given at ``half`` times the
+    ``nodes`` around the middle of the heights over the terrace itself; it is 0 at all heights where no lobe reaches.
     """
-    n = nodes.size
-    monomials, here = np.empty(n), np.empty(n)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            if current[i, j, 0] > 0:
-                for k in range(n):
-                    here[k] = current[i, j, k]
-                if above[i, j] != 0:
-                    _monomials(here, to_monomials, monomials)
-                    for k in range(n):
-                        rise = _straight_outside(monomials, nodes[k] + above[i, j] / half)
-                        here[k] = np.exp(rise - 2 * kappa * above[i, j])
-                for k in range(n):
-                    out[i, j, k] += here[k]
+    monomials = np.empty(N_HEIGHTS)
+    for i in range(reference.shape[0]):
+        for j in range(reference.shape[1]):
+            above, first = reference[i, j] - own, j * N_HEIGHTS
+            if abs(above) < LEVEL_nm:
+                for k in range(first, first + N_HEIGHTS):
+                    out[i, k] += current[i, k]
+            elif current[i, first] > 0:
+                _monomials(current[i, first : first + N_HEIGHTS], to_monomials, monomials)
+                for k in range(N_HEIGHTS):
+                    rise = _straight_outside(monomials, nodes[k] + above / half)
+                    out[i, first + k] += np.exp(rise - 2 * kappa * above)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@inlined
 def _shift(monomials: F8, start: float, scale: float) -> None:
     """Turn a polynomial p(s) into p(start + scale s): Horner's scheme in place, highest power first."""
     n = monomials.size
@@ -110,22 +101,79 @@ def _shift(monomials: F8, start: float, scale: float) -> None:
         power *= scale
 
 
-@numba.njit(cache=True, error_model="numpy")
-def to_polynomials(current: F8, base: F8, computed: B1, to_monomials: F8, start: F8, scale: float, out: F4) -> None:
-    """Write the polynomials of ln(current) + base to out, both (n_v, n_u, n_heights); NaN in cells not ``computed``.
+@inlined
+def _logarithms(numbers: F4, powers: I4) -> None:
+    """Turn numbers into their natural logarithms, 1e-7 wrong at most; NaN where they are not above 0 and finite.
 
-    ``base`` is a polynomial already. Those that are written are p(start + scale s), start (n_v, n_u).
+    x = 2^n m with m from sqrt(1/2) to sqrt(2): ln x = n ln 2 + 2 (s + s^3 / 3 + s^5 / 5 + s^7 / 7), s = (m - 1) /
+    (m + 1): |s| < 0.172, and the next term is 3e-8.
     """
-    monomials = np.empty(base.size)
-    per_v, per_u = out.shape[0] // computed.shape[0], out.shape[1] // computed.shape[1]
+    bits = numbers.view(np.int32)
+    for k in range(bits.size):
+        over = bits[k] - ROOT_HALF
+        powers[k] = over >> FRACTION_BITS
+        bits[k] = (over & FRACTION) + ROOT_HALF
+    for k in range(numbers.size):
+        s = (numbers[k] - np.float32(1)) / (numbers[k] + np.float32(1))
+        square = s * s
+        series = np.float32(1 / 3) + square * (np.float32(1 / 5) + square * np.float32(1 / 7))
+        whole = np.float32(powers[k]) if NOTHING < powers[k] < TOO_MUCH else np.float32(np.nan)
+        numbers[k] = whole * LN_2 + np.float32(2) * s * (np.float32(1) + square * series)
+
+
+@inlined
+def _ends(known: B1) -> tuple[int, int]:
+    """Return the first of some cells in a row that is known, and the one after the last."""
+    first, last = 0, known.size
+    while first < last and not known[first]:
+        first += 1
+    while last > first and not known[last - 1]:
+        last -= 1
+    return first, last
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
+    """Turn the current, (n_v, n_u * N_HEIGHTS), into its logarithm; NaN in cells not ``computed``."""
+    powers, numbers_a_cell = np.empty(current.shape[1], np.int32), per_cell[0] * N_HEIGHTS
+    for i in range(current.shape[0]):
+        known = computed[i // per_cell[1]]
+        first, last = _ends(known)
+        _logarithms(current[i, first * numbers_a_cell : last * numbers_a_cell], powers)
+        for cell in range(known.size):
+            if not known[cell]:
+                current[i, cell * numbers_a_cell : (cell + 1) * numbers_a_cell] = np.nan
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def take(made: F4, added: F4, which: I1, own: int, out: F4) -> None:
+    """Write polynomials ``made`` of all nodes, with ``added`` to each, to out, both (n_v, n_u, N_HEIGHTS).
+
+    Where ``which``, (n_v, n_u), is ``own``.
+    """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if computed[i // per_v, j // per_u]:
-                _monomials(current[i, j], to_monomials, monomials)
-                monomials += base
-                if start[i, j] != 0 or scale != 1:
-                    _shift(monomials, start[i, j], scale)
-                for k in range(base.size):
+            if which[i, j] == own:
+                for k in range(N_HEIGHTS):
+                    out[i, j, k] = made[i, j, k] + added[k]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def shift_others(
+    which: I1, reference: F8, to_monomials: F8, base: F8, first: float, rise: float, scale: float, out: F4
+) -> None:
+    """Turn logarithms where ``which`` is below 0, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
+
+    Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); ``base`` is added to each p.
+    """
+    monomials = np.empty(N_HEIGHTS)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            if which[i, j] < 0 and not np.isnan(out[i, j, 0]):
+                monomials[:] = base
+                for k in range(N_HEIGHTS):
+                    for m in range(N_HEIGHTS):
+                        monomials[m] += to_monomials[m, k] * out[i, j, k]
+                _shift(monomials, first + rise * reference[i, j], scale)
+                for k in range(N_HEIGHTS):
                     out[i, j, k] = monomials[k]
-            else:
-                out[i, j] = np.nan

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
+FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance aside
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -16,6 +17,15 @@ def _lobe(right: float, up: float, above: float, heights: F8, depth: float, atom
         for k in range(heights.size):
             away = np.sqrt(aside + (above + atoms[a, 2] + heights[k]) ** 2)
             out[k] += atoms[a, 3] * np.exp(-2 * kappa * (away - depth - heights[k]))
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _add(lobe: F8, amplitude: float, dip: float, most: float, out: F8) -> None:
+    """Add a bump to the current at a node, or multiply by a dip."""
+    if dip > 0:
+        out *= 1 + amplitude * np.minimum(1.0, lobe / most)
+    else:
+        out += amplitude * lobe
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -38,7 +48,48 @@ def add_lobes(
             for j in range(max(0, column - half), min(n_x, column + half + 2)):
                 at = x[i, j] - lobes[s, 0], y[i, j] - lobes[s, 1], floor[i, j] - lobes[s, 2] + lobes[s, 3]
                 _lobe(*at, heights, lobes[s, 3], atoms, kappa, lobe)
-                if lobes[s, 5] > 0:
-                    out[i, j] *= 1 + lobes[s, 4] * np.minimum(1.0, lobe / most)
-                else:
-                    out[i, j] += lobes[s, 4] * lobe
+                _add(lobe, lobes[s, 4], lobes[s, 5], most, out[i, j])
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _fill(heights: F8, depth: float, atoms: F8, kappa: float, falls: F8) -> None:
+    """Write exp(-2 kappa (|d| - depth - height)) under each atom at squares of distances aside to ``falls``."""
+    for a in range(falls.shape[0]):
+        if a > 0 and atoms[a, 2] == atoms[a - 1, 2]:
+            falls[a] = falls[a - 1]
+            continue
+        for n in range(falls.shape[1]):
+            for k in range(heights.size):
+                away = np.sqrt(n * FALL_STEP_nm2 + (depth + atoms[a, 2] + heights[k]) ** 2)
+                falls[a, n, k] = np.exp(-2 * kappa * (away - depth - heights[k]))
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_lobes_on_plane(
+    x: F8, y: F8, heights: F8, lobes: F8, middles: F8, half: int, atoms: F8, kappa: float, falls: F8, out: F8
+) -> None:
+    """Do what ``add_lobes`` does over a surface of one height: by tables over the square of the distance aside.
+
+    ``falls``, (n_atoms, n, n_heights), is room for them; cubic between. Lobes of one depth follow one another, as do
+    atoms of one height.
+    """
+    n_y, n_x = x.shape
+    lobe, most = np.empty(heights.size), np.sum(atoms[:, 3] * np.exp(-2 * kappa * atoms[:, 2]))
+    for s in range(lobes.shape[0]):
+        if s == 0 or lobes[s, 3] != lobes[s - 1, 3]:
+            _fill(heights, lobes[s, 3], atoms, kappa, falls)
+        column, row = int(middles[s, 0]), int(middles[s, 1])
+        for i in range(max(0, row - half), min(n_y, row + half + 2)):
+            for j in range(max(0, column - half), min(n_x, column + half + 2)):
+                lobe[:] = 0.0
+                for p in range(atoms.shape[0]):
+                    right, up = x[i, j] - lobes[s, 0] + atoms[p, 0], y[i, j] - lobes[s, 1] + atoms[p, 1]
+                    place = (right * right + up * up) * (1 / FALL_STEP_nm2)
+                    n = max(1, min(int(place), falls.shape[1] - 3))
+                    t, share = min(place - n, 2.0), atoms[p, 3]
+                    a, b = -share * t * (t - 1) * (t - 2) / 6, share * (t + 1) * (t - 1) * (t - 2) / 2
+                    c, d = -share * (t + 1) * t * (t - 2) / 2, share * (t + 1) * t * (t - 1) / 6
+                    for k in range(heights.size):
+                        four = a * falls[p, n - 1, k] + b * falls[p, n, k]
+                        lobe[k] += four + (c * falls[p, n + 1, k] + d * falls[p, n + 2, k])
+                _add(lobe, lobes[s, 4], lobes[s, 5], most, out[i, j])

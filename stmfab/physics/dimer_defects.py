@@ -41,6 +41,7 @@ class DanglingBond(SiteDefect):
         (Added(0.0, HALF_nm, 0.02),),
         (0.0, HALF_nm),
         footprint=OWN,
+        low_bias_pm=(24.0, 0.0),  # its state lies in the gap: +128 pm at -1.2 V by the sp3s* referee
     )
 
 
@@ -54,6 +55,7 @@ class DanglingBondPair(SiteDefect):
         (*gone(*OWN), *rim(*AROUND[:4], factor=0.65)),
         (Added(0.0, -0.15, 0.05), Added(0.0, 0.15, 0.05)),
         footprint=OWN,
+        low_bias_pm=(24.0, 0.0),  # as of one: a prior
     )
 
 
@@ -68,6 +70,7 @@ class InterRowPair(SiteDefect):
         (Added(0.0, HALF_nm, 0.02), Added(0.0, ROW_nm - HALF_nm, 0.02)),
         (0.0, HALF_nm),
         footprint=((0, 0), (0, 1)),
+        low_bias_pm=(24.0, 0.0),  # as of one: a prior
     )
 
 

@@ -39,6 +39,9 @@ class Ledges:
 
     stray_nm: float = key("how far edges stray from their mean direction", default=3.0, above=0)
     rim_percent: float = key("how much stronger the edges of upper terraces are", default=25.0, above=-100)
+    capture_nm: float = key(
+        "adsorbates so near to an edge have moved to it, and pin it", default=0.0, at_least=0, at_most=1
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -56,7 +59,11 @@ class Ledges:
         tether = max(1.0, self.stray_nm / down_nm / KINK_CELLS)
         walks = [_walk(chance, slope, tether, rng) for chance in chances]
         return Edges(
-            quarter, places_nm / down_nm / math.cos(math.atan(aside)), tuple(walks), math.log1p(self.rim_percent / 100)
+            quarter,
+            places_nm / down_nm / math.cos(math.atan(aside)),
+            tuple(walks),
+            math.log1p(self.rim_percent / 100),
+            self.capture_nm,
         )
 
     def _kinks(self, upper: int, quarter: int, turns: bool) -> float:
@@ -79,13 +86,15 @@ class Edges:
     """Edges, from the highest terrace down.
 
     ``quarter`` is the direction of descent, 0 to 3: x, y, -x, -y; ``places`` where edges cross it, in cells;
-    ``walks`` how far each edge strays, in kinks; ``rim`` the change of ln I along the upper terraces' edges.
+    ``walks`` how far each edge strays, in kinks; ``rim`` the change of ln I along the upper terraces' edges,
+    ``capture_nm`` how far off adsorbates have moved to one.
     """
 
     quarter: int
     places: Floats
     walks: tuple[Ints, ...]
     rim: float = 0.0
+    capture_nm: float = 0.0
 
     def levels(self, u: Ints, v: Ints) -> Ints:
         """Return the number of the terrace of cells in columns u and rows v, 0 the lowest, shape (n_v, n_u).

@@ -267,17 +267,23 @@ class Telegraph:
     def raised(self, clock: Clock, rng: np.random.Generator) -> Floats32:
         """Return the share of each sample that the tip spends in the upper state, (n_lines, n_samples)."""
         out = np.zeros((clock.n_lines, clock.n_samples), dtype=np.float32)
-        self._raised(clock, rng, height=1.0)(0, out)
+        self.raising(clock, rng)(0, out)
         return out
+
+    def raising(self, clock: Clock, rng: np.random.Generator) -> Heard:
+        """Return how to add what ``raised`` gives of some lines."""
+        return self._raised(clock, rng, height=1.0)
 
     def _raised(self, clock: Clock, rng: np.random.Generator, *, height: float) -> Heard:
         """Return a height times the share of each sample spent in the upper state."""
         rates = self.up_per_s, self.down_per_s
         raised = bool(rng.random() < self.up_per_s / (self.up_per_s + self.down_per_s))
-        at_s = [0.0]
+        means_s, at_s = 1 / np.array([rates[raised], rates[not raised]]), np.zeros(1)
         while at_s[-1] < clock.end_s:
-            at_s.append(at_s[-1] + rng.exponential(1 / rates[raised ^ (len(at_s) % 2 == 0)]))
-        stays = np.array(at_s) / clock.step_s
+            pairs = 8 + math.ceil((clock.end_s - at_s[-1]) / means_s.sum())
+            lasts_s = rng.standard_exponential((pairs, 2)) * means_s
+            at_s = np.append(at_s[:-1], np.cumsum(np.append(at_s[-1], lasts_s)))
+        stays = at_s / clock.step_s
         begins, ends = stays[:-1][not raised :: 2], stays[1:][not raised :: 2]
 
         def add(first: int, out: Floats32) -> None:

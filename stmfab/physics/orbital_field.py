@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +18,7 @@ from scipy import ndimage
 from . import _orbital_field_kernels, tips
 from .field import CurrentField, chebyshev_nodes, values_to_monomials
 from .junction import Junction
+from .orbital_figures import Apex, Figures, Group, Rectangle, Tables
 from .orbital_lobes import Seen
 from .orbital_scene import Scene
 from .orbital_units import middle_nm
@@ -29,32 +29,14 @@ from .tips import Tip
 from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats, Floats32, Ints
 
 NM_PER_PM = 1e-3
-N_HEIGHTS = 8
+N_HEIGHTS = _orbital_field_kernels.N_HEIGHTS
 BELOW_nm, ABOVE_nm = 0.33, 0.3  # the heights of a table around the expected gap, and over the highest defect
 LEAST_GAP_nm = 0.18
-FADED = 1e-5  # of the clean current: where a lobe ends
-FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance aside
 UNFELT = 1e-3  # tip atoms with a smaller share of the current add to the others
 ENERGIES = 9  # of the tip's density of states over the bias window
 SAME_PLACE = 1e-6  # of a node's width
-LEVEL_nm = 1e-7  # a terrace is as high as its reference there
-
-Rectangle: TypeAlias = tuple[slice, slice]  # rows and columns of nodes
-Apex: TypeAlias = tuple[tuple[float, float], Floats]  # where it is, and its atoms, rows x, y, z, strength, from there
-
-
-@dataclass(frozen=True)
-class Group:
-    """Figures of lobes that are alike, arrays (n,): the terrace, column and row of the node, and strength of each.
-
-    ``lobes``, rows (x, y, z, kappa ratio, strength), are a figure's, x and y from its node, z from the terrace.
-    """
-
-    lobes: Floats
-    level: Ints
-    column: Ints
-    row: Ints
-    strength: Floats32
+LEVEL_nm = _orbital_field_kernels.LEVEL_nm
+STRIP_NUMBERS = 1 << 18  # of currents at a time: 1 MiB stays near the processor
 
 
 @dataclass(frozen=True)
@@ -100,7 +82,8 @@ class Maker:
     def seen(self) -> Seen:
         """The scene at this junction."""
         state = EMPTY if self.junction.sample_bias_V > 0 else FILLED
-        return Seen(self.scene, state, self.kappa_per_nm)
+        nominal = self.scene.surface.nominal(self.junction.sample_bias_V)
+        return Seen(self.scene, state, self.kappa_per_nm, nominal)
 
     @functools.cached_property
     def atoms(self) -> list[Apex]:
@@ -155,7 +138,17 @@ class Maker:
         """Return the field of ln|I / nA|."""
         contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
         base = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm
-        return self.tabulated(self.summed, base, self.grid.view.cells, self.whole)
+        n_v, n_u = self.grid.shape
+        out = np.empty((n_v, n_u, N_HEIGHTS), dtype=np.float32)
+        columns, rows = self.grid.per_cell
+        n_cells = max(1, STRIP_NUMBERS // (rows * n_u * N_HEIGHTS))
+        scratch = np.empty((2, n_cells * rows, n_u * N_HEIGHTS), dtype=np.float32)
+        for cells in range(0, n_v // rows, n_cells):
+            nodes = slice(cells * rows, min(n_v, (cells + n_cells) * rows)), slice(0, n_u)
+            current = self._summed(self.figures.reaching(nodes), nodes, scratch)
+            computed = self.grid.view.cells[cells : cells + n_cells]
+            self._write(current, base, computed, (columns, rows), nodes, out[nodes[0]])
+        return self._field(out, nodes=self.whole)
 
     @property
     def whole(self) -> Rectangle:
@@ -163,95 +156,112 @@ class Maker:
         n_v, n_u = self.grid.shape
         return slice(0, n_v), slice(0, n_u)
 
-    def tabulated(self, current: Floats, base: Floats, computed: Bools, nodes: Rectangle) -> CurrentField:
-        """Return the field of ln(current) + base, given at the heights over the reference, on some nodes.
+    def tabulated(self, current: Floats32, known: Bools, nodes: Rectangle) -> CurrentField:
+        """Return the field of ln(current), (n_v, n_u * N_HEIGHTS), at the heights over the reference on some nodes.
 
-        Cells that are not ``computed`` are left empty; they divide the nodes evenly.
+        Nodes that are not ``known``, (n_v, n_u), are left empty. The current is used up.
         """
+        out = np.empty((*known.shape, N_HEIGHTS), dtype=np.float32)
+        self._write(current, np.zeros(N_HEIGHTS), known, (1, 1), nodes, out)
+        return self._field(out, nodes=nodes)
+
+    @functools.cached_property
+    def _heights(self) -> tuple[float, float, float]:
+        """Middle and half width of all tabulated heights, and the half width over that of one terrace."""
         low, high = float(self.reference_nm.min()), float(self.reference_nm.max())
         own_middle_nm, own_nm = self.range_nm
-        middle_nm, reach_nm = (low + high) / 2 + own_middle_nm, (high - low) / 2 + own_nm
-        start = (middle_nm - self.reference_nm[nodes] - own_middle_nm) / own_nm
-        out, to_monomials = np.empty(current.shape, dtype=np.float32), values_to_monomials(N_HEIGHTS)
-        scale = reach_nm / own_nm
-        _orbital_field_kernels.to_polynomials(current, to_monomials @ base, computed, to_monomials, start, scale, out)
+        half_nm = (high - low) / 2 + own_nm
+        return (low + high) / 2 + own_middle_nm, half_nm, half_nm / own_nm
+
+    def _field(self, coefficients: Floats32, *, nodes: Rectangle) -> CurrentField:
+        """Return the field of polynomials on some nodes."""
+        middle_nm, half_nm, _ = self._heights
         polarity = 1 if self.junction.sample_bias_V > 0 else -1
         steps_nm = self.grid.steps_nm
         origin_nm = self.grid.origin_nm + np.array([nodes[1].start, nodes[0].start]) * steps_nm
-        return CurrentField(out, origin_nm, np.diag(steps_nm), middle_nm, reach_nm, polarity)
+        return CurrentField(coefficients, origin_nm, np.diag(steps_nm), middle_nm, half_nm, polarity)
+
+    def _write(
+        self,
+        current: Floats32,
+        base: Floats,
+        computed: Bools,
+        per_cell: tuple[int, int],
+        nodes: Rectangle,
+        out: Floats32,
+    ) -> None:
+        """Write the polynomials of ln(current) + base to out, given on some nodes at the heights over the reference."""
+        middle_nm, _, scale = self._heights
+        own_middle_nm, own_nm = self.range_nm
+        first, rise = (middle_nm - own_middle_nm) / own_nm, -1 / own_nm
+        reference_nm, levels_nm = self.reference_nm[nodes], self._levels_nm
+        number = np.rint((reference_nm - levels_nm[0]) / self.scene.surface.step_nm).astype(np.int8)
+        which = np.where(np.abs(reference_nm - levels_nm[number]) < LEVEL_nm, number, np.int8(-1))
+        to_monomials, logs = values_to_monomials(N_HEIGHTS), current.reshape(out.shape)
+        _orbital_field_kernels.logarithms(current, computed, per_cell)
+        for own in np.unique(which).tolist():
+            if own < 0:
+                _orbital_field_kernels.take(logs, np.zeros(N_HEIGHTS, np.float32), which, own, out)
+                shift = first, rise, scale
+                _orbital_field_kernels.shift_others(which, reference_nm, to_monomials, to_monomials @ base, *shift, out)
+            else:
+                matrix = _shift(first + rise * float(levels_nm[own]), scale) @ to_monomials
+                made = logs.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)
+                added = (matrix @ base).astype(np.float32)
+                _orbital_field_kernels.take(made.reshape(out.shape), added, which, own, out)
 
     @functools.cached_property
-    def summed(self) -> Floats:
-        """The current over exp(-2 kappa height) of all that stays, as ``current_of`` gives it."""
-        return self.current_of([*self._unit_groups(), *self.added_groups(self.seen.added(self.height_nm))], self.whole)
+    def _levels_nm(self) -> Floats:
+        """Heights of the terraces, from the lowest on."""
+        levels = np.arange(self.scene.levels.min(), self.scene.levels.max() + 1)
+        return np.asarray(levels * self.scene.surface.step_nm)
 
-    def current_of(self, groups: Sequence[Group], nodes: Rectangle) -> Floats:
-        """Return the current over exp(-2 kappa height) of groups, (n_v, n_u, n_heights), on some nodes.
+    @functools.cached_property
+    def figures(self) -> Figures:
+        """All that stays."""
+        return self.gathered([*self._unit_groups(), *self.added_groups(self.seen.added(self.height_nm))])
+
+    def current_of(self, figures: Figures, nodes: Rectangle) -> Floats32:
+        """Return the current over exp(-2 kappa height) of figures on some nodes, (n_v, n_u * N_HEIGHTS).
 
         At the heights over the reference; 0 where no lobe reaches.
         """
-        tables = [[self._table(group, apex) for apex in self.atoms] for group in groups]
+        rows, columns = nodes
+        shape = 2, rows.stop - rows.start, (columns.stop - columns.start) * N_HEIGHTS
+        return self._summed(figures.reaching(nodes), nodes, np.empty(shape, dtype=np.float32))
+
+    def _summed(self, figures: Figures, nodes: Rectangle, scratch: Floats32) -> Floats32:
+        """Return ``current_of`` figures in the first half of the scratch, (2, n_v or more, n_u * N_HEIGHTS)."""
         reference_nm = self.reference_nm[nodes]
-        total = np.zeros((*reference_nm.shape, N_HEIGHTS))
+        total, current = scratch[0, : len(reference_nm)], scratch[1, : len(reference_nm)]
+        total[:] = 0
         heights = self.range_nm[1], self.kappa_per_nm, chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
-        current = np.empty((total.shape[0], total.shape[1] * N_HEIGHTS), dtype=np.float32)
-        for level in np.unique(np.concatenate([group.level for group in groups])):
+        for level in np.unique(figures.level):
+            here = figures.level == level
             current[:] = 0
-            for group, own in zip(groups, tables, strict=True):
-                here = group.level == level
-                column, row = group.column[here] - nodes[1].start, group.row[here] - nodes[0].start
-                for (first, below), table in own:
-                    at = column + first, row + below
-                    _orbital_field_kernels.add_lobes(*at, group.strength[here], table, N_HEIGHTS, current)
-            above_nm = reference_nm - level * self.scene.surface.step_nm
-            above_nm[np.abs(above_nm) < LEVEL_nm] = 0.0
-            _orbital_field_kernels.add_terrace(current.reshape(total.shape), above_nm, *heights, total)
+            at = figures.column[here] - nodes[1].start, figures.row[here] - nodes[0].start
+            _orbital_field_kernels.add_figures(
+                *at, figures.strength[here], figures.which[here], figures.tables, figures.shapes, current
+            )
+            own_nm = float(level) * self.scene.surface.step_nm
+            _orbital_field_kernels.add_terrace(current, reference_nm, own_nm, *heights, total)
         return total
 
-    def nodes_of(self, groups: Sequence[Group]) -> Rectangle:
-        """Return the rows and columns of nodes that groups reach; empty where they are off the grid."""
-        corners = []
-        for group, apex in itertools.product(groups, self.atoms):
-            (column, row), table = self._table(group, apex)
-            size = len(table), table.shape[1] // N_HEIGHTS
-            corners += [(group.row.min() + row, group.column.min() + column)]
-            corners += [(group.row.max() + row + size[0], group.column.max() + column + size[1])]
-        low, high = np.clip([np.min(corners, axis=0), np.max(corners, axis=0)], 0, self.grid.shape).tolist()
-        return slice(low[0], high[0]), slice(low[1], high[1])
-
     @functools.cached_property
-    def _known_falls(self) -> Callable[[float, float, float, float], Floats]:
-        return functools.lru_cache(maxsize=None)(self._falls)
+    def tables(self) -> Tables:
+        """What the apexes see of lobes at the heights over a terrace."""
+        return Tables(self.kappa_per_nm, self.height_nm, self.heights_nm, self.grid.steps_nm, self.atoms)
 
-    def _table(self, group: Group, apex: Apex) -> tuple[tuple[int, int], Floats32]:
-        """Return the table of a group under one apex, (n_rows, n_columns * n_heights), and where it starts."""
-        place, atoms = apex
-        steps_nm, most = self.grid.steps_nm, float(group.strength.max(initial=0.0))
-        at = group.lobes[:, :2] - np.array(place)
-        reach_nm = max(self._reach_nm(most * strength, z, ratio) for _, _, z, ratio, strength in group.lobes)
-        start = np.floor((at.min(axis=0) - reach_nm) / steps_nm)
-        n_u, n_v = (np.ceil((at.max(axis=0) + reach_nm) / steps_nm) - start + 1).astype(np.int64).tolist()
-        table = np.zeros((n_v, n_u, N_HEIGHTS))
-        farthest_nm = math.hypot(*([n_u, n_v] * steps_nm)) + float(np.hypot(atoms[:, 0], atoms[:, 1]).max())
-        for (x, y), (_, _, z_nm, ratio, own) in zip(at, group.lobes, strict=True):
-            first = start * steps_nm - [x, y]
-            for right, up, above, strength in atoms:
-                fall = own * strength * self._known_falls(z_nm, ratio, above, math.ceil(farthest_nm))
-                _orbital_field_kernels.add_falls(fall, FALL_STEP_nm2, np.array([right, up]), first, steps_nm, table)
-        return (int(start[0]), int(start[1])), table.reshape(n_v, -1).astype(np.float32)
+    def gathered(self, groups: Sequence[Group]) -> Figures:
+        """Return the figures of groups under every apex."""
+        return self.tables.figures(groups)
 
-    def _falls(self, z_nm: float, ratio: float, atom_z_nm: float, farthest_nm: float) -> Floats:
-        """Return exp(-2 kappa_s |d|) over exp(-2 kappa height) at squares of distances aside, (n, n_heights)."""
-        kappa = self.kappa_per_nm
-        aside_nm2 = FALL_STEP_nm2 * np.arange(math.ceil(farthest_nm**2 / FALL_STEP_nm2) + 4)
-        away_nm = np.sqrt(aside_nm2[:, None] + (self.heights_nm + atom_z_nm - z_nm) ** 2)
-        return np.asarray(np.exp(2 * kappa * (self.heights_nm - ratio * away_nm)))
-
-    def _reach_nm(self, most: float, z_nm: float, ratio: float) -> float:
-        """Return how far aside a lobe so strong is still felt at the expected gap."""
-        kappa, gap_nm = self.kappa_per_nm, self.height_nm - z_nm
-        away_nm = (math.log(max(1.0, most / FADED)) / (2 * kappa) + self.height_nm) / ratio
-        return math.sqrt(max(0.0, away_nm**2 - gap_nm**2)) + float(self.grid.steps_nm.max())
+    def nodes_of(self, figures: Figures) -> Rectangle:
+        """Return the rows and columns of nodes that figures reach; empty where they are off the grid."""
+        low = np.stack([figures.row, figures.column], axis=1)
+        corners = np.array([low.min(axis=0), (low + figures.shapes[figures.which, 1:]).max(axis=0)])
+        (first, left), (last, right) = np.clip(corners, 0, self.grid.shape).tolist()
+        return slice(first, last), slice(left, right)
 
     def over_reference(self, x_nm: Floats, y_nm: Floats) -> Floats:
         """Return the height of the surface at points, in the shape of x."""
@@ -264,7 +274,7 @@ class Maker:
     def _unit_groups(self) -> Iterator[Group]:
         """Yield the lobes of units: those that no defect edits as figures, of the others each lobe."""
         scene, seen, units = self.scene, self.seen, self.scene.units
-        near = _near(scene, self.grid, self._reach_nm(float(seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip))
+        near = _near(scene, self.grid, self.tables.reach_nm(float(seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip))
         whole = np.ones(len(units.u), dtype=np.bool_)
         whole[scene.edits.unit] = False
         for axis, state in itertools.product((0, 1), range(len(scene.surface.states))):
@@ -304,6 +314,14 @@ class Maker:
             yield Group(
                 lobes, table[own, 0].astype(np.int64), whole[own, 0], whole[own, 1], table[own, 5].astype(np.float32)
             )
+
+
+def _shift(start: float, scale: float) -> Floats:
+    """Return the matrix from the coefficients of polynomials p(s) to those of p(start + scale s)."""
+    orders = range(N_HEIGHTS)
+    return np.array(
+        [[math.comb(k, m) * start ** (k - m) * scale**m if m <= k else 0.0 for k in orders] for m in orders]
+    )
 
 
 def _spread_nm(tip: Tip) -> float:

@@ -14,7 +14,8 @@ from . import structure
 from .crystal import Imaged
 from .field import CurrentField
 from .junction import Junction
-from .orbital_field import N_HEIGHTS, Grid, Group, Maker
+from .orbital_field import N_HEIGHTS, NM_PER_PM, Grid, Maker
+from .orbital_figures import Figures, Group, Rectangle
 from .orbital_scene import Scene
 from .orbital_units import Sited, units_at
 from .orbitals import OrbitalSurface
@@ -22,9 +23,10 @@ from .structure import Window
 from .surface_field import Lines
 from .switches import Fields, Switch, SwitchingField
 from .tips import Tip
-from .units import Bools, Floats
+from .units import Bools, Floats, Floats32
 
 GRIDS = ((25.0, 0.065), (60.0, 0.1), (math.inf, 0.13))  # widths of frames up to, and the distance of nodes
+HEARD_pm, AROUND = 0.01, 2  # what comes and goes is left out where it changes the height by less; nodes around it
 STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found
 
 
@@ -37,26 +39,47 @@ def with_switches(maker: Maker, field: CurrentField) -> Fields:
 
 def _switch(maker: Maker, each: Sited) -> Switch | None:
     """Return what comes and goes as the scan takes it, ln(1 + change / rest of the current); None off the grid."""
-    before, after = _flipped(maker, each)
-    after += maker.added_groups(maker.seen.rows([each], maker.height_nm))
-    if not after:
+    groups, added = _flipped(maker, each), maker.added_groups(maker.seen.rows([each], maker.height_nm))
+    before, after = maker.gathered(groups[0]), maker.gathered([*groups[1], *added])
+    if not len(after.row):
         return None
-    nodes = maker.nodes_of(after)
-    rest = maker.summed[nodes]
-    if not rest.size:
+    share, nodes = _share(maker, before, after)
+    if not share.size:
         return None
-    change = maker.current_of(after, nodes) - (maker.current_of(before, nodes) if before else 0.0)
-    known: Bools = np.asarray((rest > 0).all(axis=2))
-    share = np.divide(change, rest, out=np.zeros_like(rest), where=known[..., None])
-    field = maker.tabulated(1 + share, np.zeros(N_HEIGHTS), known, nodes)
+    known: Bools = np.asarray(~np.isnan(share).any(axis=2))
+    field = maker.tabulated(1 + share.reshape(len(share), -1), known, nodes)
     assert each.rates_per_s is not None
     up_per_s, down_per_s = each.rates_per_s
     return Switch(field, up_per_s, down_per_s)
 
 
+def _share(maker: Maker, before: Figures, after: Figures) -> tuple[Floats32, Rectangle]:
+    """Return what figures that become others change, over the current that stays, (n_v, n_u, N_HEIGHTS), and its nodes.
+
+    NaN where no current is known; the nodes are those at which the change is heard, and ``AROUND`` more.
+    """
+    nodes = maker.nodes_of(after)
+    rest = maker.current_of(maker.figures, nodes)
+    change = maker.current_of(after, nodes) - maker.current_of(before, nodes)
+    share = np.divide(change, rest, out=np.full_like(rest, np.nan), where=rest > 0)
+    share = share.reshape(len(share), share.shape[1] // N_HEIGHTS, N_HEIGHTS)
+    heard = (np.abs(share) > 2 * maker.kappa_per_nm * HEARD_pm * NM_PER_PM).any(axis=2)
+    if not heard.any():
+        return share[:0], nodes
+    (first, left), (last, right) = np.min(np.nonzero(heard), axis=1), np.max(np.nonzero(heard), axis=1) + 1
+    rows, columns = (
+        slice(max(0, a - AROUND), b + AROUND) for a, b in ((int(first), int(last)), (int(left), int(right)))
+    )
+    share = share[rows, columns]
+    top, side = nodes[0].start + rows.start, nodes[1].start + columns.start
+    return share, (slice(top, top + share.shape[0]), slice(side, side + share.shape[1]))
+
+
 def _flipped(maker: Maker, each: Sited) -> tuple[list[Group], list[Group]]:
     """Return the lobes of units that flip, as they are and as they become; none where all of them flip always."""
-    scene, offsets = maker.scene, np.array(each.edit.flipped, dtype=np.int64).reshape(-1, 2)
+    if not each.edit.flipped:
+        return [], []
+    scene, offsets = maker.scene, np.array(each.edit.flipped, dtype=np.int64)
     units = units_at(scene.surface, scene.units, scene.region, [each] * len(offsets), offsets)
     units = units[units >= 0]
     units = units[scene.states[units] > 0]

@@ -20,9 +20,9 @@ import numpy as np
 from . import _orbital_lobes_kernels
 from .keys import KeyRangeError
 from .orbital_scene import Scene
-from .orbital_units import Sited
+from .orbital_units import Sited, points_nm
 from .orbitals import Lobe
-from .site_edits import Added, Edit
+from .site_edits import Edit
 from .units import Floats
 
 NM_PER_PM = 1e-3
@@ -35,21 +35,25 @@ HALO_CORE_nm = 1.0  # inside, the field of a charge is flat
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene at one junction: its filled or empty ``state``, and the decay constant."""
+    """A scene at one junction: its filled or empty ``state``, and the decay constant.
+
+    ``nominal`` is how far the bias is from the surface's low (0) to its nominal one (1).
+    """
 
     scene: Scene
     state: int
     kappa_per_nm: float
+    nominal: float
 
     @functools.cached_property
     def split_nm(self) -> float:
         """How far lobes of the top layer sit from the middle of their unit, across the row."""
-        return self.scene.look.split_nm(self.scene.surface, self.state)
+        return self.scene.look.split_nm(self.scene.surface, self.state, self.nominal)
 
     @functools.cached_property
     def clean(self) -> Floats:
         """How much each lobe of a unit of the clean surface carries, (n_states, n_lobes)."""
-        shares = np.array([[(lobe.filled, lobe.empty)[self.state] for lobe in unit] for unit in self._units])
+        shares = np.array([[lobe.share(self.state, self.nominal) for lobe in unit] for unit in self._units])
         means = (shares * self._means(CALIBRATED_nm)).sum(axis=1, keepdims=True)
         return np.asarray(shares * math.exp(-2 * self.kappa_per_nm * CALIBRATED_nm) / means)
 
@@ -95,8 +99,9 @@ class Seen:
         own = scene.strength[units.v - scene.region.v0, units.u - scene.region.u0]
         return np.asarray(own + self._tinted(scene.middles_nm))
 
-    def _tinted(self, points_nm: Floats) -> Floats:
-        """Return the change of ln I by charges and swellings at points (n, 2)."""
+    @functools.cached_property
+    def _sources(self) -> Floats:
+        """What charges and swellings change, as the kernel takes it, (n_sources, 7)."""
         look = self.scene.look
         halo = (look.halo_filled, look.halo_empty)[self.state]
         sources = [
@@ -111,8 +116,12 @@ class Seen:
             for each in self.scene.sited
             if each.charge != 0 or each.edit.swell_nm > 0
         ]
+        return np.array(sources).reshape(-1, 7)
+
+    def _tinted(self, points_nm: Floats) -> Floats:
+        """Return the change of ln I by charges and swellings at points (n, 2)."""
         out, (x, y) = np.zeros(len(points_nm)), np.ascontiguousarray(points_nm.T)
-        _orbital_lobes_kernels.add_tints(x, y, np.array(sources).reshape(-1, 7), HALO_CORE_nm, out)
+        _orbital_lobes_kernels.add_tints(x, y, self._sources, HALO_CORE_nm, out)
         return out
 
     def added(self, gap_nm: float) -> Floats:
@@ -121,33 +130,48 @@ class Seen:
 
     def rows(self, sited: Sequence[Sited], gap_nm: float) -> Floats:
         """Return the lobes that some defects add, as ``added`` does."""
-        rows = [row for each in sited if each.edit.added for row in self._added_by(each, gap_nm)]
-        table = np.array(rows).reshape(-1, 6)
+        alike: dict[tuple[int, float], list[Sited]] = {}
+        for each in sited:
+            if each.edit.added:
+                alike.setdefault((id(each.edit), each.heights_pm[self.state]), []).append(each)
+        parts = [self._added_by(own, height_pm, gap_nm) for (_, height_pm), own in alike.items()]
+        table = np.concatenate([np.zeros((0, 6)), *parts])
         table[:, 5] *= np.exp(self._tinted(table[:, 1:3]))
         return table
 
-    def _added_by(self, each: Sited, gap_nm: float) -> list[tuple[float, ...]]:
-        """Return the rows of the lobes that a defect adds."""
-        share = self.scale(each.edit, each.heights_pm[self.state], gap_nm)
-        weights = _weights(each.edit.added, self.state, self.kappa_per_nm)
-        places = [each.point_nm(lobe.along_nm, lobe.across_nm) for lobe in each.edit.added]
-        return [
-            (each.level, *place, lobe.z_nm, lobe.kappa_ratio, share * weight)
-            for place, lobe, weight in zip(places, each.edit.added, weights, strict=True)
-        ]
+    def _added_by(self, alike: Sequence[Sited], height_pm: float, gap_nm: float) -> Floats:
+        """Return the rows of the lobes that defects of one edit and height add."""
+        edit = alike[0].edit
+        lobes = edit.added_table
+        out = np.empty((len(alike), len(lobes), 6))
+        out[:, :, 0] = np.array([each.level for each in alike])[:, None]
+        out[:, :, 1:3] = points_nm(alike, lobes[:, :2])
+        out[:, :, 3], out[:, :, 4] = lobes[:, 2], lobes[:, 5]
+        out[:, :, 5] = self.scale(edit, height_pm, gap_nm) * _weights(lobes, self.state, self.kappa_per_nm)
+        return out.reshape(-1, 6)
 
     def scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
         """Return what the added lobes of an edit are multiplied by, so that they stand a height over the terrace.
+
+        The height is that of the nominal bias; at the low one it is ``Edit.low_bias_pm`` more, log-linear between.
 
         Raises
         ------
         KeyRangeError
             If what is left without them already stands higher.
         """
+        nominal, rise_pm = self._scale(edit, height_pm, gap_nm), edit.low_bias_pm[self.state]
+        if rise_pm == 0:
+            return nominal
+        low = self._scale(edit, height_pm + rise_pm, gap_nm)
+        return float(nominal**self.nominal * low ** (1 - self.nominal)) if nominal > 0 and low > 0 else 0.0
+
+    def _scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
+        """Return ``scale`` of a height at one bias."""
         kappa = self.kappa_per_nm
         at = np.array([*edit.probe_nm, gap_nm + height_pm * NM_PER_PM])
-        lobes = np.array([[lobe.along_nm, lobe.across_nm, lobe.z_nm, kappa * lobe.kappa_ratio] for lobe in edit.added])
-        own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added, self.state, kappa))
+        lobes = edit.added_table[:, [0, 1, 2, 5]] * [1, 1, 1, kappa]
+        own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added_table, self.state, kappa))
         share = (self.mean_current(gap_nm) - self._without(edit, at)) / own
         if share < 0:
             name = ("height_filled_pm", "height_empty_pm")[self.state]
@@ -155,8 +179,8 @@ class Seen:
         return float(share)
 
     @functools.cached_property
-    def _patch(self) -> tuple[dict[tuple[int, int], int], Floats, Floats]:
-        """The units around one of a clean terrace by their offsets; their lobes, (n_units, n_lobes, 4), strengths."""
+    def _patch(self) -> tuple[Floats, Floats]:
+        """The lobes of the units around one of a clean terrace, (n_units, n_lobes, 4), and their strengths."""
         surface, unit = self.scene.surface, self.scene.surface.states[0]
         along_nm, across_nm = surface.spacing_nm(0)
         offsets = [(along, across) for along in PATCH[0] for across in PATCH[1]]
@@ -164,28 +188,23 @@ class Seen:
             [(along * along_nm, across * surface.pair * across_nm, 0.0, 0.0) for along, across in offsets]
         )
         own = np.array([(lobe.along_nm, lobe.across(self.split_nm), lobe.z_nm, self.kappa_per_nm) for lobe in unit])
-        numbers = {offset: number for number, offset in enumerate(offsets)}
-        return numbers, middles[:, None] + own, np.repeat(self.clean[:1], len(offsets), axis=0)
+        return middles[:, None] + own, np.repeat(self.clean[:1], len(offsets), axis=0)
 
     def _without(self, edit: Edit, at: Floats) -> float:
         """Return the current at a point (3,) of a clean terrace with an edit in its middle, added lobes aside."""
-        numbers, lobes, clean = self._patch
-        strengths = clean.copy()
-        for scaled in edit.scaled:
-            number = numbers.get((scaled.along, scaled.across))
-            if number is not None:
-                chosen = _chosen(self.scene.surface.states[0], scaled.layer, scaled.side)
-                strengths[number, chosen] *= (scaled.filled, scaled.empty)[self.state]
+        lobes, clean = self._patch
+        strengths, (along, across) = clean.copy(), PATCH
+        known = edit.scaled_table
+        offsets = known[:, :2].astype(np.int64) - [along.start, across.start]
+        within = ((offsets >= 0) & (offsets < [len(along), len(across)])).all(axis=1)
+        unit, factors = offsets @ [len(across), 1], known[:, 4 + self.state]
+        for number, lobe in enumerate(self.scene.surface.states[0]):
+            meant = within & (known[:, 3] == lobe.layer) & ((known[:, 2] == 0) | (known[:, 2] == lobe.side))
+            np.multiply.at(strengths[:, number], unit[meant], factors[meant])
         return float(_orbital_lobes_kernels.seen(at, lobes.reshape(-1, 4), strengths.ravel()))
 
 
-def _weights(added: Sequence[Added], state: int, kappa_per_nm: float) -> Floats:
-    """Return how strong lobes are among themselves, so that alone each would stand its height: (n_lobes,)."""
-    lower_pm = np.array([(lobe.below_filled_pm, lobe.below_empty_pm)[state] for lobe in added])
-    kappas = kappa_per_nm * np.array([lobe.kappa_ratio for lobe in added])
-    return np.asarray(np.exp(-2 * kappas * (lower_pm * NM_PER_PM + np.array([lobe.z_nm for lobe in added]))))
-
-
-def _chosen(unit: Sequence[Lobe], layer: int, side: int) -> list[int]:
-    """Return which lobes of a unit are of a layer and on a side (0: on any)."""
-    return [number for number, lobe in enumerate(unit) if lobe.layer == layer and side in (0, lobe.side)]
+def _weights(added: Floats, state: int, kappa_per_nm: float) -> Floats:
+    """Return how strong lobes, rows of ``Added``, are among themselves: alone each would stand its height."""
+    lower_nm = added[:, 3 + state] * NM_PER_PM + added[:, 2]
+    return np.asarray(np.exp(-2 * kappa_per_nm * added[:, 5] * lower_nm))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy import ndimage, special
@@ -18,35 +19,47 @@ from .ledges import Edges
 from .materials import Material
 from .orbital_units import Box, Sited, Units, middle_nm, units, units_at
 from .orbitals import TOP, Buckling, Orbitals, OrbitalSurface
-from .site_edits import SiteDefect
+from .site_edits import Edit, SiteDefect
 from .surface_state import mark_nearest
 from .units import Bools, Floats, Ints
 
 TRUNCATED = 3.0  # standard deviations of a smoothing
 STEP_CLASS_nm = 0.45
 RIM_CELLS = 1  # an edge of a terrace is as wide
+PIN_CELLS = 4  # an edge that an adsorbate pins is so far ahead there
 Members = Mapping[str, tuple[type[SiteDefect], Placed]]
+Shapes: TypeAlias = MutableMapping[tuple[str, int, int], Edit]  # of the defects that are drawn, by name and cell (u, v)
 
 
 @dataclass(frozen=True)
 class Buckled:
-    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase."""
+    """Buckled dimers: noise of variance 1 on the cells of the box that decides domains, and another for the phase.
+
+    ``turned`` are those two where rows run along y; None: the same.
+    """
 
     buckling: Buckling
     domains: Floats
     phase: Floats
+    turned: tuple[Floats, Floats] | None = None
 
     def domains_of(self, there: Units, region: Box) -> Ints:
         """Return the domains of units, (n_units,): 0 flips, 1 p(2x2), 2 c(4x2)."""
-        level = special.ndtr(self.domains[there.v - region.v0, there.u - region.u0])
+        level = special.ndtr(self._of_units(0, there, region))
         ordered = level < self.buckling.c4x2 + self.buckling.p2x2
         return np.asarray(np.where(level < self.buckling.c4x2, 2, ordered), dtype=np.int64)
 
     def states(self, there: Units, region: Box, domain: Ints) -> Ints:
         """Return the states of units in domains, (n_units,): 0 flips, 1 and 2 have the one or the other atom up."""
         along, row = np.where(there.axis == 0, [there.u, there.v // 2], [there.v, there.u // 2])
-        up = (along + row * (domain == 2) + (self.phase[there.v - region.v0, there.u - region.u0] > 0)) % 2
+        up = (along + row * (domain == 2) + (self._of_units(1, there, region) > 0)) % 2
         return np.asarray(np.where(domain > 0, 1 + up, 0), dtype=np.int64)
+
+    def _of_units(self, number: int, there: Units, region: Box) -> Floats:
+        """Return the noise of domains (0) or phases (1) of units, (n_units,)."""
+        at = there.v - region.v0, there.u - region.u0
+        own = (self.domains, self.phase)[number][at]
+        return own if self.turned is None else np.where(there.axis == 0, own, self.turned[number][at])
 
 
 @dataclass(frozen=True)
@@ -114,14 +127,9 @@ class Scene:
         """What the defects do to the units' lobes."""
         numbers = np.array([i for i, each in enumerate(self.sited) for _ in each.edit.scaled], dtype=np.int64)
         owners = [self.sited[i] for i in numbers]
-        table = np.array(
-            [
-                (scaled.along, scaled.across, scaled.layer, scaled.side * each.signs[1], scaled.filled, scaled.empty)
-                for each in self.sited
-                for scaled in each.edit.scaled
-            ]
-        ).reshape(-1, 6)
-        offsets, layer, side = table[:, :2].astype(np.int64), table[:, 2].astype(np.int64), table[:, 3].astype(np.int64)
+        table = np.concatenate([np.zeros((0, 6)), *(each.edit.scaled_table for each in self.sited)])
+        offsets, layer = table[:, :2].astype(np.int64), table[:, 3].astype(np.int64)
+        side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in owners], dtype=np.int64)
         unit = units_at(self.surface, self.units, self.region, owners, offsets)
         there = unit >= 0
         return Edits(numbers[there], unit[there], layer[there], side[there], table[there, 4], table[there, 5])
@@ -161,7 +169,7 @@ class Scene:
     def class_map(self, x_nm: Floats, y_nm: Floats, classes: Ints, n_classes: int) -> Ints:
         """Return the class at points: 0 terrace, 1 + that of a defect within its reach, then step edges."""
         out = np.zeros(x_nm.shape, dtype=np.int64)
-        size = 1 + 2 * round(STEP_CLASS_nm / min(self.surface.cells_nm))
+        size = [1 + 2 * max(1, round(STEP_CLASS_nm / width_nm)) for width_nm in self.surface.cells_nm[::-1]]
         near = ndimage.maximum_filter(self.levels, size) != ndimage.minimum_filter(self.levels, size)
         u, v = self._cells(x_nm, y_nm)
         out[near[v, u]] = n_classes + 1
@@ -176,12 +184,13 @@ def _reach_nm(kind: type[SiteDefect], each: Sited) -> float:
     return kind.reach_nm + 0.25 * max(0, len(each.edit.footprint) - 1)
 
 
-def smoothed(white: Floats, cells_nm: tuple[float, float], length_nm: float) -> Floats:
-    """Return white noise of variance 1 on cells as noise of variance 1 that is correlated over a length.
+def smoothed(white: Floats, cells_nm: tuple[float, float], lengths_nm: tuple[float, float]) -> Floats:
+    """Return white noise of variance 1 on cells as noise of variance 1 that is correlated over lengths along x and y.
 
     exp(-r^2 / 2 length^2); cells nearer to the rim than ``smoothing_margin_nm`` are wrong.
     """
-    sigma = [length_nm / math.sqrt(2) / width_nm for width_nm in cells_nm[::-1]]
+    both = zip(lengths_nm[::-1], cells_nm[::-1], strict=True)
+    sigma = [length_nm / math.sqrt(2) / width_nm for length_nm, width_nm in both]
     out = white
     for axis, width in enumerate(sigma):
         reach = math.ceil(TRUNCATED * width)
@@ -205,6 +214,7 @@ def scene(
     strength: Floats,
     buckled: Buckled | None,
     rng_of: Callable[[str, int, int], np.random.Generator],
+    shapes: Shapes | None = None,
 ) -> Scene:
     """Return a surface with its steps and the defects that fit: on whole units, and on no other's.
 
@@ -216,15 +226,23 @@ def scene(
         Of a surface whose units have several states.
     rng_of : callable
         (member's name, u, v) -> the generator of the shape of the defect there.
+    shapes : mapping, optional
+        Shapes that another window of the same sample has drawn; those drawn now are added.
     """
-    levels = edges.levels(*region.axes)
-    for kind, placed in members.values():
-        if kind is Island:
-            levels = _lowered(levels, region, surface, placed)
+    drawn: Shapes = {} if shapes is None else shapes
+
+    def edit_of(name: str, u: int, v: int, kind: type[SiteDefect], values: Mapping[str, float]) -> Edit:
+        if not kind.random:
+            return kind.shaped(values, None)
+        if (name, u, v) not in drawn:
+            drawn[name, u, v] = kind.shaped(values, rng_of(name, u, v))
+        return drawn[name, u, v]
+
+    levels, sites = _terraces(surface, edges, region, members)
     there = units(surface, levels, region)
     rims = ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
-    found: dict[str, list[Sited | None]] = {
-        name: [_sited(surface, there, levels, region, kind, name, placed, i, rng_of) for i in range(len(placed.cells))]
+    found = {
+        name: _sited(surface, there, levels, region, kind, placed, sites[name], functools.partial(edit_of, name))
         for name, (kind, placed) in members.items()
     }
     kept = _without_overlap([each for row in found.values() for each in row], surface, there, region)
@@ -243,6 +261,22 @@ def scene(
     return Scene(surface, look, region, levels, there, out, tuple(sited), rimmed, states, domains)
 
 
+def _terraces(surface: OrbitalSurface, edges: Edges, region: Box, members: Members) -> tuple[Ints, dict[str, Ints]]:
+    """Return the terraces of the cells of a box, (n_v, n_u), and the cells on which each member's defects sit."""
+    levels = edges.levels(*region.axes)
+    for kind, placed in members.values():
+        if kind is Island:
+            levels = _lowered(levels, region, surface, placed)
+    sites = {name: placed.cells for name, (_, placed) in members.items()}
+    if edges.capture_nm > 0:
+        mobile = [name for name, (kind, _) in members.items() if kind.mobile]
+        moved = {name: _at_edges(levels, region, surface, sites[name], edges.capture_nm) for name in mobile}
+        for name, cells in moved.items():
+            levels = _pinned(levels, region, cells[(cells != sites[name]).any(axis=1)])
+        sites |= moved
+    return levels, sites
+
+
 def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed) -> Ints:
     """Return terraces with rectangles one step lower, their sides whole dimers."""
     out, (along, up) = levels.copy(), surface.cells_nm
@@ -255,32 +289,78 @@ def _lowered(levels: Ints, region: Box, surface: OrbitalSurface, placed: Placed)
     return out
 
 
+def _at_edges(levels: Ints, region: Box, surface: OrbitalSurface, cells: Ints, capture_nm: float) -> Ints:
+    """Return cells (n, 2), those so near to an edge moved to the nearest cell of the upper terrace there."""
+    out, edge = cells.copy(), ndimage.minimum_filter(levels, 1 + 2 * RIM_CELLS) < levels
+    inside = np.flatnonzero(region.inside(cells))
+    if not edge.any() or not len(inside):
+        return out
+    away_nm, nearest = ndimage.distance_transform_edt(~edge, surface.cells_nm[::-1], return_indices=True)
+    column, row = (cells[inside] - [region.u0, region.v0]).T
+    near = away_nm[row, column] <= capture_nm
+    v, u = nearest[:, row[near], column[near]]
+    out[inside[near]] = np.stack([u + region.u0, v + region.v0], axis=1)
+    return out
+
+
+def _pinned(levels: Ints, region: Box, cells: Ints) -> Ints:
+    """Return terraces that reach farther down where adsorbates in cells pin their edges: diamonds of whole dimers."""
+    out = levels.copy()
+    reach = range(-PIN_CELLS, PIN_CELLS + 1, 2)
+    for u, v in cells.tolist():
+        upper = levels[v - region.v0, u - region.u0]
+        for right, up in ((i, j) for i in reach for j in reach if abs(i) + abs(j) <= PIN_CELLS):
+            row, column = max(0, v // 2 * 2 + up - region.v0), max(0, u // 2 * 2 + right - region.u0)
+            dimers = out[row : row + 2, column : column + 2]
+            dimers[dimers == upper - 1] = upper
+    return out
+
+
 def _sited(
     surface: OrbitalSurface,
     there: Units,
     levels: Ints,
     region: Box,
     kind: type[SiteDefect],
-    name: str,
     placed: Placed,
-    number: int,
-    rng_of: Callable[[str, int, int], np.random.Generator],
-) -> Sited | None:
-    """Return a defect on its unit, or None where its cell is outside or belongs to no unit."""
-    u, v = placed.cells[number].tolist()
-    if (u, v) not in region:
-        return None
-    own, level = int(there.number[v - region.v0, u - region.u0]), int(levels[v - region.v0, u - region.u0])
-    axis = surface.axis(level)
-    values = {key: float(column[number]) for key, column in placed.values.items()}
-    edit = kind.shaped(values, rng_of(name, u, v) if kind.random else None)
-    ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
-    edit = edit if ratio == 1 else edit.stretched(ratio)
-    if own < 0 and edit.footprint:
-        return None
-    along, across = (u, v) if axis == 0 else (v, u)
-    cell = (int(there.u[own]), int(there.v[own])) if own >= 0 else (u, v)
+    sites: Ints,
+    edit_of: Callable[[int, int, type[SiteDefect], Mapping[str, float]], Edit],
+) -> list[Sited | None]:
+    """Return a member's defects on their units, None for one whose site is outside or belongs to no unit.
+
+    ``sites``, (n, 2), are the cells that they sit on: their own, but for those that have moved.
+    """
+    out: list[Sited | None] = [None] * len(placed.cells)
+    inside = np.flatnonzero(region.inside(sites))
+    cells, own_cells = sites[inside], placed.cells[inside].tolist()
+    at = cells[:, 1] - region.v0, cells[:, 0] - region.u0
+    columns = [column[inside].tolist() for column in placed.values.values()]
+    rows = zip(own_cells, cells.tolist(), there.number[at].tolist(), levels[at].tolist(), *columns, strict=True)
+    for number, ((own_u, own_v), (u, v), own, level, *numbers) in zip(inside.tolist(), rows, strict=True):
+        values, axis = dict(zip(placed.values, numbers, strict=True)), surface.axis(level)
+        edit = edit_of(own_u, own_v, kind, values)
+        ratio = 1.0 if kind.cell_nm is None else surface.spacing_nm(axis)[0] / kind.cell_nm
+        edit = edit if ratio == 1 else edit.stretched(ratio)
+        if own >= 0 or not edit.footprint:
+            cell = (int(there.u[own]), int(there.v[own])) if own >= 0 else (u, v)
+            out[number] = _on_unit(surface, edit, values, level, axis, (u, v), cell, own >= 0)
+    return out
+
+
+def _on_unit(
+    surface: OrbitalSurface,
+    edit: Edit,
+    values: Mapping[str, float],
+    level: int,
+    axis: int,
+    site: tuple[int, int],
+    cell: tuple[int, int],
+    on_unit: bool,
+) -> Sited:
+    """Return a defect on a site of its unit, whose first cell is known, or on a site without a unit."""
+    along, across = site if axis == 0 else site[::-1]
     signs = (1 if along // 2 % 2 == 0 else -1, 1 if across % 2 else -1)
+    own_nm = site[0] * surface.cells_nm[0], site[1] * surface.cells_nm[1]
     return Sited(
         edit=edit,
         heights_pm=(values.get("height_filled_pm", 0.0), values.get("height_empty_pm", 0.0)),
@@ -290,9 +370,7 @@ def _sited(
         cell=cell,
         signs=signs if surface.pair == 2 else (signs[0], 1 if along // 4 % 2 == 0 else -1),
         rates_per_s=(values["up_per_s"], values["down_per_s"]) if "up_per_s" in values else None,
-        place_nm=middle_nm(surface, cell[0], cell[1], axis)
-        if own >= 0
-        else (u * surface.cells_nm[0], v * surface.cells_nm[1]),
+        place_nm=middle_nm(surface, *cell, axis) if on_unit else own_nm,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from .orbitals import OrbitalSurface
 from .site_edits import Edit
 from .structure import Window
-from .units import Bools, Ints
+from .units import Bools, Floats, Ints
 
 MARGIN_nm = 3.0  # units so far outside the window are part of the scene: a vacancy's, a contaminant's
 
@@ -110,6 +110,14 @@ class Sited:
     def probe_nm(self) -> tuple[float, float]:
         """Return where it stands its height."""
         return self.point_nm(*self.edit.probe_nm)
+
+
+def points_nm(sited: Sequence[Sited], points: Floats) -> Floats:
+    """Return the places of points, rows (along, across), of the frames of some defects, (n_sited, n_points, 2)."""
+    steps = points * np.array([each.signs for each in sited])[:, None]
+    turned = np.array([each.axis for each in sited]) == 1
+    steps[turned] = steps[turned, :, ::-1]
+    return np.asarray(np.array([each.place_nm for each in sited])[:, None] + steps)
 
 
 def middle_nm(surface: OrbitalSurface, u: int, v: int, axis: int) -> tuple[float, float]:

@@ -3,6 +3,9 @@
 A unit is what repeats along a row: a dimer of Si(001) or Ge(001), a cell of TiO2(110). The current of one lobe falls as
 exp(-2 kappa |d|), so that the Fourier components of a lattice of them fall with height as sqrt(4 kappa^2 + G^2). Two
 lobes at +-u across a row give it a contrast of cos(2 pi u / period): one number a junction tells if rows are bright.
+
+Surfaces and defects are tabulated at two biases a polarity, a low one and the nominal one; strengths are log-linear in
+the bias between them, and beyond.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ TOP, SECOND = 0, 1  # layers of lobes
 class Lobe:
     """A lobe of a unit: where it is from the unit's middle, and how much it carries in filled and in empty states.
 
-    A lobe of the top layer that is on a ``side`` of its unit, -1 or 1 across the row, sits at the junction's split.
+    ``low`` is the same at the low biases, (filled, empty); None: as at the nominal ones. A lobe of the top layer that
+    is on a ``side`` of its unit, -1 or 1 across the row, sits at the junction's split.
     """
 
     filled: float
@@ -33,6 +37,12 @@ class Lobe:
     across_nm: float = 0.0
     z_nm: float = 0.0
     layer: int = TOP
+    low: tuple[float, float] | None = None
+
+    def share(self, state: int, nominal: float) -> float:
+        """Return what it carries in filled or empty states at a bias so far on the way from the low to the nominal."""
+        own = (self.filled, self.empty)
+        return float(own[state] ** nominal * (own if self.low is None else self.low)[state] ** (1 - nominal))
 
     def across(self, split_nm: float) -> float:
         """Return its place across the row where lobes are split so far."""
@@ -55,8 +65,10 @@ class OrbitalSurface:
         Whether rows turn by 90 degrees from one terrace to the next; on the lowest they run along x.
     states : tuple of tuples of Lobe
         The lobes of a unit in each of its states; as many in every state.
-    split_filled_nm, split_empty_nm : float
-        How far lobes sit from the middle of their unit, across the row, at the nominal bias.
+    split_filled_nm, split_empty_nm : (float, float)
+        How far lobes sit from the middle of their unit, across the row, at the low and at the nominal bias.
+    filled_V, empty_V : (float, float)
+        The low and the nominal bias of either polarity, without their signs.
     """
 
     lattice: Material
@@ -64,8 +76,15 @@ class OrbitalSurface:
     pair: int
     turns: bool
     states: tuple[tuple[Lobe, ...], ...]
-    split_filled_nm: float
-    split_empty_nm: float
+    split_filled_nm: tuple[float, float]
+    split_empty_nm: tuple[float, float]
+    filled_V: tuple[float, float]
+    empty_V: tuple[float, float]
+
+    def nominal(self, bias_V: float) -> float:
+        """Return how far a bias is on the way from the low (0) to the nominal one (1) of its polarity."""
+        low_V, nominal_V = self.empty_V if bias_V > 0 else self.filled_V
+        return (abs(bias_V) - low_V) / (nominal_V - low_V)
 
     @property
     def cells_nm(self) -> tuple[float, float]:
@@ -106,10 +125,14 @@ class Orbitals:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def split_nm(self, surface: OrbitalSurface, state: int) -> float:
-        """Return how far lobes sit from the middle of their unit, in filled or empty states."""
+    def split_nm(self, surface: OrbitalSurface, state: int, nominal: float) -> float:
+        """Return how far lobes sit from the middle of their unit: the recipe's number, or the surface's at a bias.
+
+        ``nominal`` is how far this is from the low to the nominal one.
+        """
         own = (self.split_filled_nm, self.split_empty_nm)[state]
-        return (surface.split_filled_nm, surface.split_empty_nm)[state] if own is None else own
+        low_nm, nominal_nm = (surface.split_filled_nm, surface.split_empty_nm)[state]
+        return max(0.0, low_nm + nominal * (nominal_nm - low_nm)) if own is None else own
 
 
 def _lattice(name: str, species: str, along_nm: float, across_nm: float, source: str) -> Material:
@@ -140,8 +163,10 @@ def _hydrogenated() -> OrbitalSurface:
         pair=2,
         turns=True,
         states=((*top, *below),),
-        split_filled_nm=0.152,
-        split_empty_nm=0.165,
+        split_filled_nm=(0.169, 0.152),  # rows of 16 pm at -1.2 V where they are of 27 at -2 V: see tests/silicon.py
+        split_empty_nm=(0.165, 0.165),
+        filled_V=(1.2, 2.0),
+        empty_V=(1.2, 2.0),
     )
 
 
@@ -150,23 +175,27 @@ STEP_GE_nm = 0.1414
 TILT_nm = 0.035  # of an atom of a buckled dimer, up or down
 UP_EMPTY = 0.25  # what the upper carries in empty states, over the lower: as much as its height adds
 DOWN = 0.12  # what the lower atom of a buckled dimer carries in filled states, over the upper
+LOW_UP_EMPTY, LOW_DOWN = 0.12, 0.05  # at low biases dangling bonds alone carry: the buckling shows more (prior)
 
 
 def _germanium() -> OrbitalSurface:
     """Return Ge(001): dimers that flip (state 0), or are buckled with one or the other atom up (1, 2)."""
     below = [Lobe(0.5, 0.5, side, A_GE_nm / 2, side * A_GE_nm / 2, -SECOND_DEPTH_nm, SECOND) for side in (-1, 1)]
     flat = [Lobe((1 + DOWN) / 2, 1.0, side) for side in (-1, 1)]
-    up, down = ((1.0, UP_EMPTY), TILT_nm), ((DOWN, 1.0), -TILT_nm)
-    first = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, down), (1, up))]
-    second = [Lobe(*share, side, z_nm=z_nm) for side, (share, z_nm) in ((-1, up), (1, down))]
+    up = ((1.0, UP_EMPTY), TILT_nm, (1.0, LOW_UP_EMPTY))
+    down = ((DOWN, 1.0), -TILT_nm, (LOW_DOWN, 1.0))
+    first = [Lobe(*share, side, z_nm=z_nm, low=low) for side, (share, z_nm, low) in ((-1, down), (1, up))]
+    second = [Lobe(*share, side, z_nm=z_nm, low=low) for side, (share, z_nm, low) in ((-1, up), (1, down))]
     return OrbitalSurface(
         lattice=_lattice("ge001", "Ge", A_GE_nm, A_GE_nm, "H. J. W. Zandvliet, Phys. Rep. 388, 1 (2003)"),
         step_nm=STEP_GE_nm,
         pair=2,
         turns=True,
         states=((*flat, *below), (*first, *below), (*second, *below)),
-        split_filled_nm=0.13,
-        split_empty_nm=0.13,
+        split_filled_nm=(0.13, 0.13),
+        split_empty_nm=(0.13, 0.13),
+        filled_V=(0.8, 1.5),
+        empty_V=(0.8, 1.5),
     )
 
 
@@ -178,8 +207,10 @@ def _rutile() -> OrbitalSurface:
         pair=1,
         turns=False,
         states=((Lobe(0.7, 1.0), Lobe(0.5, 0.1, along_nm=0.148, across_nm=0.3249, layer=SECOND)),),
-        split_filled_nm=0.0,
-        split_empty_nm=0.0,
+        split_filled_nm=(0.0, 0.0),
+        split_empty_nm=(0.0, 0.0),
+        filled_V=(1.2, 2.0),
+        empty_V=(0.9, 1.5),
     )
 
 
@@ -192,6 +223,9 @@ class Buckling:
     domain_nm: float = key("length over which domains change", default=3.0, at_least=0.5, at_most=10)
     phase_nm: float = key(
         "length along rows and across over which the phase changes", default=4.0, at_least=0.5, at_most=10
+    )
+    along_rows: float = key(
+        "how much longer domains and phases are along the rows than across them", default=1.0, at_least=1, at_most=5
     )
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from . import _scan_kernels
 from .field import CurrentField, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Noise, Streams, Telegraph, Tone, add_white, coloured, white_log_sigma, white_state
+from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, add_white, coloured, white_log_sigma, white_state
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .switches import ChangedField, Fields, SwitchingField
@@ -59,14 +59,15 @@ class _Circuit:
     """What the kernels need of path and instrument; see ``_scan_kernels``.
 
     ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1);
-    ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed; ``raised``, alike, how long each switch is up.
+    ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed; ``raised`` adds how long each switch is
+    up to some lines.
     """
 
     x_nm: Floats
     y_nm: Floats
     plane_nm: Floats
     tip_numbers: Ints
-    raised: Sequence[Floats32]
+    raised: Sequence[Heard]
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
@@ -253,20 +254,19 @@ def _perfect(
     return Scan(topography_nm, np.zeros(topography_nm.shape, np.uint8) | _jumps(path), held_nA, 0.0)
 
 
-def _raised(field: SwitchingField, path: Path, streams: Streams) -> list[Floats32]:
-    """Return the share of each pixel's time that each switch is up, each (n_passes, n_pixels)."""
-    n, shares = path.raster.pixels, []
-    for number, switch in enumerate(field.switches):
-        telegraph = Telegraph(0.0, switch.up_per_s, switch.down_per_s)
-        raised = telegraph.raised(Clock(n + 1, 2 * n, path.raster.dwell_s), streams(f"switches.{number}"))
-        shares.append(raised.reshape(-1, n))
-    return shares
+def _raised(field: SwitchingField, path: Path, streams: Streams) -> list[Heard]:
+    """Return how to add the share of each pixel's time that each switch is up to some lines."""
+    clock = Clock(path.raster.pixels + 1, 2 * path.raster.pixels, path.raster.dwell_s)
+    return [
+        Telegraph(0.0, switch.up_per_s, switch.down_per_s).raising(clock, streams(f"switches.{number}"))
+        for number, switch in enumerate(field.switches)
+    ]
 
 
 def _seen(field: Fields, circuit: _Circuit, passes: slice) -> CurrentField | SwitchedField | ChangedField:
     """Return the field that the tip meets in some passes."""
     if isinstance(field, SwitchingField):
-        return field.changed([share[passes] for share in circuit.raised])
+        return field.changed(circuit.raised, passes.start // 2)
     return field.during(circuit.tip_numbers[passes])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Contaminant(SiteDefect):
     height_filled_pm: float = height_key(True, 300.0)
     height_empty_pm: float = height_key(False, 300.0)
     radius_nm: float = key("radius of the whole", default=0.5, at_least=0.1, at_most=2.5, per_defect=True)
+    mobile: ClassVar[bool] = True
     reach_nm: ClassVar[float] = 0.9
     random: ClassVar[bool] = True
 
@@ -89,28 +91,41 @@ BETWEEN = (CELL_TI_nm / 2, BRIDGE_nm)
 HIDDEN_pm = 1000.0  # a lobe that does not show in these states
 
 
+CLUSTER_STEPS, CLUSTER_pm = 4, 15.0  # how unevenly a charge is shared: Ti stand lower by so many steps (priors)
+
+
+@functools.cache
+def _charged(lower_pm: tuple[float, ...]) -> Edit:
+    """Return a vacancy whose charge stands so much lower on the six Ti around: the next four, then the nearest two."""
+    places = ((-0.5, 0.0), (-0.5, 0.65), (1.5, 0.0), (1.5, 0.65), (0.5, 0.0), (0.5, 0.65))
+    on_ti = (
+        Added(along * CELL_TI_nm, across, -0.02, low_pm, HIDDEN_pm)
+        for (along, across), low_pm in zip(places, lower_pm, strict=True)
+    )
+    return Edit((Scaled(0, 0, 0, SECOND),), (Added(*BETWEEN, 0.0, HIDDEN_pm, 0.0), *on_ti), BETWEEN, footprint=OWN)
+
+
 @dataclass(frozen=True)
 class OxygenVacancy(SiteDefect):
-    """A bridging oxygen missing: bright between two rows in empty states; in filled its charge shows on Ti around."""
+    """A bridging oxygen missing: bright between two rows in empty states; in filled its charge shows on Ti around.
+
+    Where the charge sits differs from one to the next: it hops between Ti, and the tip sees its mean (Yim et al., Phys.
+    Rev. Lett. 117, 116402 (2016)).
+    """
 
     surfaces: ClassVar[tuple[str, ...]] = (RUTILE,)
     cell_nm: ClassVar[float | None] = CELL_TI_nm
     height_filled_pm: float = height_key(True, 30.0)
     height_empty_pm: float = height_key(False, 40.0)
-    edit: ClassVar[Edit] = Edit(
-        (Scaled(0, 0, 0, SECOND),),
-        (
-            Added(*BETWEEN, 0.0, HIDDEN_pm, 0.0),
-            *(
-                Added(along * CELL_TI_nm, across, -0.02, 0.0, HIDDEN_pm)
-                for along in (-0.5, 1.5)
-                for across in (0.0, 0.65)
-            ),
-            *(Added(CELL_TI_nm / 2, across, -0.02, 40.0, HIDDEN_pm) for across in (0.0, 0.65)),
-        ),
-        BETWEEN,
-        footprint=OWN,
-    )
+    edit: ClassVar[Edit] = _charged((0.0, 0.0, 0.0, 0.0, 40.0, 40.0))
+    random: ClassVar[bool] = True
+
+    @classmethod
+    def shaped(cls, values: Mapping[str, float], rng: np.random.Generator | None) -> Edit:
+        """Return the edit of one of them."""
+        assert rng is not None
+        steps = rng.integers(CLUSTER_STEPS, size=6) + np.array([0, 0, 0, 0, 1, 1])
+        return _charged(tuple(((steps - steps.min()) * CLUSTER_pm).tolist()))
 
 
 def _hydroxyl(along_nm: float) -> tuple[Added, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .defects import Spread
 from .keys import key
 from .materials import Material
 from .orbitals import TOP
+from .units import Floats
 
 SILICON, GERMANIUM, RUTILE = "si001-h", "ge001", "tio2-110"
 DIMERS = (SILICON, GERMANIUM)
@@ -24,8 +25,7 @@ ROW_nm = 0.768
 DIMER_nm = 0.384
 
 
-@dataclass(frozen=True)
-class Scaled:
+class Scaled(NamedTuple):
     """Lobes of the unit so many units along and across that carry another share; ``side`` 0: both sides."""
 
     along: int
@@ -36,8 +36,7 @@ class Scaled:
     empty: float = 0.0
 
 
-@dataclass(frozen=True)
-class Added:
+class Added(NamedTuple):
     """A lobe that is not the surface's, ``z_nm`` over the top layer; it stands so much lower than its defect."""
 
     along_nm: float = 0.0
@@ -52,7 +51,8 @@ class Added:
 class Edit:
     """What a defect changes; the added lobes together stand the defect's height over the terrace at ``probe_nm``.
 
-    ``swell_nm``, if not 0, is the standard deviation of a swelling of that height instead.
+    That height is of the surface's nominal biases. ``swell_nm``, if not 0, is the standard deviation of a swelling of
+    that height instead.
     """
 
     scaled: tuple[Scaled, ...] = ()
@@ -61,11 +61,22 @@ class Edit:
     swell_nm: float = 0.0
     footprint: tuple[tuple[int, int], ...] = field(default=())  # units it takes, so many along and across
     flipped: tuple[tuple[int, int], ...] = field(default=())  # units that turn from one buckled state to the other
+    low_bias_pm: tuple[float, float] = (0.0, 0.0)  # so much higher it stands at the low biases, filled and empty
+
+    @functools.cached_property
+    def scaled_table(self) -> Floats:
+        """The scaled lobes, rows of ``Scaled``, (n_scaled, 6)."""
+        return np.array(self.scaled, dtype=np.float64).reshape(-1, len(Scaled._fields))
+
+    @functools.cached_property
+    def added_table(self) -> Floats:
+        """The added lobes, rows of ``Added``, (n_added, 6)."""
+        return np.array(self.added, dtype=np.float64).reshape(-1, len(Added._fields))
 
     @functools.lru_cache(maxsize=256)  # noqa: B019  # of constants of the module, but for shapes that are drawn
     def stretched(self, ratio: float) -> Edit:
         """Return the edit on a surface whose cells are wider by a ratio."""
-        added = [replace(lobe, along_nm=ratio * lobe.along_nm, across_nm=ratio * lobe.across_nm) for lobe in self.added]
+        added = [lobe._replace(along_nm=ratio * lobe.along_nm, across_nm=ratio * lobe.across_nm) for lobe in self.added]
         along_nm, across_nm = self.probe_nm
         return replace(self, added=tuple(added), probe_nm=(ratio * along_nm, ratio * across_nm))
 
@@ -93,6 +104,7 @@ class SiteDefect(Spread):
     edit: ClassVar[Edit] = Edit()
     reach_nm: ClassVar[float] = 0.5  # its pixels lie so far around its place
     random: ClassVar[bool] = False  # whether each one has a shape of its own
+    mobile: ClassVar[bool] = False  # whether it moves to a step that is near
     density_per_nm2: float = key(
         "mean number per area; the count is Poisson, less those that lie on another", at_least=0
     )

@@ -35,6 +35,7 @@ GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, 
 ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
 MARGIN = 3  # nodes beyond the path
+FALL_STEP_nm2 = _surface_field_kernels.FALL_STEP_nm2
 STENCIL = 2  # nodes beyond a point that its interpolation asks for
 LOBE_RADIUS_nm = 1.6
 HEARD_pm = 0.1  # a scatterer that changes the height by less is not heard,
@@ -220,9 +221,16 @@ class Maker:
         middles = (scene.points_nm - self.grid.origin_nm) @ np.linalg.inv(self.grid.steps_nm)
         half = math.ceil((LOBE_RADIUS_nm + _spread_nm(atoms)) / self.step_nm)
         near = (middles > -half - 1).all(axis=1) & (middles < np.array(out.shape[1::-1]) + half).all(axis=1)
-        where = self.grid.x_nm, self.grid.y_nm, self.surface_nm, self.heights_nm
-        order = np.flatnonzero(near)[np.argsort(dip[near], kind="stable")]
-        _surface_field_kernels.add_lobes(*where, lobes[order], middles[order], half, atoms, kappa, out)
+        order = np.flatnonzero(near)[np.lexsort((distance_nm[near], dip[near]))]
+        lobes, middles, x_nm, y_nm = lobes[order], middles[order], self.grid.x_nm, self.grid.y_nm
+        if scene.flight is not None or scene.pattern is not None:
+            floor = self.surface_nm, self.heights_nm
+            _surface_field_kernels.add_lobes(x_nm, y_nm, *floor, lobes, middles, half, atoms, kappa, out)
+            return
+        reach_nm, atoms = math.sqrt(2) * (half + 2) * self.step_nm + _spread_nm(atoms), atoms[np.argsort(atoms[:, 2])]
+        falls = np.empty((len(atoms), math.ceil(reach_nm**2 / FALL_STEP_nm2) + 4, N_HEIGHTS))
+        nodes = x_nm, y_nm, self.heights_nm
+        _surface_field_kernels.add_lobes_on_plane(*nodes, lobes, middles, half, atoms, kappa, falls, out)
 
     def _tabulated(self, monomials: Floats) -> CurrentField:
         """Return the field of polynomials in the height over the surface, as polynomials in z."""

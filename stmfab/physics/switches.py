@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from .field import CurrentField, FieldsInTurn
 from .units import Bools, Floats, Floats32, Ints
 
+Raising: TypeAlias = Callable[[int, Floats32], None]
+PIECE = 8  # pixels of a pass that are looked at together
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -33,15 +36,6 @@ class Switch:
         if min(self.up_per_s, self.down_per_s) <= 0:
             raise ValueError("a switch comes and goes at rates above 0")
 
-    @functools.cached_property
-    def box_nm(self) -> tuple[float, float, float, float]:
-        """The least and largest x, then those of y, of the patch."""
-        n_v, n_u = self.change.coefficients.shape[:2]
-        ends = np.array([(0, 0), (n_u - 1, 0), (0, n_v - 1), (n_u - 1, n_v - 1)])
-        corners_nm = self.change.origin_nm + ends @ self.change.steps_nm
-        (left, below), (right, above) = corners_nm.min(axis=0).tolist(), corners_nm.max(axis=0).tolist()
-        return left, right, below, above
-
 
 @dataclass(frozen=True)
 class SwitchingField:
@@ -54,9 +48,19 @@ class SwitchingField:
         """Return the field at rest, however often the tip has changed."""
         return self.field
 
-    def changed(self, shares: Sequence[Floats32]) -> ChangedField:
-        """Return the field while each switch is up for a share of the time, each (n_passes, n_pixels)."""
-        return ChangedField(self.field, self.switches, shares)
+    def changed(self, raising: Sequence[Raising], first: int) -> ChangedField:
+        """Return the field while each switch is up for a share of the time: see ``ChangedField``."""
+        return ChangedField(self.field, [switch.change for switch in self.switches], raising, first, self._boxes_nm)
+
+    @functools.cached_property
+    def _boxes_nm(self) -> Floats:
+        """Where each switch changes something, (n_switches, 2, 2): the least and the largest x and y."""
+        corners = []
+        for change in (switch.change for switch in self.switches):
+            n_v, n_u = change.coefficients.shape[:2]
+            ends = np.array([(0, 0), (n_u - 1, 0), (0, n_v - 1), (n_u - 1, n_v - 1)])
+            corners.append(change.origin_nm + ends @ change.steps_nm)
+        return np.stack([np.min(corners, axis=1), np.max(corners, axis=1)], axis=1)
 
     @property
     def z_mid_nm(self) -> float:
@@ -81,11 +85,17 @@ class SwitchingField:
 
 @dataclass(frozen=True)
 class ChangedField:
-    """A field at some pixels, with a share of each switch's change in ln|I|: shares (n_passes, n_pixels)."""
+    """A field at the pixels of some lines, from the ``first`` on, with a share of each change in ln|I|.
+
+    ``raising`` adds the share of some lines, from a line on, to an array (n_lines, 2 n_pixels), there and back;
+    ``boxes_nm``, (n_changes, 2, 2), hold the patches of the changes.
+    """
 
     field: CurrentField
-    switches: Sequence[Switch]
-    shares: Sequence[Floats32]
+    changes: Sequence[CurrentField]
+    raising: Sequence[Raising]
+    first: int
+    boxes_nm: Floats
 
     def pixel_means(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
         """Return each pixel's height polynomial, as ``CurrentField`` does."""
@@ -100,29 +110,38 @@ class ChangedField:
     ) -> NDArray[Any]:
         """Return the field's values along passes with those of the changes; outside its patch a change adds nothing."""
         out = values_of(self.field, x_nm, y_nm)
-        frame = x_nm.min(), x_nm.max(), y_nm.min(), y_nm.max()
-        for switch, share in zip(self.switches, self.shares, strict=True):
-            if not _meet(frame, switch.box_nm):
-                continue
-            row, pixel = np.nonzero(_touched(switch, x_nm, y_nm) & (share != 0))
-            if len(row):
-                ends = row[:, None], pixel[:, None] + (0, 1)
-                added = np.nan_to_num(values_of(switch.change, x_nm[ends], y_nm[ends])[:, 0], copy=False, nan=0.0)
-                out[row, pixel] += share[row, pixel].reshape(-1, *[1] * (added.ndim - 1)) * added
+        for number, passes in _met(x_nm, y_nm, self.boxes_nm):
+            share = np.zeros((len(out) // 2, 2 * out.shape[1]), dtype=np.float32)
+            self.raising[number](self.first, share)
+            share = share.reshape(out.shape[:2])
+            for one, pixels in passes:
+                if share[one, pixels].any():
+                    ends = slice(pixels.start, pixels.stop + 1)
+                    added = values_of(self.changes[number], x_nm[one, None, ends], y_nm[one, None, ends])[0]
+                    added[np.isnan(added)] = 0.0
+                    out[one, pixels] += share[one, pixels].reshape(-1, *[1] * (added.ndim - 1)) * added
         return out
 
 
-def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether two boxes, each the least and largest x, then those of y, share a point."""
-    return one[0] <= other[1] and other[0] <= one[1] and one[2] <= other[3] and other[2] <= one[3]
+def _met(x_nm: Floats, y_nm: Floats, boxes_nm: Floats) -> list[tuple[int, list[tuple[int, slice]]]]:
+    """Return the boxes that passes may cross, and of each these passes and their pixels in which they do.
 
-
-def _touched(switch: Switch, x_nm: Floats, y_nm: Floats) -> Bools:
-    """Return which pixels may touch a switch's patch, (n_passes, n_pixels), by their ends (n_passes, n_pixels + 1)."""
-    left, right, below, above = switch.box_nm
-    (x0, x1), (y0, y1) = ((ends[:, :-1], ends[:, 1:]) for ends in (x_nm, y_nm))
-    beside = (np.maximum(x0, x1) < left) | (np.minimum(x0, x1) > right)
-    return np.asarray(~(beside | (np.maximum(y0, y1) < below) | (np.minimum(y0, y1) > above)))
+    The pixels' ends are (n_passes, n_pixels + 1); it goes by the extent of the passes' pieces of ``PIECE`` pixels.
+    """
+    n_pixels = x_nm.shape[1] - 1
+    starts = np.arange(0, n_pixels, PIECE)
+    low, high = np.empty((2, len(x_nm), len(starts), 2))
+    for axis, ends in enumerate((x_nm, y_nm)):
+        last = ends[:, np.minimum(starts + PIECE, n_pixels)]
+        low[..., axis] = np.minimum(np.minimum.reduceat(ends, starts, axis=1), last)
+        high[..., axis] = np.maximum(np.maximum.reduceat(ends, starts, axis=1), last)
+    there: Bools = np.all((boxes_nm[:, None, None, 0] <= high) & (boxes_nm[:, None, None, 1] >= low), axis=3)
+    found: dict[int, list[tuple[int, slice]]] = {}
+    for number, one in np.argwhere(np.any(there, axis=2)).tolist():
+        pieces = np.flatnonzero(there[number, one])
+        pixels = slice(int(pieces[0]) * PIECE, min((int(pieces[-1]) + 1) * PIECE, n_pixels))
+        found.setdefault(number, []).append((one, pixels))
+    return list(found.items())
 
 
 Fields: TypeAlias = CurrentField | FieldsInTurn | SwitchingField

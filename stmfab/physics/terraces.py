@@ -22,7 +22,10 @@ EDGE_nm = 0.22  # a step's height is smoothed by a Gaussian of this standard dev
 N_MODES = 24  # of a wandering edge
 CURVE_STEP = 0.02  # radians of its shortest mode between the nodes of a table: straight between, 5e-5 of the amplitude
 LEAST_TERRACE = 0.2  # of the mean width: the next edge is at least this far
+FOLDS = 2  # of the wander of an edge with kinks: a kink takes a third of the way from row to row
 ROUND = 0.03  # how round the herringbone's elbows are
+ELBOW_nm, ELBOWS = 0.9, 96  # half width of an elbow of uneven domains; elbows to either side that are drawn
+ELBOW_STEP_nm, LEAST_DOMAIN = 0.05, 0.3  # of a table along the ridges; a domain of the mean length is at least this
 RIDGE_nm = 0.55  # half width of a ridge; J. V. Barth et al., Phys. Rev. B 42, 9307 (1990), doi:10.1103/PhysRevB.42.9307
 
 
@@ -68,6 +71,12 @@ class Steps:
     offset_nm: float = key("place of the flight's middle along that direction", default=0.0)
     wander_nm: float = key("root mean square of the edges' wandering", default=0.5, at_least=0)
     wander_length_nm: float = key("length over which an edge wanders", default=10.0, above=0)
+    row_nm: float = key(
+        "edges follow rows of atoms so far apart, with kinks from one to the next; 0: smooth curves",
+        default=0.0,
+        at_least=0,
+        at_most=2,
+    )
     upper_reflectivity: float = key(
         "reflectivity for electrons of the upper terrace", default=0.7, at_least=0, at_most=1
     )
@@ -101,9 +110,17 @@ class Flight:
         down, along = x_nm * math.cos(angle) + y_nm * math.sin(angle), y_nm * math.cos(angle) - x_nm * math.sin(angle)
         out = np.empty((len(self.places_nm), *x_nm.shape))
         for i, (place, edge) in enumerate(zip(self.places_nm, self.curves, strict=True)):
-            wander, slope = edge.at(along)
+            wander, slope = _with_kinks(*edge.at(along), self.steps.row_nm)
             out[i] = (down - place - wander) / np.sqrt(1 + slope**2)
         return out
+
+
+def _with_kinks(wander_nm: Floats, slope: Floats, row_nm: float) -> tuple[Floats, Floats]:
+    """Return an edge's place and slope where it keeps to rows: v - (row / 2 pi) sin(2 pi v / row), ``FOLDS`` times."""
+    for _ in range(FOLDS if row_nm > 0 else 0):
+        phase = 2 * np.pi * wander_nm / row_nm
+        wander_nm, slope = wander_nm - row_nm / (2 * np.pi) * np.sin(phase), slope * (1 - np.cos(phase))
+    return wander_nm, slope
 
 
 def passed(distances_nm: Floats) -> Floats:
@@ -136,6 +153,9 @@ class Herringbone:
     offset_y_nm: float = key("place of the pattern along the sample's y", default=0.0)
     wander_nm: float = key("root mean square of the ridges' wandering", default=0.4, at_least=0)
     wander_length_nm: float = key("length over which the ridges wander", default=12.0, above=0)
+    domain_spread: float = key(
+        "how much the lengths between elbows differ: standard deviation over mean", default=0.0, at_least=0, at_most=1
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -143,16 +163,21 @@ class Herringbone:
     def pattern(self, rng: np.random.Generator) -> Pattern:
         """Return the drawn pattern."""
         along, across = (curve(self.wander_nm / math.sqrt(2), self.wander_length_nm, rng) for _ in range(2))
-        return Pattern(self, along, across)
+        if self.domain_spread == 0:
+            return Pattern(self, along, across)
+        lengths = np.maximum(1 + self.domain_spread * rng.standard_normal((2, ELBOWS)), LEAST_DOMAIN)
+        after, before = np.cumsum(self.domain_nm * lengths, axis=1) - self.domain_nm / 2
+        return Pattern(self, along, across, np.concatenate([-before[::-1], after]))
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A herringbone and how its ridges wander."""
+    """A herringbone and how its ridges wander; ``elbows_nm`` along them, where domains differ in length."""
 
     herringbone: Herringbone
     along: Curve
     across: Curve
+    elbows_nm: Floats | None = None
 
     def heights(self, x_nm: Floats, y_nm: Floats) -> Floats:
         """Return the height of the surface in nm, in the shape of x.
@@ -165,7 +190,8 @@ class Pattern:
         x, y = x_nm - h.offset_x_nm, y_nm - h.offset_y_nm
         along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
         across = across - self.along.at(along)[0]
-        turn, slope = _zigzag(along + self.across.at(across)[0], h.domain_nm)
+        along = along + self.across.at(across)[0]
+        turn, slope = _zigzag(along, h.domain_nm) if self.elbows_nm is None else _elbows(along, self.elbows_nm)
         period_nm = h.period_nm / math.cos(math.pi / 6)
         place = np.mod(across - turn + period_nm / 2, period_nm) - period_nm / 2
         place /= np.sqrt(1 + slope**2)
@@ -181,6 +207,30 @@ def _zigzag(along_nm: Floats, domain_nm: float) -> tuple[Floats, Floats]:
     inner = (1 - ROUND) * np.sin(phase)
     value = slope * domain_nm / np.pi * np.arcsin(inner)
     return value, slope * (1 - ROUND) * np.cos(phase) / np.sqrt(1 - inner**2)
+
+
+def _elbows(along_nm: Floats, elbows_nm: Floats) -> tuple[Floats, Floats]:
+    """Return a zigzag of slopes +-tan(30 degrees) that turns at elbows, rounded over ``ELBOW_nm``, and its slope.
+
+    Its slope is tan(30 degrees) (1 + 2 sum_i +-(1 + tanh((t - t_i) / w)) / 2), of signs that take turns from the first.
+
+    Raises
+    ------
+    ArithmeticError
+        If the points reach beyond the elbows.
+    """
+    low, high = float(along_nm.min(initial=0.0)), float(along_nm.max(initial=0.0))
+    if low < elbows_nm[0] or high > elbows_nm[-1]:
+        raise ArithmeticError("the frame reaches beyond the ends of the herringbone")
+    at_nm = np.arange(low - ELBOW_STEP_nm, high + 2 * ELBOW_STEP_nm, ELBOW_STEP_nm)
+    signs = np.where(np.arange(len(elbows_nm)) % 2 == 0, -1.0, 1.0)
+    away = (at_nm[:, None] - elbows_nm) / ELBOW_nm
+    passed = np.logaddexp(0, 2 * away) / 2 * ELBOW_nm  # the integral of (1 + tanh) / 2
+    steep = math.tan(math.pi / 6)
+    slope = steep * (1 + (1 + np.tanh(away)) @ signs)
+    value = steep * (at_nm + 2 * passed @ signs)
+    value -= np.interp(0.0, at_nm, value)
+    return np.interp(along_nm, at_nm, value), np.interp(along_nm, at_nm, slope)
 
 
 def at_edges(distances_nm: Floats, *, within_nm: float) -> Bools:

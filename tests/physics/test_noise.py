@@ -170,3 +170,18 @@ def test_spectra_add_up():
     total = heard_pm(sources, clock).var()
     flicker = math.log(50 * 2 * clock.end_s)  # int of 1/f/(1 + (f/50)^2) from 1/(2 T): ln(corner 2 T)
     assert total == pytest.approx(4.0 + flicker, rel=0.15)
+
+
+def test_telegraph_stays_are_drawn_as_one_by_one():
+    clock, source = noise.Clock(9, 50, 1e-3), noise.Telegraph(pm=1.0, up_per_s=70.0, down_per_s=30.0)
+    rng, at, edges = np.random.default_rng(3), 0.0, [0.0]
+    up = first = bool(rng.random() < 0.7)
+    while at < clock.end_s:
+        at += rng.exponential(1 / (30.0 if up else 70.0))
+        edges.append(at)
+        up = not up
+    fine = (np.arange(450 * 200) + 0.5) / 200 * 1e-3
+    state = (np.searchsorted(edges, fine) % 2 == 1) == first
+    got = source.raised(clock, np.random.default_rng(3))
+    # a sample's share from 200 points in it: two flips are each 1/400 off at most
+    np.testing.assert_allclose(got.ravel(), state.reshape(450, 200).mean(axis=1), atol=0.02)

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 import stmfab
 from stmfab import plan, recipe, scenes, streams
 from stmfab.errors import RecipeError, StmfabError
-from stmfab.physics import orbital_image, orbital_scene, orbital_units, structure, tips
+from stmfab.physics import (
+    _orbital_field_kernels,
+    orbital_image,
+    orbital_scene,
+    orbital_units,
+    structure,
+    surface_state,
+    tips,
+)
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.ledges import Edges, Ledges, flat
@@ -20,6 +27,7 @@ from stmfab.physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals
 from stmfab.physics.path import nominal_raster, tip_path
 from stmfab.physics.site_defects import SITE_DEFECTS
 from stmfab.physics.tips import Tip
+from tests import bands
 from tests import second_reading as second
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -117,6 +125,42 @@ def test_rows_are_bright_or_dark_by_the_split(split, sign):
     assert over - between == pytest.approx(0, abs=1.5) if sign == 0 else 8 < sign * (over - between) < 35
 
 
+@pytest.mark.parametrize(("name", "kind"), [("si001-h", "dangling_bond"), ("ge001", None)])
+def test_strengths_are_log_linear_in_the_bias(name, kind):
+    # every lobe of three scenes at -2, -1.6 and -1.2 V (of Ge at -1.5, -1.15, -0.8 V), over that of the clean terrace
+    surface = ORBITAL_SURFACES[name]
+    low_V, high_V = surface.filled_V
+    look, logs = Orbitals(0.15, 0.15, disorder_percent=0), []
+    members = {} if kind is None else {"db": placed(SITE_DEFECTS[kind], [(0, 0)])}
+
+    def buckled(region):
+        return orbital_scene.Buckled(Buckling(c4x2=1.0, p2x2=0.0), *np.full((2, region.n_v, region.n_u), -5.0))
+
+    for bias_V in (-low_V, -(low_V + high_V) / 2, -high_V):
+        own = {"buckled": buckled} if name == "ge001" else {}
+        _, made, _ = imaged(surface, members, bias_V=bias_V, look=look, size_nm=4.0, n=9, **own)
+        clean = made.maker.seen.clean[-1]
+        logs.append([*np.log(clean / clean[1]), *np.log(made.maker.seen.added(GAP)[:, 5])])
+    low, middle, high = np.array(logs)
+    np.testing.assert_allclose(middle, (low + high) / 2, atol=1e-9)  # rounding
+    assert np.abs(high - low).max() > 0.3
+
+
+def test_a_dangling_bond_and_the_rows_at_a_low_bias():
+    # the sp3s* referee: +128 pm at -1.2 V; rows of 16 pm where they are of 27 pm at -2 V, both bright on the dimer
+    members = {"db": placed(SITE_DEFECTS["dangling_bond"], [(0, 0)])}
+    look, row = Orbitals(disorder_percent=0), second.ROWS["si001-h"][1]
+    rows_pm = {}
+    for bias_V, wanted_pm in ((-1.2, 128), (-2.0, 104)):
+        scene, made, _ = imaged(SI, members, bias_V=bias_V, look=look, size_nm=7.0, n=29)
+        _, clean, _ = imaged(SI, bias_V=bias_V, look=look, size_nm=7.0, n=29)
+        over = made.field.heights(*scene.places_nm[:1, :2].T, made.log_setpoint)[0]
+        assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted_pm, rel=0.05)
+        line = clean.field.heights(np.zeros(64), np.arange(64) / 64 * row, clean.log_setpoint)
+        rows_pm[bias_V] = np.abs(np.fft.rfft(line)[1]) / 16 * PM
+    assert rows_pm[-1.2] / rows_pm[-2.0] == pytest.approx(16 / 27, rel=0.15)  # the sum of lobes is not a sine
+
+
 def test_corrugation_of_si001_h_and_its_fall():
     # 10 to 30 pm at -2 V; a row's first harmonic falls as (1 + q z) exp(-q z), q^2 = 4 kappa^2 + G^2; the second layer,
     # a quarter of a period from the rows' middles, has none
@@ -182,6 +226,27 @@ def test_edges_along_rows_are_smooth_and_kinks_are_two_cells():
     assert (changes % 2 == 0).all()
     pairs = levels.reshape(600, 300, 2)
     assert (pairs[..., 0] == pairs[..., 1]).all()
+
+
+def test_adsorbates_near_a_step_move_to_it_and_pin_it():
+    # a straight edge between the columns -1 and 0, which goes down along x: those within 1 nm sit on the upper rim
+    cells = [(u, v) for v, u in zip(range(-24, 32, 8), (-12, -3, -2, 0, 1, 4, 12), strict=True)]
+    members = {"dirt": placed(SITE_DEFECTS["contaminant"], cells, radius_nm=0.3)}
+    straight = Edges(0, np.array([0.0]), (np.zeros(2048, dtype=np.int64),), capture_nm=1.0)
+    free = scene_of(SI, structure.around(SI.lattice, np.array([[-9.0, -11], [9, 11]])), members)
+    held = scene_of(SI, structure.around(SI.lattice, np.array([[-9.0, -11], [9, 11]])), members, edges=straight)
+    moved = np.array([each.cell for each in held.sited])[:, 0]
+    near = np.array([abs(u + 1) * 0.384 < 1.0 for u, _ in cells])  # to the last column of the upper terrace
+    assert near.tolist() == [False, True, True, True, True, False, False]
+    own = np.array([each.cell for each in free.sited])[:, 0]
+    np.testing.assert_array_equal(moved[~near], own[~near])
+    assert set(moved[near].tolist()) <= {-2, -1}  # the first cell of their dimer
+    row = held.levels[[-8 - held.region.v0, 12 - held.region.v0]]  # beside a pinned place, and between two
+    ends = [np.flatnonzero(line)[-1] + held.region.u0 for line in row]
+    assert ends[1] == -1
+    assert 0 < ends[0] - ends[1] <= 6
+    levels = held.levels.reshape(held.region.n_v // 2, 2, held.region.n_u // 2, 2)
+    assert np.ptp(levels, axis=(1, 3)).max() == 0  # whole dimers
 
 
 HEIGHTS = [
@@ -370,42 +435,12 @@ def test_recipes_make_images_and_labels(name):
     assert hits >= 0.8 * total  # two within each other's reach share pixels
 
 
-def features(z_pm, pixel_nm, sign, least_pm):
-    """Number per 100 nm^2, heights and areas of what stands out of a frame by more than a limit."""
-    label, n = ndimage.label(sign * ndimage.gaussian_filter(z_pm, 0.12 / pixel_nm) > least_pm)
-    numbers = np.arange(1, n + 1)
-    heights = ndimage.maximum(sign * z_pm, label, numbers)
-    areas = ndimage.sum_labels(np.ones_like(z_pm), label, numbers) * pixel_nm**2
-    kept = areas > 0.15
-    return [kept.sum() / (z_pm.size * pixel_nm**2) * 100, np.median(heights[kept]), np.median(areas[kept])]
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_surveys_lie_in_the_bands_of_real_ones(seed):
-    # p10 to p90 of 14 real tiles of H-Si of 30 to 90 nm, filled states; medians of four frames of 50 nm
-    own = {"seed": seed, "scan.pixels": 256, "scan.size_nm": 50, "sample.steps": "null", "junctions.empty": "null"}
-    own |= {"instrument.noise": "null", "channels": "[topography]", "scan.rotation_deg": 0}
-    made = stmfab.load(RECIPES / "h-si-100-survey.yaml", overrides=own).samples(0, 4)
-    found = []
-    for image in made["topography"][:, 0].astype(float) * PM:
-        z = image - np.median(image)
-        fast = z - ndimage.gaussian_filter(z, 0.8 * 256 / 50)
-        rows_pm = 2 * math.sqrt(2) * np.median(np.abs(fast[np.abs(z) < 40]))  # peak to peak of a sine
-        found.append([rows_pm, *features(z, 50 / 256, 1, 50), *features(z, 50 / 256, -1, 40), z.std()])
-    low = (
-        11,
-        0.7,
-        133,
-        0.7,
-        2.1,
-        104,
-        0.5,
-        27,
-    )  # the depth and area of the dark: from a threshold that theirs may not be
-    high = 25, 2.0, 315, 2.3, 3.9, 145, 1.5, 44
-    median = np.median(found, axis=0)
-    assert (median >= low).all(), median
-    assert (median <= high).all(), median
+def test_surveys_lie_in_the_bands_of_real_ones():
+    # p10 to p90 of 14 real tiles of H-Si, filled states; by a definition fixed beforehand, on a seed that nothing was
+    # set with: see tests/bands.py, which tells of more seeds
+    median = np.median(bands.tiles(7003), axis=0)
+    for (name, (low, _, high)), value in zip(bands.REAL.items(), median, strict=True):
+        assert low <= value <= high, name
 
 
 def test_a_loose_adsorbate_adds_what_one_that_stays_does():
@@ -494,3 +529,27 @@ def test_polarities_are_those_of_the_classes():
 def test_mistakes_are_told(name, options, message):
     with pytest.raises(RecipeError, match=message):
         recipe.load(str(RECIPES / f"{name}.yaml"), options)
+
+
+def test_logarithms_of_currents_eight_at_a_time():
+    rng = np.random.default_rng(0)
+    numbers = np.exp(rng.uniform(-80, 80, (3, 64))).astype(np.float32)
+    numbers[0, :6] = 0.0, -1.0, np.inf, np.nan, 1.0, -0.0
+    got, known = numbers.copy(), np.array([[True, True, False, True]] * 3)
+    _orbital_field_kernels.logarithms(got, known, (2, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        want = np.log(numbers.astype(np.float64))
+    want[~np.isfinite(want)] = np.nan
+    want[:, 32:48] = np.nan
+    np.testing.assert_allclose(got, want, rtol=1.2e-7, atol=1e-7)  # half a unit of single precision, and the series
+
+
+def test_the_nearest_of_points_that_reach():
+    rng = np.random.default_rng(1)
+    x, y = np.meshgrid(np.linspace(-5, 5, 37), np.linspace(-4, 4, 53))
+    points, reach, marks = rng.uniform(-6, 6, (60, 2)), rng.uniform(0, 1.5, 60), np.arange(1, 61)
+    got = np.zeros(x.shape, dtype=np.int64)
+    surface_state.mark_nearest(x, y, points, reach, marks, got)
+    away = np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1])
+    away[away >= reach] = np.inf
+    np.testing.assert_array_equal(got, np.where(np.isinf(away.min(axis=2)), 0, marks[away.argmin(axis=2)]))

@@ -249,7 +249,7 @@ def test_rows_of_dimers_are_bright_in_empty_states_too():
     table = silicon.green_table(greens.contour(*window, SIGMA_eV), 4, 8, 0)
     found = first_harmonic_pm(rows_nm(*clean(table, window), 0.6)[0])
     assert 13 < found < 25
-    assert engine_rows_pm(ENGINE.split_empty_nm, 0.6) == pytest.approx(found, rel=0.5)
+    assert engine_rows_pm(ENGINE.split_empty_nm[1], 0.6) == pytest.approx(found, rel=0.5)
 
 
 def test_a_dangling_bond_stands_out_where_the_window_holds_little_else(table):
@@ -285,7 +285,7 @@ def engine_rows_pm(split_nm, gap_nm):
 
 def test_rows_of_the_lobes_are_those_of_the_referee(table):
     # the same phase, a corrugation within a factor of 1.5 and its fall with height within 10 %
-    found = np.array([engine_rows_pm(ENGINE.split_filled_nm, gap) for gap in (0.5, 0.6, 0.7)])
+    found = np.array([engine_rows_pm(ENGINE.split_filled_nm[1], gap) for gap in (0.5, 0.6, 0.7)])
     for fermi in (MIDDLE_eV, DOPED_eV):
         lobes, strengths = clean(table, (fermi - 2.0, fermi))
         referee = np.array([first_harmonic_pm(rows_nm(lobes, strengths, gap)[0]) for gap in (0.5, 0.6, 0.7)])

@@ -11,7 +11,7 @@ from scipy import special
 import stmfab
 from stmfab import plan, recipe, scenes
 from stmfab.errors import RecipeError
-from stmfab.physics import scattering, surface_field, tips
+from stmfab.physics import scattering, surface_field, terraces, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.metals import METALS
@@ -249,6 +249,45 @@ def test_herringbone():
     )
     assert sorted({round(gap, 1) for gap in gaps.tolist()}) == pytest.approx([0.38 * 6.3, 0.62 * 6.3], abs=0.1)
     assert heights.max() == pytest.approx(0.020, rel=1e-3)
+
+
+def test_elbows_of_uneven_domains():
+    # ridges at +-30 degrees between the elbows, whose distances have the asked mean and deviation; as high and as far
+    # apart as with even ones; the same far away, whatever the window
+    even, uneven = (Herringbone(wander_nm=0.0, domain_nm=14.0, domain_spread=spread) for spread in (0.0, 0.3))
+    pattern = uneven.pattern(np.random.default_rng(3))
+    gaps = np.diff(pattern.elbows_nm)
+    assert gaps.mean() == pytest.approx(14.0, rel=0.1)  # 191 lengths: 0.3 / sqrt(191) is 2 %
+    assert gaps.std() / 14.0 == pytest.approx(0.3, rel=0.2)
+    middles = (pattern.elbows_nm[90:100] + pattern.elbows_nm[91:101]) / 2
+    _, slope = terraces._elbows(middles, pattern.elbows_nm)
+    long = gaps[90:100] > 8
+    np.testing.assert_allclose(np.abs(slope[long]), math.tan(math.pi / 6), rtol=2e-3)  # tanh(4 / 0.9)
+    assert (np.diff(np.sign(slope)) != 0).all()
+    x, y = np.meshgrid(np.linspace(-30, 30, 301), np.linspace(-30, 30, 301))
+    one, other = even.pattern(np.random.default_rng(3)).heights(x, y), pattern.heights(x, y)
+    assert other.max() == pytest.approx(one.max(), rel=0.01)
+    assert other.mean() == pytest.approx(one.mean(), rel=0.05)
+    np.testing.assert_allclose(pattern.heights(x[100:200], y[100:200]), other[100:200], atol=1e-6)  # nm, of a table
+
+
+def test_kinks_keep_an_edge_on_rows():
+    # rows 0.25 nm apart: of an edge that wanders by much more, most is on one of them, never far from its curve
+    smooth, kinked = (
+        terraces.Steps(count=1, terrace_nm=10.0, wander_nm=1.5, wander_length_nm=10.0, row_nm=row_nm).flight(
+            np.random.default_rng(5)
+        )
+        for row_nm in (0.0, 0.25)
+    )
+    along = np.linspace(-60, 60, 4801)
+    places = [-flight.distances(np.zeros(4801), along)[0] for flight in (smooth, kinked)]
+    slopes = [edge.curves[0].at(along) for edge in (smooth, kinked)]
+    np.testing.assert_array_equal(slopes[0][0], slopes[1][0])
+    wander = terraces._with_kinks(*slopes[1], 0.25)[0]
+    assert np.abs(wander - slopes[0][0]).max() < 0.125  # half a row
+    off = np.abs(wander / 0.25 - np.round(wander / 0.25))
+    assert np.mean(off < 0.1) > 0.6  # of a curve without kinks a fifth
+    assert np.abs(places[0]).max() < 20
 
 
 def test_rows_of_atoms():

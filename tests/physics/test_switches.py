@@ -1,5 +1,7 @@
 """What comes and goes on a surface: where, how high and for what share of the time, on analytic fields."""
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -77,7 +79,11 @@ def test_a_fast_switch_shows_the_mean_of_ln_I():
 def test_switches_are_shares_of_the_time():
     world = switches.SwitchingField(FIELD, [switches.Switch(CHANGE, 30.0, 10.0)] * 2)
     where, _ = scanned(world, feedback=instrument.Feedback(loop_gain=1.0))
-    shares = scan._raised(world, where, lambda name: np.random.default_rng(list(name.encode())))
+    adding = scan._raised(world, where, lambda name: np.random.default_rng(list(name.encode())))
+    shares = np.zeros((len(adding), 49, 2 * 48), np.float32)
+    for add, out in zip(adding, shares, strict=True):
+        add(0, out)
+    shares = shares.reshape(len(adding), 2 * 49, 48)
     assert len(shares) == 2
     assert not np.array_equal(*shares)
     for share in shares:  # 4.6 s of a process that forgets in 1/40 s: deviation sqrt(0.75 * 0.25 * 2 / (40 * 4.6))
@@ -103,21 +109,25 @@ def test_a_switch_that_never_changes_is_no_switch():
         switches.Switch(CHANGE, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("values", ["pixel_means", "step_polynomials"])
-def test_a_patch_adds_where_it_is_and_nowhere_else(values):
-    # ln|I| with changes is linear in them: the whole passes summed, NaN beyond a patch counted as nothing
-    rng = np.random.default_rng(0)
-    x = np.cumsum(rng.uniform(0.01, 0.05, (6, 41)), axis=1) - 1.2
-    y = rng.uniform(-0.9, 0.9, (6, 41))
-    there = [
-        switches.Switch(CHANGE, 1.0, 1.0),
-        switches.Switch(field.tabulated(raised, window_nm=(0, 1, -1, 0), **TABLE), 1, 1),
-    ]
-    shares = [rng.choice([0.0, 0.4, 1.0], (6, 40)).astype(np.float32) for _ in there]
-    whole = getattr(FIELD, values)(x, y, 12)
-    for switch, share in zip(there, shares, strict=True):
-        added = np.nan_to_num(getattr(switch.change, values)(x, y, 12), nan=0.0)
-        whole += share.reshape(*share.shape, *[1] * (added.ndim - 2)) * added
-    found = getattr(switches.SwitchingField(FIELD, there).changed(shares), values)(x, y, 12)
-    np.testing.assert_array_equal(found, whole)
-    assert np.abs(whole - getattr(FIELD, values)(x, y, 12)).max() > 0.1
+def added(share, first, out):
+    """Add the share of some lines."""
+    out += share[first : first + len(out)]
+
+
+@pytest.mark.parametrize("turn_deg", [0, 37])
+def test_switches_add_where_they_are_what_they_add_everywhere(turn_deg):
+    # three patches, there and back along lines at an angle: as if every change were looked up at every pixel
+    cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+    changes = [dataclasses.replace(CHANGE, origin_nm=CHANGE.origin_nm + shift) for shift in (-0.8, 0.0, 0.55)]
+    world = switches.SwitchingField(FIELD, [switches.Switch(change, 1.0, 1.0) for change in changes])
+    along, across = np.linspace(-0.9, 0.9, 41), np.repeat(np.linspace(-0.6, 0.6, 6), 2)
+    ends = np.array([along[:: 1 - 2 * (n % 2)] for n in range(12)])
+    x, y = ends * cos - across[:, None] * sin, ends * sin + across[:, None] * cos
+    shares = np.random.default_rng(0).random((3, 6, 80)).astype(np.float32)
+    raising = [functools.partial(added, share) for share in shares]
+    for name, shape in (("pixel_means", (12, 40, 1)), ("step_polynomials", (12, 40, 1, 1))):
+        want = getattr(FIELD, name)(x, y, 4)
+        for change, share in zip(changes, shares, strict=True):
+            want = want + share.reshape(shape) * np.nan_to_num(getattr(change, name)(x, y, 4))
+        got = getattr(world.changed(raising, 0), name)(x, y, 4)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)  # single precision
