@@ -34,7 +34,8 @@ LAYERS = (
 PHYSICS = """
     units keys arrays materials tables structure contours greens defects guests placement
     tungsten tungsten_spd tips field switches
-    junction barrier current halos bumps adatoms incoherent lobes coherent_guests coherent crystal spectra
+    junction barrier current halos bumps adatoms incoherent lobes coherent_guests heard
+    coherent green_tables crystal spectra
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_figures orbital_field orbital_image

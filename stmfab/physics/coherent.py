@@ -23,6 +23,9 @@ from .current import Heights, heights
 from .field import CurrentField
 from .greens import GreenTable, Perturbation
 from .halos import between_levels
+from .heard import Atoms as Atoms
+from .heard import heard_atoms as heard_atoms
+from .heard import window_under as window_under
 from .lobes import TIP_SHAPES as TIP_SHAPES
 from .lobes import bessel as bessel
 from .lobes import lobe as lobe
@@ -35,7 +38,6 @@ HIGH_nm = 0.6  # nothing: test_coherent.py::test_field_accuracy
 DEFECT_REACH_nm = 3.0  # nor do a defect's waves beyond this
 UNHEARD = 1e-5  # nor does an orbital whose largest amplitude is below this share of the largest
 RANK_ERROR = 2e-4  # of the amplitude; test_coherent.py::test_field_accuracy
-SILENT = 1e-4  # nor a tip atom whose current is below this share of the front atom's
 GRID = 10  # nodes a cell, along u and v: amplitudes interfere; test_coherent.py::test_field_accuracy
 NODE_ERROR = 1e-9  # of a shift, in nodes
 SAME_LAYER_nm = 1e-8  # atoms of a tip that differ less in height share their values
@@ -182,35 +184,6 @@ def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Comp
         between[number] = to_orbital[orbital, rows, columns]
     waves = between.reshape(len(near), -1).T @ combine.astype(part.g.dtype)
     return np.asarray(waves.reshape(width, width, part.g.shape[1], -1))
-
-
-@dataclass(frozen=True)
-class Atoms:
-    """The tip's atoms that carry current: where they are from the front atom, (n, 3), and their shares, (n,)."""
-
-    ways_nm: Floats
-    shares: Floats
-
-    @property
-    def depth_nm(self) -> float:
-        """How far behind the front atom the last one is."""
-        return float(self.ways_nm[:, 2].max())
-
-
-def heard_atoms(positions_nm: Floats, shares: Floats, *, kappa_per_nm: float) -> Atoms:
-    """Return a tip's atoms (n_tip, 3) with c_j exp(-2 kappa height) above ``SILENT``."""
-    ways_nm = positions_nm - positions_nm[0]
-    kept = np.abs(shares) * np.exp(-2 * kappa_per_nm * ways_nm[:, 2]) > SILENT * abs(shares[0])
-    return Atoms(ways_nm[kept], shares[kept])
-
-
-def window_under(material: Material, view: Window, atoms: Atoms) -> Window:
-    """Return the cells that hold every point of a window, and its neighbours, shifted to every atom."""
-    places = np.floor(atoms.ways_nm[:, :2] @ material.to_cells).astype(np.int64)
-    around = np.array([(u, v) for v in range(-1, 3) for u in range(-1, 3)])
-    offsets = np.unique((places[:, None] + around).reshape(-1, 2), axis=0)
-    (u0, v0), reached = structure.reach(view, offsets, np.ones((len(offsets), 1), dtype=np.bool_))
-    return Window(u0, v0, reached[0])
 
 
 def summed(alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window) -> Floats32:

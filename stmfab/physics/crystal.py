@@ -27,17 +27,19 @@ from .bumps import Bumps
 from .current import Heights
 from .defects import CrystalDefect, Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
-from .greens import GreenTable, Perturbation
+from .green_tables import green_table as green_table
+from .green_tables import in_steps as in_steps
+from .green_tables import vacuum
+from .greens import Perturbation
 from .halos import Halos
 from .junction import Junction
 from .materials import Material
 from .structure import Window
 from .switches import Fields
-from .tables import Keep, Tables
+from .tables import Keep
 from .tips import Tip
 from .units import Bools, Floats, Ints
 
-REACH_STEP = 24  # cells: Green tables come in these sizes, so that a few serve every sample
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
 HALF_nm = current.BASE_HALF_nm  # and this far around its mean
@@ -104,23 +106,6 @@ class Crystal(Imaged):
     scene: Scene
     tip: Tip
     junction: Junction
-
-
-@functools.lru_cache(maxsize=8)
-def green_table(
-    material: Material, low: int, high: int, reach: int, *, exact: bool = False, keep: Keep = tables.made_anew
-) -> GreenTable:
-    """Return the lattice Green function for windows of energy from ``low`` to ``high`` broadenings."""
-    broadening_eV = material.broadening_eV
-    contour = greens.exact_contour if exact else greens.contour
-    energies = contour(low * broadening_eV, high * broadening_eV, broadening_eV)
-
-    def made() -> Tables:
-        n_k = greens.converged_n_k(material, energies, reach=reach)
-        return {"g": greens.lattice_green(material, energies, n_k=n_k, reach=reach).g}
-
-    of = {"material": tables.facts_of(material), "broadenings": [low, high], "reach": reach, "exact": exact}
-    return GreenTable(energies, keep("green", of, made)["g"])
 
 
 Lines = Sequence[tuple[Floats, Floats]]
@@ -264,23 +249,6 @@ def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, 
     return math.floor(min(low_eV, least_eV) / broadening_eV), math.ceil(max(high_eV, most_eV) / broadening_eV)
 
 
-@functools.lru_cache(maxsize=8)
-def _vacuum(
-    material: Material, energies: tuple[int, int], table: Heights, kappa_per_nm: float, shape: str, keep: Keep
-) -> coherent.Vacuum:
-    """Return what reaches a tip, for windows of energy in broadenings."""
-    reach = in_steps(coherent.reach(material, table))
-    made = functools.partial(green_table, material, *energies, reach, exact=True, keep=keep)
-    heights = [table.z_mid_nm.hex(), table.z_half_nm.hex(), table.n_heights, table.n_grid]
-    of = {"material": tables.facts_of(material), "broadenings": energies, "heights": heights}
-    of |= {"kappa_per_nm": kappa_per_nm.hex(), "shape": shape}
-    return coherent.Vacuum(
-        **keep(
-            "vacuum", of, lambda: vars(coherent.vacuum(material, made(), table, kappa_per_nm=kappa_per_nm, tip=shape))
-        )
-    )
-
-
 def _coherent_field(
     scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int], *, keep: Keep
 ) -> CurrentField:
@@ -303,7 +271,7 @@ def _coherent_field(
     shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV)
     atoms = coherent.heard_atoms(tip.positions_nm, shares * current.calibration_nA_eV(material), kappa_per_nm=kappa)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
-    through = _vacuum(material, energies, alone, kappa, tip.shape, keep)
+    through = vacuum(material, energies, alone, kappa, tip.shape, keep)
     reach = in_steps(_span(whole, greens.changed_orbitals(change)))
     green = green_table(material, *energies, reach, exact=True, keep=keep)
     by_level, table_of_window = np.array(weights), green.at(energies_eV)
@@ -404,11 +372,6 @@ def _span(whole: Window, changed: Ints) -> int:
     n_v, n_u = whole.cells.shape
     corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
     return int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
-
-
-def in_steps(cells: int) -> int:
-    """Return the reach of the smallest Green table that reaches some cells far."""
-    return REACH_STEP * max(1, math.ceil(cells / REACH_STEP))
 
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefect], Placed]], view: Window) -> Scene:
