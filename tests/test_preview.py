@@ -219,7 +219,7 @@ def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, caps
     plan = recipe.load("wse2-defects", seed=5)
 
     with monkeypatch.context() as patch:
-        patch.setattr(labels, "channel_images", lambda *_: {"topography": np.array([np.nan])})
+        patch.setattr(labels, "channel_images", lambda *_: {"topography": np.array([[np.nan]])})
         with pytest.raises(ArithmeticError) as failed:
             sample.simulate(plan, 12, 13)
         (note,) = failed.value.__notes__
