@@ -290,29 +290,6 @@ def site_orbitals(material: Material, sites: Ints) -> Ints:
     return np.column_stack([np.repeat(sites[:, :2], count, axis=0), np.repeat(first[sites[:, 2]], count) + number])
 
 
-def current_field(
-    strengths: Floats32,
-    mixing: Floats,
-    carried: Pairs,
-    table: Heights,
-    *,
-    material: Material,
-    view: Window,
-    whole: Window,
-    kappa_per_nm: float,
-    polarity: int,
-) -> CurrentField:
-    """Return the field over the cells of ``view`` from the strengths A (n_v, n_u, n_sites, n_mixed) over ``whole``.
-
-    ln|I / nA| on the lattice-commensurate grid: one matrix product over sites and mixed tip weights, the logarithm, a
-    polynomial in z.
-    """
-    current_nA = current_in_cells(
-        strengths, mixing, carried, table, material=material, view=view, whole=whole, kappa_per_nm=kappa_per_nm
-    )
-    return field_of_cells(current_nA, table, material=material, view=view, polarity=polarity)
-
-
 def current_in_cells(
     strengths: Floats32,
     mixing: Floats,
@@ -324,7 +301,10 @@ def current_in_cells(
     whole: Window,
     kappa_per_nm: float,
 ) -> Floats32:
-    """Return |I| in the cells of a window, (n_cells, n_heights * n_grid**2), in nA."""
+    """Return |I| (nA) in the cells of ``view``, (n_cells, n_heights * n_grid**2), nodes fastest.
+
+    From the strengths A (n_v, n_u, n_sites, n_mixed) over ``whole``: one matrix product over sites and mixed weights.
+    """
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
     cell, site, r = carried.columns.T
     shares = np.ascontiguousarray((mixing * calibration_nA_eV(material)).T, dtype=np.float32)

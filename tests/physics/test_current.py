@@ -28,9 +28,10 @@ def field_of(strengths_of, *, z_nm=(0.3, 0.7), tip=ONE_ATOM, kappa=KAPPA, mixing
     strengths = np.zeros((n_v, n_u, 3, 1), dtype=np.float32)
     for v, u, s in itertools.product(range(n_v), range(n_u), range(3)):
         strengths[v, u, s, 0] = strengths_of(u + whole.u0, v + whole.v0, s)
-    return current.current_field(
-        strengths, mixing, carried, table, material=WSE2, view=view, whole=whole, kappa_per_nm=kappa, polarity=1
+    current_nA = current.current_in_cells(
+        strengths, mixing, carried, table, material=WSE2, view=view, whole=whole, kappa_per_nm=kappa
     )
+    return current.field_of_cells(current_nA, table, material=WSE2, view=view, polarity=1)
 
 
 def lattice_sum(x, y, z, kappa):
