@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .lettering import DPI, LINE, Canvas
+from .lettering import GREY as GREY_WORDS
 from .physics.arrays import JUNCTION, ArraySpec
 from .place import disk_errors
 
 TILE = 112  # pixels of one picture on a sheet of many
 GAP = 6
 BAR = 5  # pixels: height of a colour bar
-LINE = 12  # pixels of a line of words
 CAPTION_LINES = 2
 CAPTION = 14 + CAPTION_LINES * LINE + 8  # pixels under a picture, for its colour bar and the sample's values
 HEADER = 36  # pixels above a block, for the names of its columns
 MARGIN = 12
-DPI = 100
 FONT = 6.5  # points
+TITLE_FONT, RANGE_FONT = 9.0, 6.0
 CHARACTER = 0.57  # width of a character of words, over the font's size
 ASPECT = 1.5  # width over height that the sheet aims at
 SHOWN_PERCENT = (0.5, 99.5)  # the grey scale ends here at the latest
@@ -170,52 +170,31 @@ def bar_nm(size_nm: float) -> float:
 
 def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, tile: int = TILE) -> bytes:
     """Return the contact sheet as the bytes of a PNG; a picture is ``tile`` pixels wide."""
-    from matplotlib.figure import Figure
-
     grid = Grid.of(len(sheet_rows), len(specs), tile)
     canvas = np.full((grid.height, grid.width, 3), 255, np.uint8)
-    figure = Figure(figsize=(grid.width / DPI, grid.height / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, grid.width), ylim=(grid.height, 0))
-    axes.set_axis_off()
-    axes.text(MARGIN, MARGIN + 4, _fitting(title, grid.width - 2 * MARGIN, 9, 1), fontsize=9, va="center")
-    for block in range(min(grid.blocks, len(sheet_rows))):
+    drawn = [_draw_pictures(canvas, grid, place, specs, shown_row) for place, shown_row in enumerate(sheet_rows)]
+    written = Canvas(canvas)
+    _write_headings(written, grid, title, specs, blocks=min(grid.blocks, len(sheet_rows)))
+    for position, (shown_row, pictures) in enumerate(zip(sheet_rows, drawn, strict=True)):
+        left, top = grid.corner(position, 0)
+        if shown_row.trouble:
+            words = _fitting(shown_row.trouble, grid.block_width - 4 * GAP, FONT, tile // LINE)
+            written.write((left + GAP, top + GAP), words, points=FONT, colour=GREY_WORDS)
+        else:
+            _write_ranges(written, grid, position, pictures)
+            _write_bar(written, left, top, tile, shown_row.size_nm)
+        words = _fitting(shown_row.caption, grid.block_width - 3 * GAP, FONT, CAPTION_LINES)
+        written.write((left, top + tile + 17), words, points=FONT)
+    return written.png()
+
+
+def _write_headings(written: Canvas, grid: Grid, title: str, specs: Sequence[ArraySpec], *, blocks: int) -> None:
+    words = _fitting(title, grid.width - 2 * MARGIN, TITLE_FONT, 1)
+    written.write((MARGIN, MARGIN + 4), words, points=TITLE_FONT, anchor="lm")
+    for block in range(blocks):
         for column, spec in enumerate(specs):
             left, top = grid.corner(block, column)
-            axes.text(left, top - 4, _fitting(cut_name(spec), tile, FONT, 1), fontsize=FONT, va="bottom")
-    for position, shown_row in enumerate(sheet_rows):
-        if shown_row.trouble:
-            left, top = grid.corner(position, 0)
-            words = _fitting(shown_row.trouble, grid.block_width - 4 * GAP, FONT, tile // LINE)
-            axes.text(left + GAP, top + GAP, words, fontsize=FONT, va="top", color="0.3")
-        else:
-            _draw_pictures(canvas, axes, grid, position, specs, shown_row)
-        left, top = grid.corner(position, 0)
-        words = _fitting(shown_row.caption, grid.block_width - 3 * GAP, FONT, CAPTION_LINES)
-        axes.text(left, top + tile + 16, words, fontsize=FONT, va="top", linespacing=1.25)
-    return _png(_under(figure, canvas))
-
-
-def _under(figure: Any, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a canvas with a figure's words over it, pixel on pixel; ``figimage`` would resample it, for a second."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.patch.set_visible(False)
-    drawn: Any = FigureCanvasAgg(figure)
-    drawn.draw()
-    words = np.asarray(drawn.buffer_rgba())
-    inked = words[..., 3] > 0
-    opaque = words[inked, 3:] / 255.0
-    canvas[inked] = np.rint(words[inked, :3] * opaque + canvas[inked] * (1 - opaque)).astype(np.uint8)
-    return canvas
-
-
-def _png(rgb: NDArray[np.uint8]) -> bytes:
-    from matplotlib import image
-
-    stream = io.BytesIO()
-    image.imsave(stream, rgb, format="png", dpi=DPI)
-    return stream.getvalue()
+            written.write((left, top - 6), _fitting(cut_name(spec), grid.tile, FONT, 1), points=FONT, anchor="ls")
 
 
 def _fitting(words: str, pixels: int, font: float, lines: int) -> str:
@@ -227,23 +206,30 @@ def _fitting(words: str, pixels: int, font: float, lines: int) -> str:
 
 
 def _draw_pictures(
-    canvas: NDArray[np.uint8], axes: Any, grid: Grid, position: int, specs: Sequence[ArraySpec], shown_row: Row
-) -> None:
-    """Draw the pictures of one sample, each over its colour bar and its range."""
-    for column, spec in enumerate(specs):
+    canvas: NDArray[np.uint8], grid: Grid, position: int, specs: Sequence[ArraySpec], shown_row: Row
+) -> list[Picture]:
+    """Draw the pictures of one sample, each over its colour bar, and its scale bar; return them."""
+    if shown_row.trouble:
+        return []
+    pictures = [picture(spec, shown_row.images[spec.name]) for spec in specs]
+    for column, drawn in enumerate(pictures):
         left, top = grid.corner(position, column)
-        drawn = picture(spec, shown_row.images[spec.name])
         canvas[top : top + grid.tile, left : left + grid.tile] = _enlarged(drawn.rgb, grid.tile)
-        if not drawn.words:
-            continue
-        text = axes.text(left + grid.tile, top + grid.tile + 3, drawn.words, fontsize=6, va="top", ha="right")
-        text.set_color("0.35")
-        long = grid.tile - round(6 * CHARACTER * DPI / 72 * len(drawn.words)) - GAP
-        if drawn.bar and long > BAR:
+        long = grid.tile - round(RANGE_FONT * CHARACTER * DPI / 72 * len(drawn.words)) - GAP
+        if drawn.words and drawn.bar and long > BAR:
             below = top + grid.tile + 5
             canvas[below : below + BAR, left : left + long] = colours(drawn.bar, np.linspace(0, 1, long))
     left, top = grid.corner(position, 0)
-    _draw_bar(canvas, axes, left, top, grid.tile, shown_row.size_nm)
+    _draw_bar(canvas, left, top, grid.tile, shown_row.size_nm)
+    return pictures
+
+
+def _write_ranges(written: Canvas, grid: Grid, position: int, pictures: Sequence[Picture]) -> None:
+    """Write the range of each picture of one sample under its right end."""
+    for column, drawn in enumerate(pictures):
+        left, top = grid.corner(position, column)
+        place = left + grid.tile, top + grid.tile + 4
+        written.write(place, drawn.words, points=RANGE_FONT, anchor="rt", colour=GREY_WORDS)
 
 
 @dataclass(frozen=True)
@@ -351,15 +337,22 @@ def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
     return np.asarray(rgb[np.ix_(*pick)], np.uint8)
 
 
-def _draw_bar(canvas: NDArray[np.uint8], axes: Any, left: int, top: int, tile: int, size_nm: float) -> None:
-    if size_nm <= 0:
-        return
-    length = bar_nm(size_nm)
-    y, x, wide = top + tile - 10, left + 6, max(1, round(tile * length / size_nm))
-    canvas[y - 1 : y + 4, x - 1 : x + wide + 1] = 0
-    canvas[y : y + 3, x : x + wide] = 255
-    words = axes.text(x + wide / 2, y - 2, f"{length:g} nm", fontsize=6, color="white", ha="center", va="bottom")
-    words.set_bbox({"facecolor": "black", "alpha": 0.45, "pad": 0.5, "linewidth": 0})
+def _draw_bar(canvas: NDArray[np.uint8], left: int, top: int, tile: int, size_nm: float) -> None:
+    if size_nm > 0:
+        y, x, wide = _bar_place(left, top, tile, size_nm)
+        canvas[y - 1 : y + 4, x - 1 : x + wide + 1] = 0
+        canvas[y : y + 3, x : x + wide] = 255
+
+
+def _write_bar(written: Canvas, left: int, top: int, tile: int, size_nm: float) -> None:
+    if size_nm > 0:
+        y, x, wide = _bar_place(left, top, tile, size_nm)
+        written.write_shaded((x + wide / 2, y - 4), f"{bar_nm(size_nm):g} nm", points=RANGE_FONT)
+
+
+def _bar_place(left: int, top: int, tile: int, size_nm: float) -> tuple[int, int, int]:
+    """Return the first row, the first column and the width of a scale bar on the sheet."""
+    return top + tile - 10, left + 6, max(1, round(tile * bar_nm(size_nm) / size_nm))
 
 
 def save(content: bytes, path: Path) -> None:

@@ -26,7 +26,7 @@ LAYERS = (
     ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
-    ("factory", "dask_engine", "report", "compare", "recheck", "gallery", "loaded", "drawing"),
+    ("factory", "dask_engine", "report", "compare", "recheck", "lettering", "gallery", "loaded", "drawing"),
     ("torch", "export", "survey", "report_html", "explore", "server"),
     ("options", "previewing", "exploring", "inspecting", "exporting", "cli", "__init__"),
 )
@@ -54,13 +54,13 @@ HOME = {
     "joblib": {"workers"},
     "distributed": {"dask_engine"},
     "tqdm": {"progress"},
-    "matplotlib": {"gallery"},
+    "matplotlib": set(),
     "xarray": {"dataset", "__init__"},  # there for type checkers only
     "pandas": set(),
     "torch": {"torch"},
     "h5py": {"export"},
     "pyarrow": {"export"},
-    "PIL": {"export"},
+    "PIL": {"export", "lettering"},
 }
 PHYSICS_MAY = {"numpy", "scipy", "numba"}
 

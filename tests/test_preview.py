@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmfab import cli, gallery, held, labels, previewing, ranges, recipe, sample
+from stmfab import cli, gallery, held, labels, lettering, previewing, ranges, recipe, sample
 from stmfab.errors import StmfabError
 from tests import stub
 
@@ -202,17 +202,49 @@ def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
 
 
 def test_words_lie_over_pictures_pixel_on_pixel():
-    from matplotlib.figure import Figure
-
     rng = np.random.default_rng(0)
-    canvas = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    figure = Figure(figsize=(0.6, 0.4), dpi=100)
-    assert np.array_equal(gallery._under(figure, canvas.copy()), canvas)
-    figure.text(0.5, 0.5, "I", color=(1, 0, 0), ha="center", va="center", fontsize=20, fontweight="bold")
-    over = gallery._under(figure, canvas.copy())
-    changed = (over != canvas).any(axis=-1)
+    picture = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    canvas = lettering.Canvas(picture)
+    assert np.array_equal(canvas.pixels(), picture)
+    canvas.write((30, 20), "I", points=20, anchor="mm", colour=(255, 0, 0))
+    over = canvas.pixels()
+    changed = (over != picture).any(axis=-1)
     assert 0 < changed.sum() < 400
     assert (over[changed] == (255, 0, 0)).all(axis=-1).sum() > 20
+
+
+def ink(words, **how):
+    """The rows and columns of the first and last pixel of words on a white canvas: top, bottom, left, right."""
+    canvas = lettering.Canvas(np.full((60, 240, 3), 255, np.uint8))
+    canvas.write((60, 30), words, points=9, **how)
+    rows, columns = np.nonzero((canvas.pixels() < 128).any(axis=-1))
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+def test_words_stand_where_their_anchor_says():
+    top, bottom, left, right = ink("HHH")
+    assert abs(top - 30) <= 1
+    assert abs(left - 60) <= 2
+    assert ink("HHH", anchor="rt")[3] == pytest.approx(60, abs=2)
+    assert ink("HHH", anchor="ls")[1] == pytest.approx(29, abs=1)
+    two = ink("HHH\nHHH")
+    assert two == (top, bottom + lettering.LINE, left, right)
+
+
+def test_words_are_as_long_as_the_sheet_takes_them_to_be():
+    words = "#12   -0.31 V   2.54 nm   gap 0.45 nm   w111-d1-1of4   defects 12   gain 0.78"
+    _, _, left, right = ink(words[:20])
+    guess = gallery.CHARACTER * 9 * lettering.DPI / 72 * 20
+    assert 0.7 * guess < right - left < 1.1 * guess
+
+
+def test_without_the_fonts_of_matplotlib_words_are_still_there(monkeypatch):
+    monkeypatch.setattr(lettering.importlib.util, "find_spec", lambda name: None)
+    lettering._font.cache_clear()
+    try:
+        assert ink("HHH")[0] == pytest.approx(30, abs=1)
+    finally:
+        lettering._font.cache_clear()
 
 
 def test_the_command_in_the_note_of_a_failed_sample_remakes_it(monkeypatch, capsys):
