@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import scenes
+from . import scenes, tables
 from .parameters import Parameters
 from .parts import JUNCTIONS, defect_kinds
 from .physics import instances, spectra, structure, surface_state, table_targets, targets
@@ -63,7 +63,7 @@ def known(
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
         surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
-        spectra=functools.partial(spectra.at_points, imaged) if isinstance(imaged, Crystal) else None,
+        spectra=functools.partial(spectra.at_points, imaged, keep=tables.kept) if isinstance(imaged, Crystal) else None,
     )
 
 

@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 
-from . import adatoms, barrier, crystal, current, greens, halos, structure
+from . import adatoms, barrier, crystal, current, greens, halos, structure, tables
 from .crystal import Crystal, Scene
 from .junction import Junction
 from .materials import Material
+from .tables import Keep
 from .tips import Tip
 from .units import Bools, Floats, Ints
 
@@ -23,23 +24,28 @@ NEGLECTED = (
 TABLE_STEP_eV = 0.5  # ends of a table of Green functions: a few serve every sample
 
 
-def at_points(imaged: Crystal, points_nm: Floats, biases_V: Floats) -> Floats:
-    """Return dI/dV in nA/V at points (x, y, z), (n_points, 3), and biases, shape (n_points, n_biases)."""
+def at_points(imaged: Crystal, points_nm: Floats, biases_V: Floats, *, keep: Keep = tables.made_anew) -> Floats:
+    """Return dI/dV in nA/V at points (x, y, z), (n_points, 3), and biases, shape (n_points, n_biases).
+
+    ``keep`` keeps tables that take seconds to make.
+    """
     scene, tip, junction = imaged.scene, imaged.tip, imaged.junction
     points_nm = points_nm - np.column_stack([0 * points_nm[:, :2], scene.bumps.height_nm(points_nm[:, :2])])
     kappas = np.array([barrier.of_bias(junction, bias_V) for bias_V in biases_V.tolist()])
-    out = [_at_point(scene, tip, junction, point_nm, biases_V, kappas) for point_nm in points_nm]
+    out = [_at_point(scene, tip, junction, point_nm, biases_V, kappas, keep) for point_nm in points_nm]
     return np.array(out).reshape(len(points_nm), len(biases_V)) * current.calibration_nA_eV(scene.material)
 
 
-def _at_point(scene: Scene, tip: Tip, junction: Junction, point_nm: Floats, biases_V: Floats, kappas: Floats) -> Floats:
+def _at_point(
+    scene: Scene, tip: Tip, junction: Junction, point_nm: Floats, biases_V: Floats, kappas: Floats, keep: Keep
+) -> Floats:
     """Return sum_ij rho_tip,j(0) rho_i(E) exp(-2 kappa d_ij) at one point, (n_biases,)."""
     material, n_added = scene.material, len(scene.change.added_eV)
     heard = np.exp(-2 * kappas.min() * tip.positions_nm[:, 2]) > NEGLECTED
     atoms_nm, ours = point_nm + tip.positions_nm[heard], tip.density(np.zeros(1))[heard, 0]
     sites = _sites(material, atoms_nm, float(kappas.min()))
     orbitals = np.concatenate([current.site_orbitals(material, sites), adatoms.orbitals(material, scene.change)])
-    density = _densities(scene, junction, orbitals, atoms_nm, biases_V)
+    density = _densities(scene, junction, orbitals, atoms_nm, biases_V, keep)
     first = np.cumsum([0, *(material.sites[site].n_orbitals for site in sites[:, 2])])
     by_site = np.add.reduceat(density[: first[-1]], first[:-1], axis=0)
     where_nm = np.concatenate([structure.positions(material, sites[:, :2], sites[:, 2]), scene.change.added_nm])
@@ -69,7 +75,9 @@ def _sites(material: Material, atoms_nm: Floats, kappa_per_nm: float) -> Ints:
     return np.concatenate(found)
 
 
-def _densities(scene: Scene, junction: Junction, orbitals: Ints, atoms_nm: Floats, biases_V: Floats) -> Floats:
+def _densities(
+    scene: Scene, junction: Junction, orbitals: Ints, atoms_nm: Floats, biases_V: Floats, keep: Keep
+) -> Floats:
     """Return the densities of states of orbitals (u, v, orbital) at biases, each at its own shift, (n, n_biases)."""
     material, change, sigma_eV = scene.material, scene.change, scene.material.broadening_eV
     levels_eV, at_eV = scene.halos.levels_eV(sigma_eV), biases_V + (junction.fermi_eV or 0.0)
@@ -83,7 +91,7 @@ def _densities(scene: Scene, junction: Junction, orbitals: Ints, atoms_nm: Float
     )
     cells = np.concatenate([orbitals[: len(orbitals) - len(change.added_eV), :2], changed[felt, :2]])
     reach = crystal.in_steps(int(np.ptp(cells, axis=0).max()))
-    table = crystal.green_table(material, math.floor(low), math.ceil(high), reach, exact=True)
+    table = crystal.green_table(material, math.floor(low), math.ceil(high), reach, exact=True, keep=keep)
     known = _known(orbitals, changed, felt, material)
     local = np.zeros((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
     block = np.zeros(1, dtype=np.int64), felt[None]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def hops(row: Sequence[str], column: Sequence[str], way_nm: Floats, integrals_eV
     ----------
     J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), doi:10.1103/PhysRev.94.1498, table I.
     """
-    turn = _turn_from_z(way_nm / np.linalg.norm(way_nm))
+    overlaps = _overlaps({*row, *column}, _turn_from_z(way_nm / np.linalg.norm(way_nm)))
     out = np.zeros((len(row), len(column)))
     for i, bra in enumerate(row):
         for j, ket in enumerate(column):
@@ -53,8 +54,8 @@ def hops(row: Sequence[str], column: Sequence[str], way_nm: Floats, integrals_eV
             pair = other + one if swapped else one + other
             sign = (-1) ** ("spd".index(one) + "spd".index(other)) if swapped else 1
             for bond, bras, kets in zip(BONDS, ABOUT_Z[one], ABOUT_Z[other], strict=False):
-                overlaps = sum(_overlap(bra, m, turn) * _overlap(ket, n, turn) for m, n in zip(bras, kets, strict=True))
-                out[i, j] += sign * integrals_eV.get(f"{pair}_{bond}_eV", 0.0) * overlaps
+                through = sum(overlaps[bra, m] * overlaps[ket, n] for m, n in zip(bras, kets, strict=True))
+                out[i, j] += sign * integrals_eV.get(f"{pair}_{bond}_eV", 0.0) * through
     return out
 
 
@@ -65,9 +66,14 @@ def _turn_from_z(way: Floats) -> Floats:
     return np.column_stack([across, np.cross(way, across), way])
 
 
-def _overlap(orbital: str, about_z: str, turn: Floats) -> float:
-    """Return <orbital | the turned orbital ``about_z``>."""
-    tensor, turned = TENSORS[orbital], TENSORS[about_z]
-    for axis in range(turned.ndim):
-        turned = np.moveaxis(np.tensordot(turn, turned, axes=(1, axis)), 0, axis)
-    return float((tensor * turned).sum() / max(1, tensor.ndim))
+def _overlaps(orbitals: Iterable[str], turn: Floats) -> dict[tuple[str, str], float]:
+    """Return <orbital | turned orbital> of orbitals and, turned, all those of their shells."""
+    tensors = {orbital: TENSORS[orbital] for orbital in orbitals}
+    found = {}
+    for about_z in sorted({each for orbital in tensors for each in itertools.chain(*ABOUT_Z[SHELL[orbital]])}):
+        turned = TENSORS[about_z]
+        for axis in range(turned.ndim):
+            turned = np.moveaxis(np.tensordot(turn, turned, axes=(1, axis)), 0, axis)
+        own = {orbital: tensor for orbital, tensor in tensors.items() if SHELL[orbital] == SHELL[about_z]}
+        found |= {(orbital, about_z): float((t * turned).sum() / max(1, t.ndim)) for orbital, t in own.items()}
+    return found
