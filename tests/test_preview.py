@@ -197,6 +197,7 @@ def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
     counts = {name: previewing.few(recipe.load(name)) for name in recipe.builtin_recipes()}
     assert counts["wse2-defects"] == 12  # of 64 x 64
     assert counts["metal-steps"] == 2  # of 256 x 256
+    assert counts["wse2-native-defects"] == 4  # two frames of 64 x 64, their bands bent by charges
     assert counts["h-si-100-atoms"] == 1  # two frames of 256 x 256, each scanned again without defects
     assert min(counts.values()) == 1
 
