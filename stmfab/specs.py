@@ -11,7 +11,7 @@ import numpy as np
 
 from .distributions import Poisson
 from .parts import Part, keys_of, unit_of
-from .physics.arrays import ArraySpec
+from .physics.arrays import IN_SAMPLE, ON_PATH, ArraySpec, Column
 from .physics.defect_targets import Target
 from .physics.dimer_defects import Island
 from .physics.orbitals import ORBITAL_SURFACES
@@ -27,23 +27,19 @@ CHANNEL_MEANINGS: Mapping[str, tuple[str, str]] = {
     "current": ("nA", "tunnelling current, forward"),
     "current_backward": ("nA", "tunnelling current, backward"),
 }
-DEFECT_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+DEFECT_COLUMNS: tuple[Column, ...] = (
     ("kind", "int16", "1", "kind, as its position among the kinds of defects"),
     ("name", "int16", "1", "name, as its position among the recipe's defects"),
     ("site", "int16", "1", "site, as its position among the material's sites"),
     ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
-    ("x_nm", "float64", "nm", "x in the sample frame"),
-    ("y_nm", "float64", "nm", "y in the sample frame"),
+    *IN_SAMPLE,
 )
 CHARGE_COLUMN = ("charge", "float32", "1", "charge in elementary charges; 0 where none is given")
-PLACE_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
-    ("row", "float32", "1", "fractional row on the forward true path"),
-    ("col", "float32", "1", "fractional column on the forward true path"),
+PLACE_COLUMNS: tuple[Column, ...] = (
+    *ON_PATH,
     ("in_view", "bool", "1", "within 0.75 pixel of the frame"),
 )
-
-
-SEEN_COLUMNS: tuple[tuple[str, str, str, str], ...] = (
+SEEN_COLUMNS: tuple[Column, ...] = (
     ("apparent_height_pm", "float32", "pm", "largest change of height by the defect, signed, without noise"),
     ("visibility", "float32", "1", "the same over the noise of the topography, without its sign"),
     ("appearance", "int8", "1", "bright or dark by that height; hidden where the visibility is below 1"),
@@ -140,7 +136,7 @@ def _listed(kind: type[Any]) -> type[Any]:
     return getattr(kind, "atom", kind)
 
 
-def _columns(columns: Iterable[tuple[str, str, str, str]], slots: int) -> list[ArraySpec]:
+def _columns(columns: Iterable[Column], slots: int) -> list[ArraySpec]:
     return [
         ArraySpec(f"defect_{name}", ("defect",), (slots,), dtype, unit, meaning, "label")
         for name, dtype, unit, meaning in columns

@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+Column: TypeAlias = tuple[str, str, str, str]  # of a table: name, dtype, unit, meaning
+IN_SAMPLE: tuple[Column, ...] = (
+    ("x_nm", "float64", "nm", "x in the sample frame"),
+    ("y_nm", "float64", "nm", "y in the sample frame"),
+)
+ON_PATH: tuple[Column, ...] = (
+    ("row", "float32", "1", "fractional row on the forward true path"),
+    ("col", "float32", "1", "fractional column on the forward true path"),
+)
 JUNCTION = "junction"  # the dimension of what several junctions have each their own of
 IMAGE = ("y", "x")
 

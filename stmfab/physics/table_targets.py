@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import step_lines, unit_labels
-from .arrays import ArraySpec
+from .arrays import IN_SAMPLE, ON_PATH, ArraySpec, Column
 from .keys import check_ranges, key
 from .orbital_image import OrbitalImage
 from .orbital_scene import Scene
@@ -24,13 +24,7 @@ from .surface_field import Surface
 from .targets import Labels, in_view, pixels_of
 from .units import Bools, Floats
 
-Column: TypeAlias = tuple[str, str, str, str]  # name, dtype, unit, meaning
-PLACE: tuple[Column, ...] = (
-    ("x_nm", "float64", "nm", "x in the sample frame"),
-    ("y_nm", "float64", "nm", "y in the sample frame"),
-    ("row", "float32", "1", "fractional row on the forward true path"),
-    ("col", "float32", "1", "fractional column on the forward true path"),
-)
+PLACE = (*IN_SAMPLE, *ON_PATH)
 UNITS: tuple[Column, ...] = (
     *PLACE,
     ("rows_deg", "float32", "deg", "direction of its row, counter-clockwise from the sample's x"),
