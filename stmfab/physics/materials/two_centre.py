@@ -69,7 +69,7 @@ def _turn_from_z(way: Floats) -> Floats:
 def _overlaps(orbitals: Iterable[str], turn: Floats) -> dict[tuple[str, str], float]:
     """Return <orbital | turned orbital> of orbitals and, turned, all those of their shells."""
     tensors = {orbital: TENSORS[orbital] for orbital in orbitals}
-    found = {}
+    found: dict[tuple[str, str], float] = {}
     for about_z in sorted({each for orbital in tensors for each in itertools.chain(*ABOUT_Z[SHELL[orbital]])}):
         turned = TENSORS[about_z]
         for axis in range(turned.ndim):
