@@ -1,6 +1,7 @@
 """Imports run one way, and each heavy library lives in one place: the table of DESIGN section 2, read with ``ast``."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def name_of(file: Path) -> str:
     return file.relative_to(ROOT).with_suffix("").parts[0]
 
 
+@functools.cache
 def imports(file: Path) -> set[str]:
     """Absolute dotted names of everything a file imports, wherever in the file."""
     package = ["stmfab", *file.relative_to(ROOT).parts[:-1]]
