@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import constants, integrate
 
-from stmfab.physics import barrier, crystal, current, defects, greens, structure, tips, units
+from stmfab.physics import barrier, current, defects, greens, tips, units
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.keys import KeyRangeError
 from stmfab.physics.materials import MATERIALS
+from tests import plain
 from tests import second_reading as second
 
 WSE2 = MATERIALS["wse2-s"]
@@ -52,17 +53,13 @@ def plain_log_current(scene, tip, junction, points):
     bias_V, sigma = junction.sample_bias_V, WSE2.broadening_eV
     z = second.contour(min(0, bias_V), max(0, bias_V), sigma)
     table = greens.lattice_green(WSE2, z, n_k=128, reach=24, dtype=np.complex128)
-    cells = structure.cells_within(WSE2, 2.3)
-    sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(3)])
-    gone = {tuple(o) for o in scene.change.removed.tolist()}
-    sites = np.array([site for site in sites.tolist() if tuple(site) not in gone])
+    sites, where = plain.atoms(scene, 2.3)
     nodes, shares = np.polynomial.legendre.leggauss(32)
     at_eV = bias_V * (nodes + 1) / 2
     local = greens.local_green(table, scene.change, sites)
     spectra = (local.T @ second.contour_weights(z, at_eV, sigma)).imag  # (n_sites, n_energies)
     ours = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
     kappa = units.trapezoid_decay(at_eV, sample_eV=4.2, tip_eV=5.0, bias_V=bias_V)
-    where = structure.positions(WSE2, sites[:, :2], sites[:, 2])
     total = []
     for p in points:
         away = np.linalg.norm(p + tip.positions_nm - where[:, None], axis=2)
@@ -80,15 +77,8 @@ def test_currents_of_all_energies_add(bias_V):
     tip = tips.Tungsten(apex="w111-d1-2of3", rotation_deg=20.0).tip()
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.4, 0.4, 7))
     hole = {"hole": (defects.Vacancy, Placed(np.array([[0, 0]]), 0, {}))}
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(WSE2, hole, view),
-        WSE2,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::6]
+    scene, imaged, points = plain.image_of_members(WSE2, hole, tip, junction, (x, y))
+    points = points[::6]
     error_nm = np.abs(imaged.field.log_current(*points.T) - plain_log_current(scene, tip, junction, points))
     assert error_nm.max() / (2 * junction.decay_per_nm) < 1e-4  # 0.1 pm
     one = Junction(bias_V=bias_V, current_nA=0.1, work_function_eV=4.2)

@@ -1,6 +1,7 @@
 """The crystal's current field against plain sums over atoms, and the images' symmetry and polarity."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from stmfab.physics.defects import Dopant, Placed, Vacancy
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, Material, Site, bonds, triangular_lattice
 from stmfab.physics.path import nominal_raster
+from tests import plain
 from tests import second_reading as second
 
 WSE2 = MATERIALS["wse2-s"]
@@ -46,25 +48,23 @@ def plain_log_current(scene, drawn, points, at_V=None):
     return np.log(total) + math.log(current.calibration_nA_eV(WSE2))
 
 
+def drawn_and_imaged(published, index, **raster):
+    """The parameters of a sample of a recipe, its scene and field, and the points of its ideal image."""
+    drawn = plan.parameters(published, plan.draw(published, index, index + 1), index)
+    raster_nm = nominal_raster(dataclasses.replace(drawn.raster, **raster))
+    scene_of = functools.partial(scenes.scene, published.seed, drawn)
+    return drawn, *plain.image(WSE2, scene_of, drawn.tip.tip(), drawn.junction, raster_nm)
+
+
 @pytest.mark.parametrize("index", [*range(8), 5009])  # 5009: deep in a cluster of vacancies
 def test_field_accuracy(index, monkeypatch):
     # the whole sample world of the published set, against plain sums over a scene with defects to 4 nm away
     published = recipe.load("wse2-defects")
-    drawn = plan.parameters(published, plan.draw(published, index, index + 1), index)
-    x, y = nominal_raster(drawn.raster)
-    scene, imaged = crystal.image(
-        lambda view: scenes.scene(published.seed, drawn, view),
-        WSE2,
-        drawn.tip.tip(),
-        drawn.junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
+    drawn, scene, imaged, every = drawn_and_imaged(published, index)
     lowest = np.argsort(imaged.ideal_nm.ravel())[:200:8]  # next to and over vacancies
-    some = np.concatenate([lowest, np.random.default_rng(index).integers(0, x.size, 25)])
-    points = np.column_stack([x.ravel()[some], y.ravel()[some], imaged.ideal_nm.ravel()[some]])
+    points = every[np.concatenate([lowest, np.random.default_rng(index).integers(0, len(every), 25)])]
     monkeypatch.setattr(crystal, "DEFECT_REACH_nm", 4.0)
-    larger = scenes.scene(published.seed, drawn, structure.window(WSE2, [(x, y)], n_grid=8))
+    larger = scenes.scene(published.seed, drawn, structure.window(WSE2, [nominal_raster(drawn.raster)], n_grid=8))
     assert len(larger.change.removed) > len(scene.change.removed)
     exact = plain_log_current(larger, drawn, points)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * drawn.junction.decay_per_nm)
@@ -73,19 +73,8 @@ def test_field_accuracy(index, monkeypatch):
 
 @pytest.mark.parametrize("at_V", [-0.4, 0.0, 0.3])
 def test_conductance_is_the_product_of_the_densities_at_a_bias(at_V):
-    published = recipe.load("wse2-defects")
-    drawn = plan.parameters(published, plan.draw(published, 3, 4), 3)
-    x, y = nominal_raster(drawn.raster)
-    scene, imaged = crystal.image(
-        lambda view: scenes.scene(published.seed, drawn, view),
-        WSE2,
-        drawn.tip.tip(),
-        drawn.junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    some = np.random.default_rng(0).integers(0, x.size, 25)
-    points = np.column_stack([x.ravel()[some], y.ravel()[some], imaged.ideal_nm.ravel()[some]])
+    drawn, scene, imaged, every = drawn_and_imaged(recipe.load("wse2-defects"), 3)
+    points = every[np.random.default_rng(0).integers(0, len(every), 25)]
     exact = plain_log_current(scene, drawn, points, at_V)
     found = imaged.conductance(at_V).log_current(*points.T)
     # 0.1 pm of height, and 0.3 %: defects farther than 2 nm, which an integral over energies hides better
@@ -97,19 +86,9 @@ def test_field_accuracy_of_large_frames(size_nm):
     # block by block, a Green table smaller than the frame: against plain sums with the defects to 4 nm of each point
     keys = [f"sample.defects.{name}.density_per_nm2=0.2" for name in ("top_vacancy", "bottom_vacancy", "top_dopant")]
     large = recipe.load("wse2-realistic", overrides=[f"scan.size_nm={size_nm}", *keys, "extra_apexes=null"])
-    drawn = plan.parameters(large, plan.draw(large, 3, 4), 3)
-    x, y = nominal_raster(dataclasses.replace(drawn.raster, pixels=96))
-    scene, imaged = crystal.image(
-        lambda view: scenes.scene(large.seed, drawn, view),
-        WSE2,
-        drawn.tip.tip(),
-        drawn.junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
+    drawn, scene, imaged, every = drawn_and_imaged(large, 3, pixels=96)
     assert scene.change.size > 0.5 * size_nm**2
-    for i in np.random.default_rng(1).integers(0, x.size, 5):
-        point = np.array([[x.flat[i], y.flat[i], imaged.ideal_nm.flat[i]]])
+    for point in every[np.random.default_rng(1).integers(0, len(every), 5)][:, None]:
         near = {
             name: (kind, placed.kept(np.hypot(*(placed.cells @ WSE2.lattice_nm - point[0, :2]).T) < 4.0))
             for name, (kind, placed) in scene.members.items()

@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import coherent, crystal, current, defects, greens, guests, structure, tips
+from stmfab.physics import coherent, current, defects, greens, guests, structure, tips
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
+from tests import plain
 from tests import second_reading as second
 from tests.physics.test_greens import perturbed_dense
 
@@ -101,14 +102,8 @@ def plain_log_current(scene, tip, junction, points):
     nodes, shares = np.polynomial.legendre.leggauss(64)
     at_eV = bias_V * (nodes + 1) / 2
     weights = second.contour_weights(z, at_eV, sigma) @ (tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2).T
-    cells = structure.cells_within(material, 2.2)
-    sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(2)])
-    gone = {tuple(row) for row in scene.change.removed.tolist()}
-    sites = np.array([row for row in sites.tolist() if tuple(row) not in gone])
-    n_added = len(scene.change.added_eV)
-    added = np.column_stack([np.zeros((n_added, 2), dtype=int), 2 + np.arange(n_added)])
-    where = np.concatenate([structure.positions(material, sites[:, :2], sites[:, 2]), scene.change.added_nm])
-    strengths = (greens.local_green(table, scene.change, np.concatenate([sites, added])).T @ weights).imag
+    sites, where = plain.atoms(scene, 2.2)
+    strengths = (greens.local_green(table, scene.change, sites).T @ weights).imag
     total = [
         (strengths * np.exp(-2 * kappa * np.linalg.norm(p + tip.positions_nm - where[:, None], axis=2))).sum()
         for p in points
@@ -121,15 +116,8 @@ def test_field_accuracy():
     junction = Junction(bias_V=-0.4, work_function_eV=4.5, current_nA=0.1)
     tip = tips.Tungsten(apex="w111-d1-2of3", rotation_deg=20.0).tip()
     x, y = np.meshgrid(np.linspace(-0.6, 0.6, 12), np.linspace(-0.5, 0.5, 11))
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(GRAPHENE, members, view),
-        GRAPHENE,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::6]
+    scene, imaged, points = plain.image_of_members(GRAPHENE, members, tip, junction, (x, y))
+    points = points[::6]
     error_nm = np.abs(imaged.field.log_current(*points.T) - plain_log_current(scene, tip, junction, points))
     assert error_nm.max() / (2 * junction.decay_per_nm) < 1e-4
     assert np.ptp(imaged.ideal_nm) > 0.1  # they show
@@ -143,14 +131,8 @@ def plain_coherent_log_current(scene, tip, junction, points):
     nodes, shares = np.polynomial.legendre.leggauss(64)
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
-    cells = structure.cells_within(material, 1.8)
-    lattice = np.concatenate([np.column_stack([cells, np.full(len(cells), o)]) for o in range(material.n_orbitals)])
-    gone = {tuple(row) for row in scene.change.removed.tolist()}
-    lattice = np.array([row for row in lattice.tolist() if tuple(row) not in gone])
-    n_added = len(scene.change.added_eV)
-    added = np.column_stack([np.zeros((n_added, 2), dtype=int), material.n_orbitals + np.arange(n_added)])
+    lattice, every = plain.orbitals(scene, 1.8)
     weights = second.contour_weights(z, at_eV, sigma) @ densities[0]
-    every = np.concatenate([lattice, added])
     a = sum((w * greens.green(table.at(z[n : n + 1]), scene.change, every)[0]).imag for n, w in enumerate(weights))
     total = np.zeros(len(points))
     for way, share in zip(tip.positions_nm, densities.sum(axis=1) / densities[0].sum(), strict=True):
@@ -175,10 +157,7 @@ def test_coherent_field_accuracy():
     whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
     tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
     x, y = np.meshgrid(np.linspace(-0.4, 0.5, 8), np.linspace(-0.4, 0.4, 7))
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(wse2, members, view), wse2, tip, junction, lines_nm=[(x, y)], raster_nm=(x, y)
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
+    scene, imaged, points = plain.image_of_members(wse2, members, tip, junction, (x, y))
     exact = plain_coherent_log_current(scene, tip, junction, points)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * 10.9)
     assert error_nm.max() < 1e-4
@@ -204,17 +183,9 @@ def test_antisites_are_bright_in_filled_and_in_empty_states(name):
 def ideal_nm(material, bias_V, **members):
     """Constant-current topography around an antisite, or of the bare crystal."""
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, 11), np.linspace(-0.5, 0.5, 11))
-    _, imaged = crystal.image(
-        lambda view: crystal.scene_under(
-            material, {name: (guests.Antisite, own) for name, own in members.items()}, view
-        ),
-        material,
-        tips.Tungsten(apex="w111").tip(),
-        Junction(bias_V=bias_V, work_function_eV=4.5, current_nA=0.1),
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    return imaged.ideal_nm
+    antisites = {name: (guests.Antisite, own) for name, own in members.items()}
+    junction = Junction(bias_V=bias_V, work_function_eV=4.5, current_nA=0.1)
+    return plain.image_of_members(material, antisites, tips.Tungsten(apex="w111").tip(), junction, (x, y))[1].ideal_nm
 
 
 def test_a_metal_on_a_chalcogen_site_has_states_in_the_middle_of_the_gap():

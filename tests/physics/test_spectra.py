@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import stmfab
-from stmfab.physics import bumps, crystal, current, defects, greens, guests, halos, spectra, structure, tips, units
+from stmfab.physics import bumps, crystal, current, defects, greens, guests, halos, spectra, tips, units
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
+from tests import plain
 from tests import second_reading as second
 
 GRAPHENE = dataclasses.replace(MATERIALS["graphene"], broadening_eV=0.1)  # a coarse k-grid serves the plain sums
@@ -34,19 +35,13 @@ def imaged(*, barrier, shift_eV=0.0, raised_nm=0.0):
     even = halos.Halos(np.zeros((1, 2)), *np.array([[-shift_eV / halos.COULOMB_eV_nm * 99], [1.0], [1e6], [99.0]]))
     bump = bumps.Bumps(np.zeros((1, 2)), np.array([raised_nm]), np.array([1e4]))
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, 6), np.linspace(-0.5, 0.5, 6))
-    scene, found = crystal.image(
-        lambda view: dataclasses.replace(
-            crystal.scene_under(GRAPHENE, MEMBERS, view),
-            halos=even if shift_eV else halos.NONE,
-            bumps=bump if raised_nm else bumps.NONE,
-        ),
-        GRAPHENE,
-        tips.Tungsten(apex="w111-d1-2of3").tip(),
-        Junction(bias_V=-0.4, work_function_eV=4.5, current_nA=0.1, **barrier),
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    return scene, found
+
+    def scene_of(view):
+        own = {"halos": even if shift_eV else halos.NONE, "bumps": bump if raised_nm else bumps.NONE}
+        return dataclasses.replace(crystal.scene_under(GRAPHENE, MEMBERS, view), **own)
+
+    junction = Junction(bias_V=-0.4, work_function_eV=4.5, current_nA=0.1, **barrier)
+    return plain.image(GRAPHENE, scene_of, tips.Tungsten(apex="w111-d1-2of3").tip(), junction, (x, y))[:2]
 
 
 def plain_conductance(scene, tip, points, kappas, shift_eV=0.0):
@@ -54,11 +49,7 @@ def plain_conductance(scene, tip, points, kappas, shift_eV=0.0):
     sigma = GRAPHENE.broadening_eV
     z = second.contour(BIASES_V[0] - 0.3, BIASES_V[-1] + 0.3, sigma)
     table = greens.lattice_green(GRAPHENE, z, n_k=192, reach=24, dtype=np.complex128)
-    cells = structure.cells_within(GRAPHENE, 2.2)
-    sites = np.concatenate([np.column_stack([cells, np.full(len(cells), s)]) for s in range(2)])
-    gone = {tuple(row) for row in scene.change.removed.tolist()}
-    sites = np.array([row for row in sites.tolist() if tuple(row) not in gone] + [[0, 0, 2]])
-    where = np.concatenate([structure.positions(GRAPHENE, sites[:-1, :2], sites[:-1, 2]), scene.change.added_nm])
+    sites, where = plain.atoms(scene, 2.2)
     local = greens.local_green(table, scene.change, sites)
     rho = (local.T @ second.contour_weights(z, BIASES_V - shift_eV, sigma)).imag
     ours, out = tip.density(np.zeros(1))[:, 0], []
