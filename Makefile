@@ -8,6 +8,8 @@ DEMO = demo/wse2-demo
 STMFAB ?= $(BIN)/stmfab
 SLURM = STMFAB='$(STMFAB)' TASKS='$(TASKS)' JOBS='$(JOBS)' SBATCH='$(SBATCH)' stmfab/cluster/slurm.sh
 
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes: each would compile every module anew
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check plates soak learn bench pair array resume status test-cluster
 
