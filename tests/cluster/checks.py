@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.cluster.slurm import one_node, processes, wait_for
@@ -20,6 +21,7 @@ STUB = f"{sys.executable} -m tests.stub"
 REAL = f"{sys.prefix}/bin/stmfab"
 SAMPLES = 150  # of the stub: five shards; the first of two tasks makes shards 0, 2, 4
 REAL_SAMPLES = 130  # five shards too
+AT_ONCE = 3  # checks: each mostly waits for Slurm, or for one process to start
 SLOW = {"STUB_PAUSE_s": "0.05"}  # 1.6 s a shard: time for an accident
 
 
@@ -28,6 +30,7 @@ class Dataset:
 
     def __init__(self, place, recipe="wse2-defects", samples=SAMPLES, program=STUB, tasks=2):
         self.place, self.recipe, self.samples, self.program, self.tasks = place, recipe, samples, program, tasks
+        self.jobs = set()
 
     def make(self, target, *, refused=False, jobs=1, sbatch="", **environment):
         """What a target of the Makefile prints."""
@@ -42,7 +45,11 @@ class Dataset:
             rf"job array (\d+) of {self.tasks} tasks, then job (\d+)", printed := self.make(target, **options)
         )
         assert found, printed
+        self.jobs |= set(found.groups())
         return found.groups()
+
+    def wait_for_the_end(self):
+        wait_for(lambda: not self.jobs & in_queue(), f"the end of all jobs of {self.place.name}")
 
     def serial(self, place):
         """The same dataset by one worker, without Slurm."""
@@ -82,11 +89,8 @@ def job(number):
 
 
 def in_queue():
-    return said(["squeue", "--noheader", "--format=%i %T"]).strip()
-
-
-def wait_for_the_end():
-    wait_for(lambda: not in_queue(), "the end of all jobs")
+    """The numbers of all jobs that wait or run, arrays without those of their tasks."""
+    return {word.partition("_")[0] for word in said(["squeue", "--noheader", "--format=%i"]).split()}
 
 
 def wait_for_work(dataset, array):
@@ -114,7 +118,7 @@ def restart(array):
 
 def assert_finished(dataset, finish, serial):
     """Hold the store against the serial run; the last job has verified it."""
-    wait_for_the_end()
+    dataset.wait_for_the_end()
     assert job(finish)["JobState"] == "COMPLETED", job(finish)
     assert f"complete; {dataset.samples} samples" in dataset.logs(f"{finish}_finish.log")
     assert contents(dataset.place) == serial
@@ -134,7 +138,7 @@ def check_resume_completes_an_array_whose_task_was_killed(folder, serial):
     array, finish = dataset.submit(jobs=2, **SLOW)
     wait_for_work(dataset, array)
     signal_all(array, signal.SIGKILL)
-    wait_for_the_end()
+    dataset.wait_for_the_end()
     assert job(f"{array}_0")["JobState"] == "FAILED"
     assert job(finish)["JobState"] == "CANCELLED"
     assert 0 < dataset.receipts() < 5
@@ -164,7 +168,7 @@ def check_preempted_task_leaves_and_is_requeued(folder, serial):
 def check_last_job_does_not_run_after_a_failed_task(folder, serial):
     dataset = Dataset(folder / "failed.zarr")
     array, finish = dataset.submit(STUB_BAD_SAMPLE="40")
-    wait_for_the_end()
+    dataset.wait_for_the_end()
     assert job(f"{array}_1")["ExitCode"] == "3:0"
     assert job(finish)["JobState"] == "CANCELLED"
     assert "NaN after stage field" in dataset.logs(f"{array}_1.log")
@@ -197,26 +201,37 @@ def check_complete_store_and_another_recipe_submit_nothing(folder, serial):
     assert not in_queue()
 
 
+def passed(check, folder, serial):
+    """Run a check and say how long it took; where it fails, show the queue and the logs."""
+    begun = time.monotonic()
+    try:
+        check(folder, serial)
+    except BaseException:
+        print(f"cluster: FAILED: {words(check)}; the queue, the logs:", in_queue(), flush=True)
+        for path in sorted(folder.glob("*.log/*")):
+            print(f"--- {path.parent.name}/{path.name}\n{path.read_text()[-2000:]}")
+        raise
+    print(f"cluster: {words(check)}: passed, {time.monotonic() - begun:.0f} s", flush=True)
+
+
 def main():
     checks = [check for name, check in globals().items() if name.startswith("check_")]
+    checks.remove(alone := check_complete_store_and_another_recipe_submit_nothing)  # it needs an empty queue
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with one_node() as slurm:
         folder = slurm / "data"
         folder.mkdir()
         serial = Dataset(folder).serial(folder / "serial.zarr")
-        for check in checks:
-            begun = time.monotonic()
-            try:
-                check(folder, serial)
-            except BaseException:
-                print(f"cluster: FAILED: {words(check)}; the queue, the logs:", in_queue(), flush=True)
-                for path in sorted(folder.glob("*.log/*")):
-                    print(f"--- {path.parent.name}/{path.name}\n{path.read_text()[-2000:]}")
-                raise
-            print(f"cluster: {words(check)}: passed, {time.monotonic() - begun:.0f} s", flush=True)
+        beside = ThreadPoolExecutor(AT_ONCE)
+        try:
+            for done in as_completed([beside.submit(passed, check, folder, serial) for check in checks]):
+                done.result()
+        finally:
+            beside.shutdown(wait=False, cancel_futures=True)
+        passed(alone, folder, serial)
     wait_for(lambda: not processes(f"SLURM_CONF={slurm}/slurm.conf"), "the end of all processes", seconds=5)
     print("cluster: nothing is left running: passed")
-    print(f"cluster: all {len(checks) + 1} checks passed")
+    print(f"cluster: all {len(checks) + 2} checks passed")
 
 
 def words(check):
