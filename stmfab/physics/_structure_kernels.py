@@ -79,6 +79,19 @@ def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
     return low, high
 
 
+@lean()
+def _mark_reached(cells: B1, offsets: I8, used: B1, reached: B1) -> None:
+    """Mark the cells that a marked cell reaches, see ``reach``; offsets are counted from the corner."""
+    for s in range(used.shape[1]):
+        for o in range(offsets.shape[0]):
+            if used[o, s]:
+                du, dv = offsets[o, 0], offsets[o, 1]
+                for v in range(cells.shape[0]):
+                    row, marked = reached[s, v + dv, du : du + cells.shape[1]], cells[v]
+                    for u in range(marked.shape[0]):
+                        row[u] |= marked[u]
+
+
 @numba.njit(cache=True, error_model="numpy")
 def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     """Return (u, v) of a corner and which cells, from there, a marked cell reaches at each site: (n_sites, n_v, n_u).
@@ -88,24 +101,20 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     low, high = _extent(offsets, used)
     shape = used.shape[1], cells.shape[0] + high[1] - low[1], cells.shape[1] + high[0] - low[0]
     reached = np.zeros(shape, dtype=np.bool_)
-    for o in range(offsets.shape[0]):
-        for s in range(used.shape[1]):
-            if used[o, s]:
-                for v in range(cells.shape[0]):
-                    for u in range(cells.shape[1]):
-                        reached[s, v + offsets[o, 1] - low[1], u + offsets[o, 0] - low[0]] |= cells[v, u]
+    _mark_reached(cells, offsets - low, used, reached)
     return low, reached
 
 
 @numba.njit(cache=True, error_model="numpy")
-def near(points: F8, centres: F8, distance: float) -> B1:
-    """Return which points lie within a distance of any centre."""
+def near(points: F8, centres: F8, distances: F8) -> B1:
+    """Return which points lie within their distances of any centre."""
     out = np.zeros(points.shape[0], dtype=np.bool_)
     low_x, high_x, low_y, high_y = np.inf, -np.inf, np.inf, -np.inf
     for c in range(centres.shape[0]):
         low_x, high_x = min(low_x, centres[c, 0]), max(high_x, centres[c, 0])
         low_y, high_y = min(low_y, centres[c, 1]), max(high_y, centres[c, 1])
     for p in range(points.shape[0]):
+        distance = distances[p]
         beyond_x = max(low_x - points[p, 0], points[p, 0] - high_x)
         beyond_y = max(low_y - points[p, 1], points[p, 1] - high_y)
         if beyond_x > distance or beyond_y > distance:
@@ -141,7 +150,7 @@ def blocks(
         if side <= largest:
             if block >= felt.shape[0]:
                 felt = np.concatenate((felt, np.zeros_like(felt)))
-            felt[block] = near(changed, own, reach)
+            felt[block] = near(changed, own, np.full(changed.shape[0], reach))
             if felt[block].sum() <= few or side < smallest:
                 block += 1
                 continue

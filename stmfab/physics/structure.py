@@ -85,16 +85,19 @@ def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:
     return out.reshape(-1, 2)
 
 
-def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
-    """Return the positions (x, y, z) in nm of sites in cells, shape (n, 3)."""
-    points = material.positions_nm[sites]
+def positions(material: Material, cells: Ints, sites: Ints | int) -> Floats:
+    """Return the positions (x, y, z) in nm of sites, (n,) or the same, in cells (n, 2), shape (n, 3)."""
+    points = np.empty((len(cells), 3))
+    points[:] = material.positions_nm[sites]
     points[:, :2] += cells @ material.lattice_nm
     return points
 
 
-def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float) -> Bools:
-    """Return which points (n_points, 2) lie within a distance of any centre (n_centres, 2), shape (n_points,)."""
-    return np.asarray(_structure_kernels.near(points_nm, centres_nm, distance_nm))
+def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float | Floats) -> Bools:
+    """Return which points (n_points, 2) lie within a distance, or each within its own, of any centre (n_centres, 2)."""
+    distances_nm = np.empty(len(points_nm))
+    distances_nm[:] = distance_nm
+    return np.asarray(_structure_kernels.near(points_nm, centres_nm, distances_nm))
 
 
 def blocks(
