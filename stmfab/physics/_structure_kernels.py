@@ -106,15 +106,14 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def near(points: F8, centres: F8, distances: F8) -> B1:
-    """Return which points lie within their distances of any centre."""
+def near(points: F8, centres: F8, distance: float) -> B1:
+    """Return which points lie within a distance of any centre."""
     out = np.zeros(points.shape[0], dtype=np.bool_)
     low_x, high_x, low_y, high_y = np.inf, -np.inf, np.inf, -np.inf
     for c in range(centres.shape[0]):
         low_x, high_x = min(low_x, centres[c, 0]), max(high_x, centres[c, 0])
         low_y, high_y = min(low_y, centres[c, 1]), max(high_y, centres[c, 1])
     for p in range(points.shape[0]):
-        distance = distances[p]
         beyond_x = max(low_x - points[p, 0], points[p, 0] - high_x)
         beyond_y = max(low_y - points[p, 1], points[p, 1] - high_y)
         if beyond_x > distance or beyond_y > distance:
@@ -125,6 +124,52 @@ def near(points: F8, centres: F8, distances: F8) -> B1:
                 out[p] = True
                 break
     return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near_marked(points: F8, distances: F8, lattice: F8, inverse: F8, cells: B1) -> B1:
+    """Return which points lie within their distances of the origin of a marked cell, cells[0, 0] being at (0, 0)."""
+    out = np.zeros(points.shape[0], dtype=np.bool_)
+    across_u, across_v = np.sqrt((inverse[:, 0] ** 2).sum()), np.sqrt((inverse[:, 1] ** 2).sum())
+    for p in range(points.shape[0]):
+        u = points[p, 0] * inverse[0, 0] + points[p, 1] * inverse[1, 0]
+        v = points[p, 0] * inverse[0, 1] + points[p, 1] * inverse[1, 1]
+        for row in range(
+            max(int(v - distances[p] * across_v), 0), min(int(v + distances[p] * across_v) + 2, len(cells))
+        ):
+            low = max(int(u - distances[p] * across_u), 0)
+            for column in range(low, min(int(u + distances[p] * across_u) + 2, cells.shape[1])):
+                if cells[row, column]:
+                    dx = (column - u) * lattice[0, 0] + (row - v) * lattice[1, 0]
+                    dy = (column - u) * lattice[0, 1] + (row - v) * lattice[1, 1]
+                    out[p] = out[p] or dx * dx + dy * dy <= distances[p] * distances[p]
+            if out[p]:
+                break
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def widest_block(block: I8, places: I8, felt: B1, changed: I8) -> int:
+    """Return the most cells, along u or v, from any change that a block feels to any other, or to a place of its own.
+
+    ``places`` and ``changed`` are rows (u, v, orbital); blocks that feel nothing do not count.
+    """
+    low, high = np.full((felt.shape[0], 2), 2**62), np.full((felt.shape[0], 2), -(2**62))
+    for p in range(places.shape[0]):
+        b = block[p]
+        for k in range(2):
+            low[b, k], high[b, k] = min(low[b, k], places[p, k]), max(high[b, k], places[p, k])
+    widest = 0
+    for b in range(felt.shape[0]):
+        some = False
+        for c in range(changed.shape[0]):
+            if felt[b, c]:
+                some = True
+                for k in range(2):
+                    low[b, k], high[b, k] = min(low[b, k], changed[c, k]), max(high[b, k], changed[c, k])
+        if some:
+            widest = max(widest, high[b, 0] - low[b, 0], high[b, 1] - low[b, 1])
+    return widest
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -150,7 +195,7 @@ def blocks(
         if side <= largest:
             if block >= felt.shape[0]:
                 felt = np.concatenate((felt, np.zeros_like(felt)))
-            felt[block] = near(changed, own, np.full(changed.shape[0], reach))
+            felt[block] = near(changed, own, reach)
             if felt[block].sum() <= few or side < smallest:
                 block += 1
                 continue

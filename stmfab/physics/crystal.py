@@ -362,8 +362,7 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
     needed = _span(whole, changed)
     if needed > LARGEST_REACH:
         block, felt = blocks
-        own = [(changed[near, :2], orbitals[block == number, :2]) for number, near in enumerate(felt) if near.any()]
-        needed = max((int(np.ptp(np.concatenate(pair), axis=0).max()) for pair in own), default=0)
+        needed = structure.widest_block(block, orbitals, felt, changed)
     return in_steps(needed)
 
 
@@ -380,7 +379,7 @@ def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefe
     ends = np.cumsum([len(own.cells) for own in placed], dtype=np.int64)
     cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(own.cells for own in placed)])
     reach_nm = np.repeat([_felt_nm(own) for own in placed], np.diff(ends, prepend=0))
-    near = structure.near(cells @ material.lattice_nm, view.indices @ material.lattice_nm, distance_nm=reach_nm)
+    near = structure.near_window(material, cells @ material.lattice_nm, view, distance_nm=reach_nm)
     felt = {
         name: (kind, own.kept(near[end - len(own.cells) : end]))
         for (name, (kind, own)), end in zip(members.items(), ends, strict=True)
