@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 DPI = 100
+DEFLATE = 3  # of a PNG: half the time of 6, a twentieth more bytes
 LINE = 12  # pixels of a line of words
 POINTS_AN_INCH = 72
 FACE = (
@@ -60,7 +61,7 @@ class Canvas:
     def png(self) -> bytes:
         """Return the picture with its words as the bytes of a PNG."""
         stream = io.BytesIO()
-        self._image.save(stream, "PNG", dpi=(DPI, DPI))
+        self._image.save(stream, "PNG", dpi=(DPI, DPI), compress_level=DEFLATE)
         return stream.getvalue()
 
 
