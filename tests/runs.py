@@ -58,10 +58,17 @@ def group(leader):
     return found
 
 
-def workers(leader):
+def workers(leader, *, named=(b"popen_loky", b"tests.stub")):
     """Worker processes of a run, spawned or forked, without the tracker of its semaphores."""
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(leader) if Path(f"/proc/{pid}").exists()}
-    return [pid for pid, name in names.items() if b"popen_loky" in name or b"tests.stub" in name]
+    found = []
+    for pid in group(leader):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if any(name in command for name in named):
+            found.append(pid)
+    return found
 
 
 def patience():

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from stmfab import cli, dask_engine, failures, store, verify
 from stmfab.errors import IncompleteError
 from stmfab.place import Folder
 from tests.runs import LINUX, ROOT, contents, group, patience, receipts_in, run, start, wait_for
+from tests.runs import workers as workers_of
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 
@@ -40,8 +40,7 @@ def told(words):
 
 def workers(leader):
     """Worker processes of a run, without the tracker of its semaphores."""
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in group(leader) if Path(f"/proc/{pid}").exists()}
-    return [pid for pid, name in names.items() if b"spawn_main" in name]
+    return workers_of(leader, named=(b"spawn_main",))
 
 
 @LINUX
