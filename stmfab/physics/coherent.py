@@ -302,7 +302,8 @@ def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
     found = [_Source(through.waves, orbitals, np.arange(len(orbitals)))] if len(orbitals) else []
     sorts: dict[tuple[bytes, bytes], list[_Source]] = {}
     first = len(orbitals)
-    for touched, vectors in clusters:
+    for cluster in clusters:
+        touched, vectors = cluster.orbitals, cluster.vectors
         ways, n = _alike(touched - [*touched[0, :2], 0], through.waves.shape[3]), len(vectors)
         rows = np.column_stack([np.tile(touched[0, :2], (n, 1)), np.arange(n)])
         table = _cluster_waves(through, ways.tobytes(), vectors.tobytes(), n)

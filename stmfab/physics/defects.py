@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -185,6 +186,7 @@ def _column(material: Material, site: int) -> list[int]:
     return [site, *(i for i in np.flatnonzero(beside_nm < SAME_PLACE_nm).tolist() if i != site)]
 
 
+@functools.lru_cache(maxsize=64)
 def bonds_of(material: Material, site: int) -> tuple[Ints, Floats]:
     """Return the orbitals (u, v, orbital) of the atoms nearest to a site of cell (0, 0), and its hops to them.
 
