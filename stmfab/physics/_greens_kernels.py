@@ -304,10 +304,10 @@ def add_spread_corrections(
         for pair in pairs:
             _spread_pair(flat, added[e], q, pair[0], pair[1], row, every)
         for b in range(felt.shape[0]):
-            groups, own = np.nonzero(felt[b])[0], slice(begin[b], begin[b + 1])
-            if groups.size and own.stop > own.start:
+            groups, there = np.nonzero(felt[b])[0], slice(begin[b], begin[b + 1])
+            if groups.size and begin[b] < begin[b + 1]:
                 m = _felt_matrix(groups, column_begin, every, room)
                 factor(m)
-                _add_spread_block(flat, added[e], q, groups, step[own], others[own], m, row, re, im, found[own])
+                _add_spread_block(flat, added[e], q, groups, step[there], others[there], m, row, re, im, found[there])
         for j in range(members.size):
             out[e, members[j]] += found[j]

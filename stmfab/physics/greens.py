@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from scipy import fft
 
 from . import _greens_kernels
 from .changes import Bound as Bound
@@ -30,6 +31,7 @@ from .units import Bools, Complexes, Floats, Ints
 
 FIRST_N_K, LAST_N_K = 64, 2048
 EDGE_N_K = 48  # a multiple of three
+MANY_ORBITALS, ENERGIES_AT_ONCE = 8, 4  # of a cell: a table of so many is made by pairs of them, some energies at once
 FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
 
@@ -77,9 +79,12 @@ def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
     return h
 
 
-def bands(material: Material, n_k: int) -> tuple[Floats, NDArray[np.complex128]]:
-    """Return the levels (n_k, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened."""
-    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+def bands(material: Material, n_k: int, *, n_rows: int | None = None) -> tuple[Floats, NDArray[np.complex128]]:
+    """Return the levels (n_rows, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened.
+
+    ``n_rows``, absent: n_k, are the first ones of the grid.
+    """
+    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k)[:n_rows])
     if material.n_filled is not None:
         levels[..., material.n_filled :] += material.scissor_eV
     return levels, states
@@ -110,19 +115,56 @@ def lattice_green(
     """
     if 2 * reach + 1 > n_k:
         raise ValueError(f"reach {reach} needs a k-grid of at least {2 * reach + 1}, not {n_k}")
+    table = _by_pairs if material.n_orbitals >= MANY_ORBITALS else _by_matrices
+    energies_eV = np.asarray(energies_eV, dtype=np.complex128)
+    return GreenTable(energies_eV, table(material, energies_eV, n_k=n_k, reach=reach, dtype=dtype))
+
+
+def _by_matrices(
+    material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike
+) -> Complexes:
+    """Return g energy by energy."""
     levels, states = bands(material, n_k)
-    n = material.n_orbitals
-    cells = np.arange(-reach, reach + 1) % n_k
+    n, cells = material.n_orbitals, np.arange(-reach, reach + 1) % n_k
     g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
     for index, energy in enumerate(energies_eV):
         scaled = states / (energy + material.fermi_eV - levels)[:, :, None, :]
         at_k = np.moveaxis(scaled @ np.conj(np.swapaxes(states, -1, -2)), (2, 3), (0, 1))
         g[index] = np.fft.fft2(at_k)[:, :, cells[:, None], cells[None, :]] / n_k**2
-    return GreenTable(np.asarray(energies_eV, dtype=np.complex128), g)
+    return g
+
+
+def _by_pairs(
+    material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike
+) -> Complexes:
+    """Return g a few energies at a time, of the pairs of orbitals a <= b and from half of the zone.
+
+    H is real in space, so that states of -k are the complex conjugates of those of k, and g_ba(R) = g_ab(-R).
+    """
+    n_rows = n_k // 2 + 1
+    levels, states = bands(material, n_k, n_rows=n_rows)
+    n, cells, opposite = material.n_orbitals, np.arange(-reach, reach + 1) % n_k, -np.arange(n_k)
+    a, b = np.triu_indices(n)
+    g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
+    at_k = np.empty((n_k, n_k, len(a), ENERGIES_AT_ONCE), dtype=np.complex128)
+    for first in range(0, len(energies_eV), ENERGIES_AT_ONCE):
+        part = slice(first, first + ENERGIES_AT_ONCE)
+        at_k = at_k[..., : len(energies_eV[part])]
+        for row in range(n_rows):
+            pairs = states[row][:, a] * np.conj(states[row][:, b])
+            poles = 1 / (energies_eV[part] + material.fermi_eV - levels[row][:, :, None])
+            even, odd = ((half @ poles.view(np.float64)).view(np.complex128) for half in (pairs.real, pairs.imag))
+            at_k[-row, opposite] = even - 1j * odd
+            at_k[row] = even + 1j * odd
+        at_k = fft.fft(at_k, axis=0, overwrite_x=True)
+        for row, cell in enumerate(cells):
+            values = fft.fft(at_k[cell], axis=0)[cells] / n_k**2
+            g[part, a, b, row], g[part, b, a, -1 - row] = values.T, values[::-1].T
+    return g
 
 
 def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, reach: int) -> int:
-    """Return a power of two whose k-grid shows no periodic images within ``reach`` cells.
+    """Return the size of a k-grid that shows no periodic images within ``reach`` cells: one of a fast transform.
 
     The images of a point at ``reach`` stand n_k - reach cells away. g decays exponentially: its decay over half of a
     coarse torus, where images only add to it, says how far they must be. The grid must also hold the table itself.
@@ -138,7 +180,8 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
         raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g}")
-    return max(FIRST_N_K, 1 << math.ceil(math.log2(max(needed, 2 * reach + 1))))
+    least = math.ceil(max(needed, 2 * reach + 1, FIRST_N_K))
+    return int(fft.next_fast_len(least)) if material.n_orbitals >= MANY_ORBITALS else 1 << math.ceil(math.log2(least))
 
 
 def _between(table: GreenTable, perturbation: Perturbation, rows: Ints, columns: Ints) -> Complexes:
