@@ -21,6 +21,7 @@ MOLYBDENUM = {"onsite_eV": -0.1, "bond_ratio": 0.97, "neighbour_eV": 0.0}
 NITROGEN = {"onsite_eV": -5.0, "bond_ratio": 1.0, "neighbour_eV": -1.0}
 METAL_ON_CHALCOGEN = {"onsite_eV": 0.0, "bond_ratio": 1.0, "rise_nm": 0.0}
 CHALCOGEN_ON_METAL = {"onsite_eV": -0.5, "bond_ratio": 0.8, "rise_nm": 0.2}
+MOVED = {"neighbour_eV": -3.0}
 CHARGED = halos.of_charge({"charge": -1.0})
 METAL = {"height_nm": 0.12, "onsite_eV": 0.0, "hopping_eV": 0.8}
 HYDROGEN = {"height_nm": 0.11, "onsite_eV": -0.16, "hopping_eV": 5.2}  # T. O. Wehling et al., PRL 105, 056802 (2010)
@@ -30,7 +31,7 @@ GUESTS = {
     "metal on chalcogen": (Antisite, 0, METAL_ON_CHALCOGEN),
     "chalcogen on metal": (Antisite, 2, CHALCOGEN_ON_METAL),
     "charge -1": (Dopant, 1, {"onsite_eV": 0.0} | CHARGED),
-    "metal vacancy, -1": (Vacancy, 2, CHARGED),
+    "metal vacancy, -1": (Vacancy, 2, MOVED | CHARGED),
     "metal adatom": (Adatom, 2, METAL),
     "blob": (Blob, 2, {"height_pm": 150.0, "fwhm_nm": 1.2}),
 }
@@ -38,7 +39,8 @@ LAYERED = {
     "vacancy, top": (Vacancy, 0, {}),
     "vacancy, bottom": (Vacancy, 1, {}),
     "divacancy": (Divacancy, 0, {}),
-    "metal vacancy": (Vacancy, 2, {}),
+    "metal vacancy": (Vacancy, 2, MOVED),
+    "metal vacancy, bare": (Vacancy, 2, {}),
     "oxygen, top": (Substitution, 0, OXYGEN),
     "oxygen, bottom": (Substitution, 1, OXYGEN),
     "chromium": (Substitution, 2, CHROMIUM),
@@ -53,9 +55,9 @@ GRAPHENE = {
 }
 CASES = {name: LAYERED | ALSO.get(name, {}) | GUESTS for name in ("mos2", "mose2", "ws2", "wse2")}
 CASES |= {"graphene": GRAPHENE, "graphene-3n": GRAPHENE}
-WIDE_nm, WIDE = 4.0, ("charge -1", "metal vacancy, -1")  # a halo's frame is this wide to either side
+WIDE_nm, WIDE = 3.0, ("charge -1", "metal vacancy, -1")  # a halo's frame is this wide to either side
 BEYOND_V, GAPLESS_V = 0.4, 0.4
-HALF_nm, PIXELS, PM_PER_NM = 1.3, 72, 1e3
+HALF_nm, PIXELS, PM_PER_NM = 1.3, 56, 1e3
 
 
 def image(material, member, bias_V, half_nm=HALF_nm):

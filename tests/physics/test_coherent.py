@@ -194,6 +194,14 @@ def test_a_vacancy_is_dark_in_filled_states_and_has_lobes_in_its_gap_state_and_o
     assert np.abs(over_the_atoms(oxygen, **in_gap)).max() < 15
 
 
+def test_a_metal_vacancy_is_dark_in_filled_states_where_its_neighbours_are_moved():
+    # published: triangular, dark; the bare model has dangling Se states at and 0.7 to 0.9 eV above the valence band
+    moved = {"neighbour_eV": -3.0}
+    bare, calibrated = (over_the_atoms(defect(Vacancy, (0, 0), 2, **v), bias_V=-1.4)[0] for v in ({}, moved))
+    assert bare > 20  # over one of its three Se
+    assert -80 < calibrated < -10
+
+
 @pytest.mark.parametrize("n", [1, 5, 20])
 def test_roots_and_their_products_in_real_numbers(n):
     # R^T R = w A, R upper triangular; Re and Im of R x from the parts of x
