@@ -100,13 +100,14 @@ def _copies(orbitals: Sequence[str]) -> Ints:
 
 def _hops(row: Sequence[str], column: Sequence[str], way_nm: Floats, integrals_eV: Mapping[str, float]) -> Floats:
     """Return ``two_centre.hops`` from each copy of one atom's orbitals to the same copy of another's: spins stay."""
-    return two_centre.hops(row, column, way_nm, integrals_eV) * (_copies(row)[:, None] == _copies(column))
+    same = _copies(row)[:, None] == _copies(column)
+    return np.asarray(two_centre.hops(row, column, way_nm, integrals_eV) * same)
 
 
 def _spin_orbit(material: Material, site: int) -> Floats:
     """Return what couples the copies of a site's orbitals, its spin-orbit coupling as in ``with_spin_orbit``."""
     own, copy = np.flatnonzero(material.orbital_site == site), _copies(material.sites[site].orbitals)
-    return material.hoppings_eV[0, 0][np.ix_(own, own)] * (copy[:, None] != copy)
+    return np.asarray(material.hoppings_eV[0, 0][np.ix_(own, own)] * (copy[:, None] != copy))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, lobes, structure, tips
+from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, lobes, structure, tips, units
 from stmfab.physics.defects import Placed, Substitution, Vacancy
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
@@ -76,8 +76,11 @@ DEFECTS = {
 
 
 def plain_log_current(scene, tip, junction, points, *, reach_nm=2.4, n_k=128):
-    """ln|I / nA|: every orbital within some nm, every tip atom, the full G in float64; its own contour and weights."""
-    material, kappa = scene.material, junction.decay_per_nm
+    """ln|I / nA|: every orbital within some nm, every tip atom, the full G in float64; its own contour and weights.
+
+    Through a trapezoid each energy of the rule has a decay constant of its own.
+    """
+    material = scene.material
     bias_V, sigma = junction.sample_bias_V, material.broadening_eV
     step = 0.7 * sigma  # the trapezoidal rule: exp(-pi^2 / 0.49) off
     low, high = min(0, bias_V), max(0, bias_V)
@@ -93,13 +96,17 @@ def plain_log_current(scene, tip, junction, points, *, reach_nm=2.4, n_k=128):
     table = greens.lattice_green(material, z, n_k=n_k, reach=20, dtype=np.complex128)
     # as the model has it: an atom's spectrum is the front atom's, scaled by its mean in the window
     scale = densities.sum(axis=1) / densities[0].sum()
-    a = sum(
-        (w * greens.green(table.at(z[n : n + 1]), scene.change, orbitals)[0]).imag for n, w in enumerate(weights[:, 0])
-    )
-    total = np.zeros(len(points))
-    for way, share in zip(tip.positions_nm - tip.positions_nm[0], scale, strict=True):
-        f = coherent.amplitudes(material, orbitals, points + way, kappa_per_nm=kappa, tip=tip.shape)
-        total += share * (f * (a @ f)).sum(axis=0)
+    kappas, parts = np.array([junction.decay_per_nm]), weights[:, :1]
+    if junction.barrier == "trapezoid":
+        ends = {"sample_eV": junction.work_function_eV, "tip_eV": junction.tip_work_function_eV}
+        kappas = units.trapezoid_decay(at_eV, bias_V=bias_V, **ends)
+        parts = second.contour_weights(z, at_eV, sigma) * (step / sigma) * densities[0]
+    total, g = np.zeros(len(points)), greens.green(table, scene.change, orbitals)
+    for kappa, weight in zip(kappas, parts.T, strict=True):
+        a = np.tensordot(weight, g, axes=1).imag
+        for way, share in zip(tip.positions_nm - tip.positions_nm[0], scale, strict=True):
+            f = coherent.amplitudes(material, orbitals, points + way, kappa_per_nm=kappa, tip=tip.shape)
+            total += share * (f * (a @ f)).sum(axis=0)
     return np.log(total * current.calibration_nA_eV(material))
 
 
@@ -123,6 +130,27 @@ def test_field_accuracy(shape, tolerance_nm):
     exact = plain_log_current(scene, tip, junction, points)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * KAPPA)
     assert error_nm.max() < tolerance_nm
+
+
+def test_field_accuracy_through_a_trapezoid():
+    # 0.1 pm against each energy's own decay constant
+    whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
+    tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
+    barrier = {"barrier": "trapezoid", "work_function_eV": 4.2, "tip_work_function_eV": 5.0}
+    junction = Junction(bias_V=-0.7, height_nm=0.5, current="coherent", **barrier)
+    x, y = np.meshgrid(np.linspace(-0.3, 0.5, 6), np.linspace(-0.35, 0.3, 5))
+    scene, imaged = crystal.image(
+        lambda view: crystal.scene_under(WSE2, {"hole": DEFECTS["hole"]}, view),
+        WSE2,
+        tip,
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::3]
+    exact = plain_log_current(scene, tip, junction, points, reach_nm=1.8, n_k=64)
+    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * junction.decay_per_nm)
+    assert error_nm.max() < 1e-4
 
 
 def defect(kind, cell, site, **values):
