@@ -1,6 +1,7 @@
 """Every defect of every crystal, filled and empty states: ``python -m tests.defect_plates defects.png [name ...]``."""
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import matplotlib as mpl
 
@@ -76,8 +77,21 @@ def image(material, member, bias_V, half_nm=HALF_nm):
     return PM_PER_NM * imaged.ideal_nm
 
 
+def images(name):
+    """The biases and the images of every defect of a crystal at each, filled states first."""
+    material, edges = MATERIALS[name], band_edges(MATERIALS[name])
+    biases = (-GAPLESS_V, GAPLESS_V) if edges is None else (edges[0] - BEYOND_V, edges[1] + BEYOND_V)
+    shown = []
+    for bias_V in biases:
+        for kind, (cls, site, values, *words) in CASES[name].items():
+            columns = {key: np.array([v]) for key, v in values.items()}
+            placed = Placed(np.zeros((1, 2), np.int64), site, columns, *(words or [WORDS]))
+            shown.append(image(material, (cls, placed), bias_V, WIDE_nm if kind in WIDE else HALF_nm))
+    return biases, shown
+
+
 def main(path="defects.png", *names):
-    """Draw all plates: a column a defect, filled above empty states."""
+    """Draw all plates: a column a defect, filled above empty states; a process a core."""
     chosen = {name: CASES[name] for name in names or CASES}
     n_columns = max(len(cases) for cases in chosen.values())
     figure, axes = pyplot.subplots(
@@ -85,18 +99,16 @@ def main(path="defects.png", *names):
     )
     for place in axes.ravel():
         place.set_axis_off()
-    for row, (name, cases) in enumerate(chosen.items()):
-        material, edges = MATERIALS[name], band_edges(MATERIALS[name])
-        biases = (-GAPLESS_V, GAPLESS_V) if edges is None else (edges[0] - BEYOND_V, edges[1] + BEYOND_V)
-        for line, bias_V in enumerate(biases):
-            for column, (kind, (cls, site, values, *words)) in enumerate(cases.items()):
-                columns = {key: np.array([v]) for key, v in values.items()}
-                placed = Placed(np.zeros((1, 2), np.int64), site, columns, *(words or [WORDS]))
-                shown = image(material, (cls, placed), bias_V, WIDE_nm if kind in WIDE else HALF_nm)
-                extreme = shown[np.unravel_index(np.abs(shown - np.median(shown)).argmax(), shown.shape)]
-                place = axes[2 * row + line, column]
-                place.imshow(shown, origin="lower", cmap="afmhot")
-                place.set_title(f"{name}: {kind}\n{bias_V:.2f} V, {extreme - np.median(shown):+.0f} pm", fontsize=7)
+    with ProcessPoolExecutor() as pool:
+        made = list(pool.map(images, chosen))
+    for row, ((name, cases), (biases, every)) in enumerate(zip(chosen.items(), made, strict=True)):
+        for number, shown in enumerate(every):
+            line, column = divmod(number, len(cases))
+            extreme = shown[np.unravel_index(np.abs(shown - np.median(shown)).argmax(), shown.shape)]
+            place = axes[2 * row + line, column]
+            place.imshow(shown, origin="lower", cmap="afmhot")
+            title = f"{name}: {list(cases)[column]}\n{biases[line]:.2f} V, {extreme - np.median(shown):+.0f} pm"
+            place.set_title(title, fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=65)
 

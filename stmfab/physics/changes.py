@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -121,6 +122,14 @@ class Columns:
     def groups_felt(self, felt: Bools) -> Bools:
         """Return which groups have any orbital felt, (n_blocks, n_groups) of (n_blocks, n_entries)."""
         return np.logical_or.reduceat(felt, _begins(self._n_entries)[:-1], axis=1)
+
+    def felt(self, felt: Bools) -> Columns:
+        """Return the columns of the groups that have any of some orbitals, ``felt`` of shape (n_entries,)."""
+        groups, n = self.groups_felt(felt[None])[0], len(self.inverse)
+        clusters = tuple(itertools.compress(self.clusters, groups[n:]))
+        singles = self.orbitals[:n][groups[:n]]
+        orbitals = np.concatenate([singles, *(cluster.orbitals for cluster in clusters)])
+        return Columns(orbitals, self.inverse[groups[:n]], clusters)
 
     def flat(self, dtype: DTypeLike) -> tuple[Ints, Ints, Ints, Ints, Floats, Ints, Floats]:
         """Return Q and Lambda^-1 as ``_greens_kernels.add_spread_corrections`` takes them.

@@ -289,10 +289,14 @@ def column_groups(perturbation: Perturbation) -> tuple[Ints, tuple[Bound, ...]]:
     return q.orbitals[: len(q.inverse)], q.clusters
 
 
-def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
-    """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV."""
+def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, felt: Bools | None = None) -> Complexes:
+    """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV.
+
+    ``felt`` says of which changed orbitals changes are felt, (n_changed,); absent: of all.
+    """
     bare = _between(table, perturbation, orbitals, orbitals)
     q = perturbation.columns
+    q = q if felt is None or not q.n_columns else q.felt(felt)
     if not q.n_columns:
         return bare
     coupled = _coupled(table, perturbation, q, orbitals)

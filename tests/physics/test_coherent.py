@@ -6,8 +6,21 @@ import math
 import numpy as np
 import pytest
 
-from stmfab.physics import _coherent_kernels, coherent, crystal, current, greens, lobes, structure, tips, units
+from stmfab.physics import (
+    _coherent_kernels,
+    barrier,
+    coherent,
+    crystal,
+    current,
+    greens,
+    lobes,
+    spectra,
+    structure,
+    tips,
+    units,
+)
 from stmfab.physics.defects import Placed, Substitution, Vacancy
+from stmfab.physics.guests import Adatom
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
 from tests import second_reading as second
@@ -136,8 +149,8 @@ def test_field_accuracy_through_a_trapezoid():
     # 0.1 pm against each energy's own decay constant
     whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
     tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
-    barrier = {"barrier": "trapezoid", "work_function_eV": 4.2, "tip_work_function_eV": 5.0}
-    junction = Junction(bias_V=-0.7, height_nm=0.5, current="coherent", **barrier)
+    ends = {"work_function_eV": 4.2, "tip_work_function_eV": 5.0}
+    junction = Junction(bias_V=-0.7, height_nm=0.5, current="coherent", barrier="trapezoid", **ends)
     x, y = np.meshgrid(np.linspace(-0.3, 0.5, 6), np.linspace(-0.35, 0.3, 5))
     scene, imaged = crystal.image(
         lambda view: crystal.scene_under(WSE2, {"hole": DEFECTS["hole"]}, view),
@@ -151,6 +164,37 @@ def test_field_accuracy_through_a_trapezoid():
     exact = plain_log_current(scene, tip, junction, points, reach_nm=1.8, n_k=64)
     error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * junction.decay_per_nm)
     assert error_nm.max() < 1e-4
+
+
+def test_spectra_of_a_flat_tip_integrate_to_the_current():
+    # the tip's density does not depend on energy: I(V) = int_0^V dI/dV
+    tip = tips.PlatinumIridium(front_atoms=1).tip()
+    adatom = {"height_nm": 0.12, "onsite_eV": -0.2, "hopping_eV": 0.8}
+    guest = Placed(
+        np.array([[-2, 0]]), 2, {k: np.array([v]) for k, v in adatom.items()}, {"position": "top", "orbital": "s"}
+    )
+    junction = Junction(bias_V=-0.4, height_nm=0.5, current="coherent", kappa_per_nm=KAPPA)
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.35, 0.3, 9))
+    _, imaged = crystal.image(
+        lambda view: crystal.scene_under(WSE2, DEFECTS | {"adatom": (Adatom, guest)}, view),
+        WSE2,
+        tip,
+        junction,
+        lines_nm=[(x, y)],
+        raster_nm=(x, y),
+    )
+    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::16]
+    nodes, shares = np.polynomial.legendre.leggauss(16)
+    found = spectra.at_points(imaged, points, -0.2 * (nodes + 1)) @ shares * 0.2
+    np.testing.assert_allclose(found, np.exp(imaged.field.log_current(*points.T)), rtol=4e-3)  # 0.2 pm
+    # under a trapezoid each bias has the decay constant of the tip's Fermi level at it
+    ends, biases_V = {"work_function_eV": 4.2, "tip_work_function_eV": 5.0}, np.array([-0.3, 0.1])
+    leaning = Junction(bias_V=-0.4, height_nm=0.5, current="coherent", barrier="trapezoid", **ends)
+    made = spectra.at_points(dataclasses.replace(imaged, junction=leaning), points[:1], biases_V)
+    for n, bias_V in enumerate(biases_V):
+        flat = dataclasses.replace(junction, kappa_per_nm=barrier.of_bias(leaning, bias_V))
+        alone = spectra.at_points(dataclasses.replace(imaged, junction=flat), points[:1], biases_V[n : n + 1])
+        np.testing.assert_allclose(made[:, n], alone[:, 0], rtol=1e-3)
 
 
 def defect(kind, cell, site, **values):
