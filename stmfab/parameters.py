@@ -59,7 +59,12 @@ class DefectDraw:
 
     @property
     def of_all(self) -> dict[str, float]:
-        """Return the numbers that all the defects share and that decide what they do: those of a charge."""
+        """Return the numbers that all the defects share and that decide what they do: those of a charge, for one."""
+        shared = {name: self.constants[name] for name in self.kind.shared}
+        return self._charge | {name: float(value) for name, value in shared.items() if value is not None}
+
+    @property
+    def _charge(self) -> dict[str, float]:
         return halos.of_charge(self.constants) if self.constants.get("charge") is not None else {}
 
     @property
@@ -73,7 +78,7 @@ class DefectDraw:
             return 0.0
         widths_nm = self.per_defect["fwhm_nm"].ends() if "fwhm_nm" in self.per_defect else ()
         width_nm = max([self.constants.get("fwhm_nm") or 0.0, *widths_nm])
-        charged = {name: value for name, value in self.of_all.items() if name != "depth_nm"}
+        charged = {name: value for name, value in self._charge.items() if name != "depth_nm"}
         return max(bumps.WIDTHS * float(width_nm), halos.reach_nm(**charged) if charged else 0.0)
 
     def values(self, key: str, uniforms: Floats) -> Floats:

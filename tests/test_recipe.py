@@ -726,6 +726,12 @@ MOS2 = SOUND.replace("wse2-s", "mos2").replace("Se_top", "S_top").replace("bias_
             "kappa_per_nm: {uniform: [9, 11]}\n  current: coherent",
             "r.yaml:13:17: junction.kappa_per_nm: drawn from a range; legal with current: coherent: a number, a choice",
         ),
+        (
+            "kappa_per_nm: 10",
+            "work_function_eV: 4.5\n  tip_work_function_eV: {uniform: [4, 5]}\n  barrier: trapezoid"
+            "\n  current: coherent",
+            "r.yaml:14:25: junction.tip_work_function_eV: drawn from a range; legal with current: coherent: a number",
+        ),
     ],
 )
 def test_faults_of_a_material_with_a_gap(load, old, new, expected):
@@ -782,8 +788,9 @@ def test_faults_of_guests_charges_and_barriers(load, old, new, expected):
 def test_faults_of_spectra(load):
     asked = "targets.points={kind: spectra, from_V: -2, to_V: 2}"
     load(MOS2, asked)
-    (line,) = faults(load, MOS2, asked, "junction.current=coherent")
-    assert line.endswith("targets.points: found with current: coherent; legal: without")
+    load(MOS2, asked, "junction.current=coherent")
+    (line,) = faults(load, MOS2, "targets.map={kind: conductance, bias_V: -1.5}", "junction.current=coherent")
+    assert line.endswith("targets.map: found with current: coherent; legal: without")
     (line,) = faults(load, MOS2, "targets.points={kind: spectra, from_V: 2, to_V: -2}")
     assert "targets.points.to_V: found -2; legal: above from_V, 2" in line
 

@@ -11,6 +11,7 @@ C = NDArray[Any]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
 F = NDArray[Any]  # float32 or float64, as the table
+Q = tuple[I8, I8, I8, I8, I8, I8, F, I8]  # of a set of changes, see add_spread_corrections
 
 LANES = 128  # columns solved side by side; real and imaginary parts of 30 defects' are 31 kB
 ADDED = -(2**62)  # stands for no place in the table
@@ -165,118 +166,148 @@ def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block
                     out[e, members[j]] += complex(re[used.size, j - start], im[used.size, j - start])
 
 
-@lean(fastmath={"contract"})
-def _spread_rows(flat: C, first: I8, last: I8, begin: I8, of: I8, share: F, row: C, half: C) -> None:
-    """Write Q^T g to half, (n_columns, n_rows); Q as in ``add_spread_corrections``."""
-    half[:] = 0.0
-    for k in range(first.shape[0]):
+@lean()
+def _row(flat: C, added: C, first: int, last: I8, own: int, others: I8, out: C) -> None:
+    """Write g from an orbital towards others: flat[first + last[j]], or 1 / (z - eps) of the same added orbital.
+
+    ``own`` and ``others`` are numbers of added orbitals, negative for those of the table.
+    """
+    if own >= 0:
         for j in range(last.shape[0]):
-            row[j] = flat[np.uint64(first[k] + last[j])]
-        for p in range(begin[k], begin[k + 1]):
-            for j in range(last.shape[0]):
-                half[of[p], j] += share[p] * row[j]
+            out[j] = added[own] if others[j] == own else 0.0
+        return
+    for j in range(last.shape[0]):
+        out[j] = flat[np.uint64(first + last[j])] if others[j] < 0 else 0.0
 
 
 @lean(fastmath={"contract"})
-def _spread_matrix(inverse: F, begin: I8, of: I8, share: F, half: C, m: C) -> None:
-    """Write inverse - half Q below and on the diagonal of m; Q as in ``add_spread_corrections``."""
-    for i in range(m.shape[0]):
-        for j in range(i + 1):
-            m[i, j] = 0.0
-        m[i, i] = inverse[i]
-    for k in range(half.shape[1]):
-        for p in range(begin[k], begin[k + 1]):
-            for i in range(of[p], m.shape[0]):
-                m[i, of[p]] -= share[p] * half[i, k]
+def _spread_pair(flat: C, added: C, q: Q, ours: int, theirs: int, row: C, m: C) -> None:
+    """Subtract Q^T g Q between two groups from m."""
+    first, last, numbers, row_begin, begin, of, share = q[:7]
+    low, high = row_begin[theirs], row_begin[theirs + 1]
+    for k in range(row_begin[ours], row_begin[ours + 1]):
+        _row(flat, added, first[k], last[low:high], numbers[k], numbers[low:high], row)
+        for j in range(high - low):
+            for p in range(begin[low + j], begin[low + j + 1]):
+                g = share[p] * row[j]
+                for r in range(begin[k], begin[k + 1]):
+                    m[of[r], of[p]] -= share[r] * g
 
 
 @lean(fastmath={"contract"})
 def _spread_couple(
-    flat: C, rows: I8, steps: I8, begin: I8, of: I8, share: F, re: F, im: F, re_row: F, im_row: F
+    flat: C, added: C, q: Q, group: int, shift: int, steps: I8, others: I8, row: C, re: F, im: F
 ) -> None:
-    """Write Q^T g towards places ``steps`` to the rows of re and im; Q as in ``add_spread_corrections``."""
-    width = steps.shape[0]
-    re[:, :width] = 0.0
-    im[:, :width] = 0.0
-    for k in range(rows.shape[0]):
-        for j in range(width):
-            g = flat[np.uint64(rows[k] + steps[j])]
-            re_row[j], im_row[j] = g.real, g.imag
+    """Add Q^T g of a group towards places ``steps`` to the rows of re and im, of each column less a shift."""
+    first, _, numbers, row_begin, begin, of, share = q[:7]
+    for k in range(row_begin[group], row_begin[group + 1]):
+        _row(flat, added, first[k], steps, numbers[k], others, row)
         for p in range(begin[k], begin[k + 1]):
-            c, s = of[p], share[p]
-            for j in range(width):
-                re[c, j] += s * re_row[j]
-                im[c, j] += s * im_row[j]
+            c, s = of[p] - shift, share[p]
+            for j in range(steps.shape[0]):
+                re[c, j] += s * row[j].real
+                im[c, j] += s * row[j].imag
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _together(felt: B1) -> B1:
+    """Return which pairs of groups a block feels both of, (n_groups, n_groups), the later one first."""
+    n = felt.shape[1]
+    out = np.zeros((n, n), np.bool_)
+    for b in range(felt.shape[0]):
+        some = np.nonzero(felt[b])[0]
+        for i in some:
+            for j in some[some <= i]:
+                out[i, j] = True
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _felt_matrix(groups: I8, column_begin: I8, every: C, room: C) -> C:
+    """Return the lower triangle of the part of a matrix on the columns of some groups, in the room given."""
+    n = 0
+    for group in groups:
+        n += column_begin[group + 1] - column_begin[group]
+    used, at = np.empty(n, np.int64), 0
+    for group in groups:
+        for c in range(column_begin[group], column_begin[group + 1]):
+            used[at] = c
+            at += 1
+    m = room[: n**2].reshape(n, n)
+    for i in range(n):
+        for j in range(i + 1):
+            m[i, j] = every[used[i], used[j]]
+    return m
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _add_spread_block(
+    flat: C, added: C, q: Q, groups: I8, steps: I8, others: I8, m: C, row: C, re: F, im: F, out: C
+) -> None:
+    """Add b^T M^-1 b to out, (n_places,), b = Q^T g of some groups of columns towards places; ``m`` holds L of M."""
+    n, column_begin = m.shape[0], q[7]
+    for start in range(0, steps.shape[0], LANES):
+        stop, at = min(start + LANES, steps.shape[0]), 0
+        re[:n, : stop - start] = 0.0
+        im[:n, : stop - start] = 0.0
+        for group in groups:
+            there = steps[start:stop], others[start:stop]
+            _spread_couple(flat, added, q, group, column_begin[group] - at, *there, row, re, im)
+            at += column_begin[group + 1] - column_begin[group]
+        _substitute(re, im, n, stop - start, m)
+        _sum_squares(re, im, n, stop - start, m)
+        for j in range(stop - start):
+            out[start + j] += complex(re[n, j], im[n, j])
 
 
 @numba.njit(cache=True, error_model="numpy")
 def add_spread_corrections(
     table: C,
+    added: C,
     rows: I8,
     row_begin: I8,
-    inverse: F,
-    inverse_begin: I8,
     share_begin: I8,
     of: I8,
     share: F,
+    column_begin: I8,
+    constant: F,
+    felt: B1,
     columns: I8,
     block: I8,
     out: C,
 ) -> None:
-    """Add b^T M^-1 b to out[e, j], b = Q^T g |column j>, M = diag(inverse) - Q^T g Q, Q that of column j's block.
+    """Add b^T M^-1 b to out[e, j], b = Q^T g |column j>, M = constant - Q^T g Q, of the columns that block[j] feels.
 
-    Block b has the rows of Q, orbitals, from row_begin[b] on, and its columns from inverse_begin[b] on. Row k has
-    ``share[p]`` in the block's column ``of[p]``, p from share_begin[k] on: few of many. Energy by energy: the blocks
-    read much the same of the table.
+    Group i of Q's columns has the rows of Q, orbitals, from row_begin[i] on, and its columns from column_begin[i] on;
+    block b feels the groups felt[b]. Row k has ``share[p]`` in column ``of[p]``, p from share_begin[k] on: few of many.
+    Orbitals beyond the table's are added ones, with ``added``, (n_energies, n_added), to themselves alone. Energy by
+    energy, M of all groups that any block feels together once: the blocks read much the same of the table.
     """
     n_energies, n, _, width, _ = table.shape
     first = _places(rows, -1, n, width, n) + (width // 2) * (width + 1)
-    last, step = _places(rows, 1, 1, width, n), _places(columns, 1, 1, width, n)
-    members, begin = _grouped(block, row_begin.shape[0] - 1)
-    for b in range(begin.shape[0] - 1):  # neighbours in the table are read one after the other
+    q = first, _places(rows, 1, 1, width, n), rows[:, 2] - n, row_begin, share_begin, of, share, column_begin
+    members, begin = _grouped(block, felt.shape[0])
+    step = _places(columns, 1, 1, width, n)
+    for b in range(felt.shape[0]):  # neighbours in the table are read one after the other
         own = members[begin[b] : begin[b + 1]]
         members[begin[b] : begin[b + 1]] = own[np.argsort(step[own])]
-    step = step[members]
-    most, n_rows = np.diff(inverse_begin).max(), np.diff(row_begin).max()
-    re, im = np.empty((most + 1, LANES), inverse.dtype), np.empty((most + 1, LANES), inverse.dtype)
-    re_row, im_row = np.empty(LANES, inverse.dtype), np.empty(LANES, inverse.dtype)
-    row, half, room = (
-        np.empty(n_rows, table.dtype),
-        np.empty((most, n_rows), table.dtype),
-        np.empty(most**2, table.dtype),
-    )
+    step, others = step[members], columns[members, 2] - n
+    pairs = np.argwhere(_together(felt))
+    most = constant.shape[0]
+    every, room = np.empty((most, most), table.dtype), np.empty(most**2, table.dtype)
+    row, found = np.empty(max(LANES, np.diff(row_begin).max()), table.dtype), np.empty(members.size, table.dtype)
+    re, im = np.empty((most + 1, LANES), constant.dtype), np.empty((most + 1, LANES), constant.dtype)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
-        for b in range(begin.shape[0] - 1):
-            k, n_columns = slice(row_begin[b], row_begin[b + 1]), inverse_begin[b + 1] - inverse_begin[b]
-            if n_columns == 0:
-                continue
-            shares, m = share_begin[row_begin[b] : row_begin[b + 1] + 1], room[: n_columns**2].reshape(n_columns, -1)
-            bare = inverse[inverse_begin[b] : inverse_begin[b + 1]]
-            _spread_rows(flat, first[k], last[k], shares, of, share, row, half[:n_columns, : k.stop - k.start])
-            _spread_matrix(bare, shares, of, share, half[:n_columns, : k.stop - k.start], m)
-            factor(m)
-            for start in range(begin[b], begin[b + 1], LANES):
-                stop = min(start + LANES, begin[b + 1])
-                _spread_couple(flat, first[k], step[start:stop], shares, of, share, re, im, re_row, im_row)
-                _substitute(re, im, n_columns, stop - start, m)
-                _sum_squares(re, im, n_columns, stop - start, m)
-                for j in range(start, stop):
-                    out[e, members[j]] += complex(re[n_columns, j - start], im[n_columns, j - start])
-
-
-@numba.njit(cache=True, error_model="numpy")
-def add_given_corrections(coupled: C, matrices: C, out: C) -> None:
-    """Add b^T M^-1 b to out[e, j], b = coupled[e, :, j], M = matrices[e]: these are lost."""
-    n_energies, n, n_columns = coupled.shape
-    re, im = np.empty((n + 1, LANES), coupled.real.dtype), np.empty((n + 1, LANES), coupled.real.dtype)
-    for e in range(n_energies):
-        factor(matrices[e])
-        for start in range(0, n_columns, LANES):
-            stop = min(start + LANES, n_columns)
-            re[:n, : stop - start] = coupled[e, :, start:stop].real
-            im[:n, : stop - start] = coupled[e, :, start:stop].imag
-            _substitute(re, im, n, stop - start, matrices[e])
-            _sum_squares(re, im, n, stop - start, matrices[e])
-            for s in range(stop - start):
-                out[e, start + s] += complex(re[n, s], im[n, s])
+        every[:] = constant
+        found[:] = 0.0
+        for pair in pairs:
+            _spread_pair(flat, added[e], q, pair[0], pair[1], row, every)
+        for b in range(felt.shape[0]):
+            groups, there = np.nonzero(felt[b])[0], slice(begin[b], begin[b + 1])
+            if groups.size and begin[b] < begin[b + 1]:
+                m = _felt_matrix(groups, column_begin, every, room)
+                factor(m)
+                _add_spread_block(flat, added[e], q, groups, step[there], others[there], m, row, re, im, found[there])
+        for j in range(members.size):
+            out[e, members[j]] += found[j]

@@ -160,10 +160,10 @@ def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_n
     found = amplitudes(material, near, points_nm, kappa_per_nm=kappa_per_nm, tip=tip) * even
     heard = np.abs(found).max(axis=1) > UNHEARD * np.abs(found).max()
     near, found = near[heard], found[heard]
-    left, sizes, right = np.linalg.svd(found, full_matrices=False)
-    kept = sizes > RANK_ERROR * sizes[0]
-    combine: Floats = left[:, kept].astype(np.float32)
-    basis = sizes[kept, None] * right[kept] / even
+    sizes2, shapes = np.linalg.eigh(found.T @ found)  # the squares of the singular values, and the right vectors
+    loud = shapes[:, sizes2 > RANK_ERROR**2 * sizes2[-1]][:, ::-1]
+    combine: Floats = (found @ loud / np.linalg.norm(found @ loud, axis=0)).astype(np.float32)
+    basis = np.linalg.norm(found @ loud, axis=0)[:, None] * loud.T / even
     reach = _wave_reach(material)
     waves = np.array([_waves(green.at(np.array([energy])), near, combine, reach=reach) for energy in green.energies_eV])
     over_cell = waves[:, reach - near[:, 1], reach - near[:, 0], near[:, 2]]
@@ -302,7 +302,8 @@ def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
     found = [_Source(through.waves, orbitals, np.arange(len(orbitals)))] if len(orbitals) else []
     sorts: dict[tuple[bytes, bytes], list[_Source]] = {}
     first = len(orbitals)
-    for touched, vectors in clusters:
+    for cluster in clusters:
+        touched, vectors = cluster.orbitals, cluster.vectors
         ways, n = _alike(touched - [*touched[0, :2], 0], through.waves.shape[3]), len(vectors)
         rows = np.column_stack([np.tile(touched[0, :2], (n, 1)), np.arange(n)])
         table = _cluster_waves(through, ways.tobytes(), vectors.tobytes(), n)

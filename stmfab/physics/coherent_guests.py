@@ -103,12 +103,12 @@ def guests(
     if not len(change.added_eV):
         return None
     orbitals, clusters = greens.column_groups(change)
-    n_columns = len(orbitals) + sum(len(vectors) for _, vectors in clusters)
+    n_columns = len(orbitals) + sum(len(cluster.vectors) for cluster in clusters)
     own = 1 / (table.energies_eV[:, None] - change.added_eV)
     spread = np.zeros((len(change.added_eV), n_columns))
     first = len(orbitals)
-    for touched, vectors in clusters:
-        added = touched[:, 2] - material.n_orbitals
+    for cluster in clusters:
+        vectors, added = cluster.vectors, cluster.orbitals[:, 2] - material.n_orbitals
         for entry in np.flatnonzero(added >= 0):
             spread[added[entry], first : first + len(vectors)] += vectors[:, entry]
         first += len(vectors)

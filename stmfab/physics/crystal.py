@@ -14,7 +14,7 @@ from . import (
     adatoms,
     bumps,
     coherent,
-    coherent_guests,
+    coherent_scene,
     current,
     defects,
     greens,
@@ -29,7 +29,6 @@ from .defects import CrystalDefect, Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
 from .green_tables import green_table as green_table
 from .green_tables import in_steps as in_steps
-from .green_tables import vacuum
 from .greens import Perturbation
 from .halos import Halos
 from .junction import Junction
@@ -253,51 +252,14 @@ def _coherent_field(
     scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int], *, keep: Keep
 ) -> CurrentField:
     """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
-    material, kappa, bias_V = scene.material, junction.decay_per_nm, junction.sample_bias_V
-    halo, change, sigma_eV = scene.halos, scene.change, material.broadening_eV
-    (low_eV, high_eV), levels_eV = junction.window_eV, halo.levels_eV(sigma_eV)
-    energies_eV = greens.exact_contour(low_eV - levels_eV[-1], high_eV - levels_eV[0], sigma_eV)
-    weights = [
-        current.window_weights(
-            energies_eV,
-            tip,
-            bias_V=bias_V,
-            broadening_eV=sigma_eV,
-            fermi_eV=(junction.fermi_eV or 0.0) - level,
-            of_contour=greens.exact_contour_weights,
-        )[:, 0]
-        for level in levels_eV
-    ]
-    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV)
-    atoms = coherent.heard_atoms(tip.positions_nm, shares * current.calibration_nA_eV(material), kappa_per_nm=kappa)
+    material, bias_V, sigma_eV = scene.material, junction.sample_bias_V, scene.material.broadening_eV
+    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV) * current.calibration_nA_eV(material)
+    atoms = coherent.heard_atoms(tip.positions_nm, shares, kappa_per_nm=junction.decay_per_nm)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
-    through = vacuum(material, energies, alone, kappa, tip.shape, keep)
-    reach = in_steps(_span(whole, greens.changed_orbitals(change)))
+    reach = in_steps(_span(whole, greens.changed_orbitals(scene.change)))
     green = green_table(material, *energies, reach, exact=True, keep=keep)
-    by_level, table_of_window = np.array(weights), green.at(energies_eV)
-    found = coherent.intensities(
-        through,
-        table_of_window,
-        change,
-        by_level,
-        whole.indices,
-        material=material,
-        levels_eV=levels_eV,
-        shift_eV=halo.shift_eV((whole.indices + 0.5) @ material.lattice_nm),
-        guests=coherent_guests.guests(
-            material,
-            table_of_window,
-            change,
-            halos.between_levels(
-                np.repeat(by_level[:, None], len(change.added_eV), axis=1),
-                levels_eV,
-                halo.shift_eV(change.added_nm[:, :2]),
-            ),
-            points_nm=coherent.points_of_cell(material, alone),
-            kappa_per_nm=kappa,
-            tip=tip.shape,
-        ),
-    )
+    sample = coherent_scene.Sample(material, scene.change, scene.halos, green)
+    found = coherent_scene.intensities(sample, tip, junction, alone, whole.indices, energies, keep=keep)
     polarity = 1 if bias_V > 0 else -1
     field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
     total = coherent.summed(field, whole, atoms, table, view=view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -64,6 +65,7 @@ class CrystalDefect(Spread):
 
     on_top: ClassVar[bool] = False  # above the top layer, whatever site it stands over
     of_all: ClassVar[tuple[str, ...]] = ("charge", "permittivity", "screening_nm", "depth_nm")
+    shared: ClassVar[tuple[str, ...]] = ()  # other keys that all of a member have alike
 
     charge: float | None = key(
         "charge in elementary charges, absent: 0; its screened potential shifts the bands around, up if it is negative",
@@ -105,16 +107,27 @@ class CrystalDefect(Spread):
 
 @dataclass(frozen=True)
 class Vacancy(CrystalDefect):
-    """A missing atom: its orbitals are removed from the Hamiltonian, exactly."""
+    """A missing atom: its orbitals are removed from the Hamiltonian, exactly.
+
+    Unrelaxed, the nearest atoms keep dangling states: ``neighbour_eV`` moves them, as relaxation and charge do.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ("neighbour_eV",)
 
     site: str = key("site of the material, for example Se_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
+    neighbour_eV: float | None = key("shift of the on-site energy of the nearest atoms, absent: 0", default=None)
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
-        gone = site_orbitals(material, placed.cells, placed.site)
-        return Perturbation(gone.reshape(-1, 3), NO_ORBITALS, np.zeros(0))
+        gone = site_orbitals(material, placed.cells, placed.site).reshape(-1, 3)
+        if "neighbour_eV" not in placed.values or not placed.values["neighbour_eV"].any():
+            return Perturbation(gone, NO_ORBITALS, np.zeros(0))
+        near, _ = bonds_of(material, placed.site)
+        cells = np.column_stack([placed.cells, np.zeros(len(placed.cells), dtype=np.int64)])
+        shift_eV = np.repeat(placed.values["neighbour_eV"], len(near))
+        return Perturbation(gone, (cells[:, None] + near).reshape(-1, 3), shift_eV)
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,7 @@ def _column(material: Material, site: int) -> list[int]:
     return [site, *(i for i in np.flatnonzero(beside_nm < SAME_PLACE_nm).tolist() if i != site)]
 
 
+@functools.lru_cache(maxsize=64)
 def bonds_of(material: Material, site: int) -> tuple[Ints, Floats]:
     """Return the orbitals (u, v, orbital) of the atoms nearest to a site of cell (0, 0), and its hops to them.
 

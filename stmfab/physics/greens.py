@@ -1,24 +1,27 @@
 """Lattice Green functions of the infinite crystal, and of the crystal with any defects, by the T-matrix.
 
-G = g + g Q M^-1 Q^T g,   M = diag(0_removed, 1/Lambda) - Q^T g Q,   Q = [e_removed, P],   V = P Lambda P^T.
+G = g + g Q M^-1 Q^T g,   M = Lambda^-1 - Q^T g Q,   V = Q Lambda Q^T, Lambda^-1 = 0 of removed orbitals.
 
 Removed orbitals are exact (the limit of an infinite on-site energy); no patch of crystal has an edge.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import linalg
+from scipy import fft
 
 from . import _greens_kernels
+from .changes import Bound as Bound
+from .changes import Cluster as Cluster
+from .changes import Columns
+from .changes import Perturbation as Perturbation
 from .contours import contour as contour
 from .contours import contour_weights as contour_weights
 from .contours import exact_contour as exact_contour
@@ -28,9 +31,9 @@ from .units import Bools, Complexes, Floats, Ints
 
 FIRST_N_K, LAST_N_K = 64, 2048
 EDGE_N_K = 48  # a multiple of three
+MANY_ORBITALS, ENERGIES_AT_ONCE = 8, 4  # of a cell: a table of so many is made by pairs of them, some energies at once
 FEW_ENERGIES = 12  # of a longer contour, for the choice of the k-grid
 IMAGE_ERROR = 1e-6  # relative error of g by the periodic images of the k-grid; test_greens.py::test_k_grid_is_converged
-NULL_EIGENVALUE = 1e-12  # relative: an eigenvalue of a perturbation below this is zero
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class GreenTable:
         """Return the part of the table at some of its energies, neighbours in ascending order."""
         first = int(np.argmin(np.abs(self.energies_eV - energies_eV[0])))
         part = slice(first, first + len(energies_eV))
-        return GreenTable(self.energies_eV[part], self.g[part])
+        found = GreenTable(self.energies_eV[part], self.g[part])
+        vars(found)["local"] = self.local[part]  # looked up once: its places in the table are far apart
+        return found
 
 
 def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
@@ -74,9 +79,12 @@ def bloch_hamiltonian(material: Material, n_k: int) -> NDArray[np.complex128]:
     return h
 
 
-def bands(material: Material, n_k: int) -> tuple[Floats, NDArray[np.complex128]]:
-    """Return the levels (n_k, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened."""
-    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k))
+def bands(material: Material, n_k: int, *, n_rows: int | None = None) -> tuple[Floats, NDArray[np.complex128]]:
+    """Return the levels (n_rows, n_k, n_orbitals) and states (.., n_orbitals, n_bands) of H(k), the gap widened.
+
+    ``n_rows``, absent: n_k, are the first ones of the grid.
+    """
+    levels, states = np.linalg.eigh(bloch_hamiltonian(material, n_k)[:n_rows])
     if material.n_filled is not None:
         levels[..., material.n_filled :] += material.scissor_eV
     return levels, states
@@ -107,19 +115,56 @@ def lattice_green(
     """
     if 2 * reach + 1 > n_k:
         raise ValueError(f"reach {reach} needs a k-grid of at least {2 * reach + 1}, not {n_k}")
+    table = _by_pairs if material.n_orbitals >= MANY_ORBITALS else _by_matrices
+    energies_eV = np.asarray(energies_eV, dtype=np.complex128)
+    return GreenTable(energies_eV, table(material, energies_eV, n_k=n_k, reach=reach, dtype=dtype))
+
+
+def _by_matrices(
+    material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike
+) -> Complexes:
+    """Return g energy by energy."""
     levels, states = bands(material, n_k)
-    n = material.n_orbitals
-    cells = np.arange(-reach, reach + 1) % n_k
+    n, cells = material.n_orbitals, np.arange(-reach, reach + 1) % n_k
     g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
     for index, energy in enumerate(energies_eV):
         scaled = states / (energy + material.fermi_eV - levels)[:, :, None, :]
         at_k = np.moveaxis(scaled @ np.conj(np.swapaxes(states, -1, -2)), (2, 3), (0, 1))
         g[index] = np.fft.fft2(at_k)[:, :, cells[:, None], cells[None, :]] / n_k**2
-    return GreenTable(np.asarray(energies_eV, dtype=np.complex128), g)
+    return g
+
+
+def _by_pairs(
+    material: Material, energies_eV: NDArray[np.complex128], *, n_k: int, reach: int, dtype: DTypeLike
+) -> Complexes:
+    """Return g a few energies at a time, of the pairs of orbitals a <= b and from half of the zone.
+
+    H is real in space, so that states of -k are the complex conjugates of those of k, and g_ba(R) = g_ab(-R).
+    """
+    n_rows = n_k // 2 + 1
+    levels, states = bands(material, n_k, n_rows=n_rows)
+    n, cells, opposite = material.n_orbitals, np.arange(-reach, reach + 1) % n_k, -np.arange(n_k)
+    a, b = np.triu_indices(n)
+    g = np.empty((len(energies_eV), n, n, len(cells), len(cells)), dtype=dtype)
+    at_k = np.empty((n_k, n_k, len(a), ENERGIES_AT_ONCE), dtype=np.complex128)
+    for first in range(0, len(energies_eV), ENERGIES_AT_ONCE):
+        part = slice(first, first + ENERGIES_AT_ONCE)
+        at_k = at_k[..., : len(energies_eV[part])]
+        for row in range(n_rows):
+            pairs = states[row][:, a] * np.conj(states[row][:, b])
+            poles = 1 / (energies_eV[part] + material.fermi_eV - levels[row][:, :, None])
+            even, odd = ((half @ poles.view(np.float64)).view(np.complex128) for half in (pairs.real, pairs.imag))
+            at_k[-row, opposite] = even - 1j * odd
+            at_k[row] = even + 1j * odd
+        at_k = fft.fft(at_k, axis=0, overwrite_x=True)
+        for row, cell in enumerate(cells):
+            values = fft.fft(at_k[cell], axis=0)[cells] / n_k**2
+            g[part, a, b, row], g[part, b, a, -1 - row] = values.T, values[::-1].T
+    return g
 
 
 def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, reach: int) -> int:
-    """Return a power of two whose k-grid shows no periodic images within ``reach`` cells.
+    """Return the size of a k-grid that shows no periodic images within ``reach`` cells: one of a fast transform.
 
     The images of a point at ``reach`` stand n_k - reach cells away. g decays exponentially: its decay over half of a
     coarse torus, where images only add to it, says how far they must be. The grid must also hold the table itself.
@@ -135,103 +180,8 @@ def converged_n_k(material: Material, energies_eV: NDArray[np.complex128], *, re
     needed = reach + math.log(1 / IMAGE_ERROR) / decay_a_cell if decay_a_cell > 0 else math.inf
     if needed > LAST_N_K:
         raise ArithmeticError(f"{material.name}: no k-grid up to {LAST_N_K} resolves Im z = {energies_eV.imag.min():g}")
-    return max(FIRST_N_K, 1 << math.ceil(math.log2(max(needed, 2 * reach + 1))))
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A change of the Hamiltonian on a few orbitals: ``matrix_eV`` real symmetric, ``orbitals`` rows (u, v, orbital).
-
-    Orbital numbers from the material's ``n_orbitals`` on mean added orbitals, in order; their u and v are ignored.
-    """
-
-    orbitals: Ints
-    matrix_eV: Floats
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """Everything that differs from the perfect crystal; orbitals are rows (u, v, orbital).
-
-    Attributes
-    ----------
-    removed : int array of shape (n_removed, 3)
-        Orbitals that are absent.
-    shifted : int array of shape (n_shifted, 3)
-        Orbitals whose on-site energy changes.
-    shift_eV : array of shape (n_shifted,)
-        By how much; not zero.
-    clusters : sequence of Cluster
-        Changed hoppings, bonds to added orbitals.
-    added_eV : array of shape (n_added,)
-        On-site energies of added orbitals, from the Fermi level.
-    added_nm : array of shape (n_added, 3)
-        Where they are.
-    added_orbitals : tuple of str
-        Which orbitals they are: words of ``materials.ORBITALS``.
-    """
-
-    removed: Ints
-    shifted: Ints
-    shift_eV: Floats
-    clusters: Sequence[Cluster] = ()
-    added_eV: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
-    added_nm: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
-    added_orbitals: tuple[str, ...] = ()
-
-    @functools.cached_property
-    def columns(self) -> _Columns:
-        """Q; what touches a removed orbital is dropped."""
-        return _columns(self)
-
-    @property
-    def size(self) -> int:
-        """Number of changed orbitals."""
-        return len(self.removed) + len(self.shifted) + sum(len(cluster.orbitals) for cluster in self.clusters)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Q and the constant part of M's diagonal; column c of Q is ``spread[c]`` over the orbitals (None: identity)."""
-
-    orbitals: Ints  # (n_entries, 3)
-    spread: Floats | None  # (n_columns, n_entries)
-    inverse: Floats  # (n_columns,): 0 for removed orbitals, 1 / Lambda otherwise
-    clusters: tuple[tuple[Ints, Floats], ...] = ()  # the last columns, cluster by cluster: orbitals, block of spread
-
-    def felt(self, near: Bools) -> _Columns:
-        """Return the columns on some of the orbitals, ``near`` of shape (n_entries,): a column is felt as a whole."""
-        if self.spread is None:
-            return _Columns(self.orbitals[near], None, self.inverse[near])
-        columns = (self.spread[:, near] != 0).any(axis=1)
-        entries = (self.spread[columns] != 0).any(axis=0)
-        return _Columns(self.orbitals[entries], self.spread[np.ix_(columns, entries)], self.inverse[columns])
-
-
-def _columns(perturbation: Perturbation) -> _Columns:
-    """Return Q of a perturbation; what touches a removed orbital is dropped first."""
-    removed = {tuple(orbital) for orbital in perturbation.removed.tolist()}
-    kept = np.array([tuple(orbital) not in removed for orbital in perturbation.shifted.tolist()], dtype=np.bool_)
-    once = perturbation.removed if len(removed) == len(perturbation.removed) else np.array(sorted(removed))
-    orbitals = np.concatenate([once, perturbation.shifted[kept]])
-    inverse = np.concatenate([np.zeros(len(once)), 1 / perturbation.shift_eV[kept]])
-    if not perturbation.clusters:
-        return _Columns(orbitals, None, inverse)
-    parts = [_diagonalised(cluster, removed) for cluster in perturbation.clusters]
-    return _Columns(
-        np.concatenate([orbitals, *(part[0] for part in parts)]),
-        np.asarray(linalg.block_diag(np.eye(len(orbitals)), *(part[1] for part in parts))),
-        np.concatenate([inverse, *(part[2] for part in parts)]),
-        tuple((orbitals, vectors) for orbitals, vectors, _ in parts),
-    )
-
-
-def _diagonalised(cluster: Cluster, removed: set[tuple[int, ...]]) -> tuple[Ints, Floats, Floats]:
-    """Return a cluster's orbitals, eigenvectors (n_kept, n_orbitals) and 1 / eigenvalues, without the zero ones."""
-    kept = np.array([tuple(orbital) not in removed for orbital in cluster.orbitals.tolist()], dtype=np.bool_)
-    values, vectors = np.linalg.eigh(cluster.matrix_eV[np.ix_(kept, kept)])
-    used = np.abs(values) > NULL_EIGENVALUE * np.abs(values).max(initial=NULL_EIGENVALUE)
-    return cluster.orbitals[kept], vectors[:, used].T, 1 / values[used]
+    least = math.ceil(max(needed, 2 * reach + 1, FIRST_N_K))
+    return int(fft.next_fast_len(least)) if material.n_orbitals >= MANY_ORBITALS else 1 << math.ceil(math.log2(least))
 
 
 def _between(table: GreenTable, perturbation: Perturbation, rows: Ints, columns: Ints) -> Complexes:
@@ -281,50 +231,18 @@ def local_green(
     E. N. Economou, Green's Functions in Quantum Physics (2006), ch. 6, doi:10.1007/3-540-28841-4.
     """
     local, q = _local_bare(table, perturbation, orbitals), perturbation.columns
-    if not len(q.inverse):
+    if not q.n_columns:
         return local
     block, felt = (_one_block if split is None else split)(q.orbitals)
-    block = np.broadcast_to(block, len(orbitals))
-    if q.spread is None and not len(perturbation.added_eV):
+    block = np.array(np.broadcast_to(block, len(orbitals)))
+    if not q.clusters and not len(perturbation.added_eV):
         inverse = q.inverse.astype(local.real.dtype)
-        _greens_kernels.add_corrections(table.g, q.orbitals, inverse, felt, orbitals, np.array(block), local)
+        _greens_kernels.add_corrections(table.g, q.orbitals, inverse, felt, orbitals, block, local)
         return local
-    parts = [q.felt(near) for near in felt]
-    if not len(perturbation.added_eV):
-        _add_spread(table, parts, orbitals, block, local)
-        return local
-    for number, part in enumerate(parts):
-        own = block == number
-        corrected = local[:, own]
-        coupled = _coupled(table, perturbation, part, orbitals[own])
-        _greens_kernels.add_given_corrections(coupled, _matrix(table, perturbation, part), corrected)
-        local[:, own] = corrected
+    flat = q.flat(local.real.dtype)
+    added = _added_green(table, perturbation)
+    _greens_kernels.add_spread_corrections(table.g, added, *flat, q.groups_felt(felt), orbitals, block, local)
     return local
-
-
-def _add_spread(table: GreenTable, parts: Sequence[_Columns], orbitals: Ints, block: Ints, local: Complexes) -> None:
-    """Add the corrections by the columns of Q that each block feels to ``local``, (n_energies, n_orbitals)."""
-    entries = [np.nonzero(np.asarray(part.spread).T) for part in parts]  # row, column
-    counts = [np.bincount(rows, minlength=len(part.orbitals)) for (rows, _), part in zip(entries, parts, strict=True)]
-    shares = [np.asarray(part.spread).T[entry] for entry, part in zip(entries, parts, strict=True)]
-    _greens_kernels.add_spread_corrections(
-        table.g,
-        np.concatenate([part.orbitals for part in parts]),
-        _begins([len(part.orbitals) for part in parts]),
-        np.concatenate([part.inverse for part in parts]).astype(local.real.dtype),
-        _begins([len(part.inverse) for part in parts]),
-        _begins(np.concatenate(counts)),
-        np.concatenate([columns for _, columns in entries]),
-        np.concatenate(shares).astype(local.real.dtype),
-        orbitals,
-        np.array(block),
-        local,
-    )
-
-
-def _begins(counts: Sequence[int] | Ints) -> Ints:
-    """Return where each of some runs begins, and the end, (n + 1,)."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _one_block(changed: Ints) -> tuple[Ints, Bools]:
@@ -336,24 +254,28 @@ def _local_bare(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -
     """Return the unperturbed local g of orbitals, added ones included, shape (n_energies, n_orbitals)."""
     if not len(perturbation.added_eV):
         return table.local[:, orbitals[:, 2]]
-    added = 1 / (table.energies_eV[:, None] - perturbation.added_eV[None, :])
-    return np.concatenate([table.local, added.astype(table.g.dtype)], axis=1)[:, orbitals[:, 2]]
+    return np.concatenate([table.local, _added_green(table, perturbation)], axis=1)[:, orbitals[:, 2]]
 
 
-def _matrix(table: GreenTable, perturbation: Perturbation, q: _Columns) -> Complexes:
-    """Return M = diag(0, 1/Lambda) - Q^T g Q, shape (n_energies, n_columns, n_columns)."""
+def _added_green(table: GreenTable, perturbation: Perturbation) -> Complexes:
+    """Return 1 / (z - eps) of the added orbitals, shape (n_energies, n_added)."""
+    return np.asarray(1 / (table.energies_eV[:, None] - perturbation.added_eV), dtype=table.g.dtype)
+
+
+def _matrix(table: GreenTable, perturbation: Perturbation, q: Columns) -> Complexes:
+    """Return M = Lambda^-1 - Q^T g Q, shape (n_energies, n_columns, n_columns)."""
     among = _between(table, perturbation, q.orbitals, q.orbitals)
-    if q.spread is not None:
+    if q.clusters:
         spread = q.spread.astype(table.g.dtype)
         among = spread @ among @ spread.T
-    m: Complexes = np.diag(q.inverse).astype(table.g.dtype) - among
+    m: Complexes = q.constant.astype(table.g.dtype) - among
     return m
 
 
-def _coupled(table: GreenTable, perturbation: Perturbation, q: _Columns, orbitals: Ints) -> Complexes:
+def _coupled(table: GreenTable, perturbation: Perturbation, q: Columns, orbitals: Ints) -> Complexes:
     """Return Q^T g towards orbitals, shape (n_energies, n_columns, n_orbitals)."""
     coupled = _between(table, perturbation, q.orbitals, orbitals)
-    return coupled if q.spread is None else q.spread.astype(table.g.dtype) @ coupled
+    return q.spread.astype(table.g.dtype) @ coupled if q.clusters else coupled
 
 
 def changed(table: GreenTable, perturbation: Perturbation) -> Complexes:
@@ -361,18 +283,21 @@ def changed(table: GreenTable, perturbation: Perturbation) -> Complexes:
     return _matrix(table, perturbation, perturbation.columns)
 
 
-def column_groups(perturbation: Perturbation) -> tuple[Ints, list[tuple[Ints, Floats]]]:
-    """Return Q's columns: first single orbitals (n, 3), then each cluster's orbitals and Q^T over them."""
+def column_groups(perturbation: Perturbation) -> tuple[Ints, tuple[Bound, ...]]:
+    """Return Q's columns: first single orbitals (n, 3), then those of each cluster."""
     q = perturbation.columns
-    n_single = len(q.orbitals) - sum(len(orbitals) for orbitals, _ in q.clusters)
-    return q.orbitals[:n_single], list(q.clusters)
+    return q.orbitals[: len(q.inverse)], q.clusters
 
 
-def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:
-    """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV."""
+def green(table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, felt: Bools | None = None) -> Complexes:
+    """Return G among orbitals (u, v, orbital), shape (n_energies, n_orbitals, n_orbitals), in 1/eV.
+
+    ``felt`` says of which changed orbitals changes are felt, (n_changed,); absent: of all.
+    """
     bare = _between(table, perturbation, orbitals, orbitals)
     q = perturbation.columns
-    if not len(q.inverse):
+    q = q if felt is None or not q.n_columns else q.felt(felt)
+    if not q.n_columns:
         return bare
     coupled = _coupled(table, perturbation, q, orbitals)
     solved = np.linalg.inv(_matrix(table, perturbation, q)) @ coupled

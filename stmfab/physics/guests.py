@@ -65,10 +65,12 @@ def bound(
     onsite_eV: float,
     atoms: Ints,
     hops_eV: Sequence[Floats],
+    own_eV: Floats | None = None,
 ) -> Perturbation:
     """Return what a guest changes: orbitals at a place of a cell (u, v), bound to atoms (u, v, site) of cell (0, 0).
 
-    ``hops_eV`` are those from the guest's orbitals to each atom's, (n_orbitals, n_of_atom).
+    ``hops_eV`` are those from the guest's orbitals to each atom's, (n_orbitals, n_of_atom), ``own_eV`` those among
+    them.
     """
     n = len(orbitals)
     own = np.column_stack([np.zeros((n, 2), dtype=np.int64), material.n_orbitals + np.arange(n)])
@@ -76,6 +78,8 @@ def bound(
     near, hops = np.concatenate(theirs), np.concatenate(list(hops_eV), axis=1)
     matrix = np.zeros((n + len(near), n + len(near)))
     matrix[:n, n:], matrix[n:, :n] = hops, hops.T
+    if own_eV is not None:
+        matrix[:n, :n] = own_eV
     cluster = Cluster(np.concatenate([own, near]) + np.append(cell, 0), matrix)
     at_nm = place_nm + np.append(cell @ material.lattice_nm, 0.0)
     return Perturbation(
@@ -89,14 +93,29 @@ def bound(
     )
 
 
-def _spinless(material: Material) -> bool:
-    """Return whether no atom has an orbital twice: guests have one of each."""
-    return all(len(set(site.orbitals)) == site.n_orbitals for site in material.sites)
+def _copies(orbitals: Sequence[str]) -> Ints:
+    """Return which copy of its like each orbital of an atom is: with spin-orbit coupling there are two."""
+    return np.array([orbitals[:i].count(name) for i, name in enumerate(orbitals)])
+
+
+def _hops(row: Sequence[str], column: Sequence[str], way_nm: Floats, integrals_eV: Mapping[str, float]) -> Floats:
+    """Return ``two_centre.hops`` from each copy of one atom's orbitals to the same copy of another's: spins stay."""
+    same = _copies(row)[:, None] == _copies(column)
+    return np.asarray(two_centre.hops(row, column, way_nm, integrals_eV) * same)
+
+
+def _spin_orbit(material: Material, site: int) -> Floats:
+    """Return what couples the copies of a site's orbitals, its spin-orbit coupling as in ``with_spin_orbit``."""
+    own, copy = np.flatnonzero(material.orbital_site == site), _copies(material.sites[site].orbitals)
+    return np.asarray(material.hoppings_eV[0, 0][np.ix_(own, own)] * (copy[:, None] != copy))
 
 
 @dataclass(frozen=True)
 class Antisite(CrystalDefect):
-    """An atom of the crystal's other species on a site, bound to the nearest atoms, of its own, by Harrison's rule."""
+    """An atom of the crystal's other species on a site, bound to the nearest atoms, of its own, by Harrison's rule.
+
+    Where the material has spin-orbit coupling, it has that of its species.
+    """
 
     site: str = key("site of the material, for example W or Se_top", fixed=True)
     density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
@@ -107,18 +126,14 @@ class Antisite(CrystalDefect):
     @staticmethod
     def sites(material: Material) -> list[str]:
         """Return the sites it can take."""
-        return [
-            site.name
-            for i, site in enumerate(material.sites)
-            if _spinless(material) and _other(material, i) is not None
-        ]
+        return [site.name for i, site in enumerate(material.sites) if _other(material, i) is not None]
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
         other = _other(material, placed.site)
         assert other is not None  # sites
-        orbitals, n_orbitals = material.sites[other].orbitals, material.n_orbitals
+        orbitals, own_eV = material.sites[other].orbitals, _spin_orbit(material, other)
         atoms, ways_nm = nearest_atoms(material, material.positions_nm[placed.site], without=placed.site)
         names = [material.sites[atom[2]].orbitals for atom in atoms]
         changes = [Vacancy.perturbation(material, placed)]
@@ -126,13 +141,13 @@ class Antisite(CrystalDefect):
         for cell, onsite_eV, ratio, rise_nm in zip(placed.cells, *values, strict=True):
             up_nm = np.array([0.0, 0.0, rise_nm])
             hops_eV = [
-                ratio * two_centre.hops(orbitals, theirs, way - up_nm, _harrison(material, other, way - up_nm))
+                ratio * _hops(orbitals, theirs, way - up_nm, _harrison(material, other, way - up_nm))
                 for theirs, way in zip(names, ways_nm, strict=True)
             ]
             place_nm = material.positions_nm[placed.site] + up_nm
-            guest = bound(material, cell, place_nm, orbitals, onsite_eV=onsite_eV, atoms=atoms, hops_eV=hops_eV)
-            changes.append(guest)
-        return combined(changes, n_orbitals=n_orbitals)
+            at = material, cell, place_nm, orbitals
+            changes.append(bound(*at, onsite_eV=onsite_eV, atoms=atoms, hops_eV=hops_eV, own_eV=own_eV))
+        return combined(changes, n_orbitals=material.n_orbitals)
 
     @staticmethod
     def places_nm(material: Material, placed: Placed) -> Floats:
@@ -173,7 +188,10 @@ def _harrison(material: Material, site: int, way_nm: Floats) -> dict[str, float]
 
 @dataclass(frozen=True)
 class Adatom(CrystalDefect):
-    """An atom on the surface: one orbital, bound to the nearest atoms of the lattice."""
+    """An atom on the surface: one orbital, bound to the nearest atoms of the lattice.
+
+    None of its orbitals turns about the normal: spin-orbit coupling L_z S_z leaves each of the two spins one of them.
+    """
 
     on_top: ClassVar[bool] = True
 
@@ -191,21 +209,17 @@ class Adatom(CrystalDefect):
     orbital: str = key("its orbital", default="s", one_of=("s", "pz", "dz2"), fixed=True)
 
     @staticmethod
-    def sites(material: Material) -> list[str]:
-        """Return the sites it can take."""
-        return [site.name for site in material.sites if _spinless(material)]
-
-    @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
-        orbital, beside_nm, changes = (placed.words["orbital"],), _beside_nm(material, placed), []
+        orbital = (1 + int(_copies(material.sites[0].orbitals).max())) * (placed.words["orbital"],)
+        beside_nm, changes = _beside_nm(material, placed), []
         values = (placed.values[name] for name in ("height_nm", "onsite_eV", "hopping_eV"))
         for cell, height_nm, onsite_eV, hopping_eV in zip(placed.cells, *values, strict=True):
             place_nm = np.append(beside_nm, material.positions_nm[:, 2].max() + height_nm)
             atoms, ways_nm = nearest_atoms(material, place_nm)
             sigma_eV = {name: hopping_eV for name in two_centre.INTEGRALS if name.endswith("_sigma_eV")}
             hops_eV = [
-                two_centre.hops(orbital, material.sites[atom[2]].orbitals, way, sigma_eV)
+                _hops(orbital, material.sites[atom[2]].orbitals, way, sigma_eV)
                 for atom, way in zip(atoms, ways_nm, strict=True)
             ]
             guest = bound(material, cell, place_nm, orbital, onsite_eV=onsite_eV, atoms=atoms, hops_eV=hops_eV)

@@ -54,8 +54,6 @@ class Junction:
             if self.tip_work_function_eV is not None:
                 raise KeyRangeError("tip_work_function_eV", self.tip_work_function_eV, "given with barrier: trapezoid")
             return
-        if self.current == "coherent":
-            raise KeyRangeError("barrier", "trapezoid with current: coherent", "one with current: incoherent")
         if self.work_function_eV is None or self.tip_work_function_eV is None:
             legal = "given together with work_function_eV and tip_work_function_eV"
             raise KeyRangeError("barrier", "trapezoid", legal)

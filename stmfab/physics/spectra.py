@@ -1,7 +1,8 @@
 """Spectra at points: dI/dV over the bias where the loop holds the tip at the setpoint, of a crystal.
 
 dI/dV(V) = C sum_ij rho_tip,j(E_F) rho_i(E_F + eV) exp(-2 kappa d_ij), kappa that of the bias under a trapezoid. Each
-point has its own sum over the atoms that it hears, and its own defects: a few of them, however large the frame.
+point has its own sum over the atoms that it hears, and its own defects: a few of them, however large the frame. Of a
+coherent current: ``coherent_spectra``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import adatoms, barrier, crystal, current, greens, halos, structure, tables
+from . import adatoms, barrier, coherent_spectra, crystal, current, greens, halos, structure, tables
 from .crystal import Crystal, Scene
 from .junction import Junction
 from .materials import Material
@@ -32,8 +33,21 @@ def at_points(imaged: Crystal, points_nm: Floats, biases_V: Floats, *, keep: Kee
     scene, tip, junction = imaged.scene, imaged.tip, imaged.junction
     points_nm = points_nm - np.column_stack([0 * points_nm[:, :2], scene.bumps.height_nm(points_nm[:, :2])])
     kappas = np.array([barrier.of_bias(junction, bias_V) for bias_V in biases_V.tolist()])
-    out = [_at_point(scene, tip, junction, point_nm, biases_V, kappas, keep) for point_nm in points_nm]
+    if junction.current == "coherent":
+        at_eV, ends_eV = biases_V + (junction.fermi_eV or 0.0), _table_eV(scene, junction, biases_V)
+        out = [
+            coherent_spectra.at_point(scene, tip, point_nm, at_eV, kappas, ends_eV, keep=keep) for point_nm in points_nm
+        ]
+    else:
+        out = [_at_point(scene, tip, junction, point_nm, biases_V, kappas, keep) for point_nm in points_nm]
     return np.array(out).reshape(len(points_nm), len(biases_V)) * current.calibration_nA_eV(scene.material)
+
+
+def _table_eV(scene: Scene, junction: Junction, biases_V: Floats) -> tuple[float, float]:
+    """Return the ends of a table of Green functions that holds the energies of biases at any shift of the levels."""
+    levels_eV, at_eV = scene.halos.levels_eV(scene.material.broadening_eV), biases_V + (junction.fermi_eV or 0.0)
+    low = math.floor((at_eV.min() - levels_eV[-1]) / TABLE_STEP_eV) * TABLE_STEP_eV
+    return low, math.ceil((at_eV.max() - levels_eV[0]) / TABLE_STEP_eV) * TABLE_STEP_eV
 
 
 def _at_point(
@@ -81,8 +95,7 @@ def _densities(
     """Return the densities of states of orbitals (u, v, orbital) at biases, each at its own shift, (n, n_biases)."""
     material, change, sigma_eV = scene.material, scene.change, scene.material.broadening_eV
     levels_eV, at_eV = scene.halos.levels_eV(sigma_eV), biases_V + (junction.fermi_eV or 0.0)
-    low = math.floor((at_eV.min() - levels_eV[-1]) / TABLE_STEP_eV) * TABLE_STEP_eV / sigma_eV
-    high = math.ceil((at_eV.max() - levels_eV[0]) / TABLE_STEP_eV) * TABLE_STEP_eV / sigma_eV
+    low, high = (end / sigma_eV for end in _table_eV(scene, junction, biases_V))
     changed = greens.changed_orbitals(change)
     felt = structure.near(
         changed[:, :2] @ material.lattice_nm,

@@ -332,16 +332,17 @@ def _check_apart(part: Part, material: Material, density: float, ends: Ends, rep
 
 
 def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
-    """Report points of a crystal's spectrum that it cannot have: in a gap, of amplitudes that add, of several tips."""
+    """Report points of a crystal's spectrum that it cannot have: in a gap, of several tips, maps of amplitudes."""
     edges, junctions = greens.band_edges(material), junction_parts(all_parts)
     levels = {level for part in junctions for level in ends_of(part, "fermi_eV", ends)}
     coherent = any(part.constants.get("current") == "coherent" for part in junctions)
     several = any(part.path.startswith("later_tips.") for part in all_parts)
     asked = [part for slot, part in report.parts if slot.path == "targets"]
     for part in (part for part in asked if issubclass(part.cls, (Conductance, Spectra))):
-        if coherent or several:
+        refused = several or (coherent and not issubclass(part.cls, Spectra))
+        if refused:
             report.fault_at(part.path, f"found with {'later_tips' if several else 'current: coherent'}; legal: without")
-        if coherent or several or issubclass(part.cls, Spectra):
+        if refused or issubclass(part.cls, Spectra):
             continue
         at_eV = sorted(level + part.constants["bias_V"] for level in levels)
         if edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:

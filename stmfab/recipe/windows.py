@@ -76,9 +76,11 @@ def _check_shift(
 
 
 def check_coherent(all_parts: list[Part], report: Report) -> None:
-    """Report a decay constant drawn from a range under a coherent current, whose tables belong to one value each."""
+    """Report decay constants drawn from a range under a coherent current, whose tables belong to one value each."""
     for part in junction_parts(all_parts):
-        for name in ("kappa_per_nm", "work_function_eV") if part.constants.get("current") == "coherent" else ():
+        trapezoid = ("tip_work_function_eV", "bias_V") if part.constants.get("barrier") == "trapezoid" else ()
+        names = ("kappa_per_nm", "work_function_eV", *trapezoid)
+        for name in names if part.constants.get("current") == "coherent" else ():
             drawn = part.drawn.get(name)
             options = drawn.distribution.options if drawn and isinstance(drawn.distribution, Choice) else ()
             if drawn and not (options and all(isinstance(option, Constant) for option in options)):

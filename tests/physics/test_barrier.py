@@ -92,7 +92,6 @@ def test_currents_of_all_energies_add(bias_V):
         ({"barrier": "trapezoid", "work_function_eV": 4.5}, "tip_work_function_eV"),
         ({"barrier": "trapezoid", "kappa_per_nm": 10.9, "tip_work_function_eV": 4.5}, "work_function_eV"),
         ({"tip_work_function_eV": 4.5, "work_function_eV": 4.5}, "barrier: trapezoid"),
-        ({"barrier": "trapezoid", "current": "coherent", **ENDS}, "incoherent"),
         ({"barrier": "trapezoid", "work_function_eV": 1.2, "tip_work_function_eV": 5.0}, "leaves 0.5 eV"),
     ],
 )

@@ -10,6 +10,7 @@ from stmfab.physics import coherent, current, defects, greens, guests, structure
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS
+from stmfab.physics.materials.spin import with_spin_orbit
 from tests import plain
 from tests import second_reading as second
 from tests.physics.test_greens import perturbed_dense
@@ -89,8 +90,44 @@ def test_a_guest_is_bound_to_the_nearest_atoms_by_the_projection_of_its_bond():
 def test_guests_are_refused_where_their_hops_are_unknown():
     assert guests.Antisite.sites(GRAPHENE) == []  # one species
     assert guests.Antisite.sites(MATERIALS["mos2"]) == ["S_top", "S_bottom", "Mo"]
-    assert guests.Antisite.sites(MATERIALS["mos2-so"]) == []
-    assert guests.Adatom.sites(MATERIALS["mos2-so"]) == []
+
+
+@pytest.mark.parametrize(("site", "kets"), [(0, ("dz2", "dxz", "dyz", "dxy", "dx2-y2")), (2, ("pz", "px", "py"))])
+def test_an_antisite_with_spin_orbit_coupling_is_a_complex_one_in_real_numbers(site, kets):
+    # H = A + iB of one spin as [[A, -B], [B, A]]: A of the antisite without it, B = lambda <L_z> / 2 / i of its species
+    values = {"onsite_eV": 0.3, "bond_ratio": 0.8, "rise_nm": 0.1}
+    plain, spinful = (guests.Antisite.perturbation(MATERIALS[m], placed(site, values)) for m in ("wse2", "wse2-so"))
+    assert spinful.added_orbitals == 2 * plain.added_orbitals
+    assert len(spinful.removed) == 2 * len(plain.removed)
+    a, n = plain.clusters[0].matrix_eV, len(kets)
+    b = np.zeros(a.shape)
+    coupling = second.SPIN_ORBIT_eV["W" if site == 0 else "Se"]
+    for one, other, m in (("px", "py", 1), ("dxz", "dyz", 1), ("dx2-y2", "dxy", 2)):  # L_z |px> = i |py>
+        if one in kets:
+            i, j = (plain.added_orbitals.index(name) for name in (one, other))
+            b[j, i], b[i, j] = m * coupling / 2, -m * coupling / 2
+    complexes = np.linalg.eigvalsh(a + 1j * b)
+    np.testing.assert_allclose(np.linalg.eigvalsh(spinful.clusters[0].matrix_eV), np.repeat(complexes, 2), atol=1e-12)
+    (cluster,) = spinful.clusters
+    own = cluster.orbitals[:, 2] >= 22
+    assert own.sum() == 2 * n
+
+
+def test_guests_without_coupling_carry_the_same_current_in_two_copies():
+    # lambda = 0: the two copies are the two spins, each with half the calibration
+    without = dataclasses.replace(MATERIALS["wse2"], broadening_eV=0.1)
+    junction = Junction(bias_V=-1.5, work_function_eV=4.5, current_nA=0.1)
+    x, y = np.meshgrid(np.linspace(-0.3, 0.3, 7), np.linspace(-0.3, 0.3, 7))
+    adatom = placed(2, {"height_nm": 0.12, "onsite_eV": 0.0, "hopping_eV": 0.8})
+    members = {
+        "antisite": (guests.Antisite, placed(0, {"onsite_eV": 0.0, "bond_ratio": 1.0, "rise_nm": 0.1}, ((1, 0),))),
+        "adatom": (guests.Adatom, dataclasses.replace(adatom, words={"position": "top", "orbital": "s"})),
+    }
+    images = [
+        plain.image_of_members(material, members, tips.Tungsten(apex="w111").tip(), junction, (x, y))[1].ideal_nm
+        for material in (without, with_spin_orbit(without, {}))
+    ]
+    np.testing.assert_allclose(images[1], images[0], atol=1e-4)  # 0.1 pm
 
 
 def plain_log_current(scene, tip, junction, points):
