@@ -184,7 +184,7 @@ def _over_setpoint(c: F4, s: float, noise: float) -> float:
         square = s * s
         low = ((c[0] + noise) + s * c[1]) + square * (c[2] + s * c[3])
         high = (c[4] + s * c[5]) + square * (c[6] + s * c[7])
-        return low + square * square * high
+        return float(low + square * square * high)
     return _value(c, s) + noise
 
 
