@@ -39,7 +39,7 @@ def categories(plan: Plan) -> dict[str, list[str]]:
 
 def columns(plan: Plan) -> list[dict[str, Any]]:
     """Return what a reader needs to understand each column of ``param``; words are coded by their position."""
-    return [_column(column) for column in plans.record_columns(plan)]
+    return [_column(column) for column in plan.record_columns]
 
 
 def _column(column: plans.Column) -> dict[str, Any]:

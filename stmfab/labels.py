@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,10 @@ from .physics.instrument import NM_PER_PM
 from .physics.junction import Junction
 from .physics.orbital_image import OrbitalImage
 from .physics.path import Path
-from .physics.point_targets import POINT
 from .physics.scan import Scan
 from .physics.surface_field import Surface
 from .physics.targets import LAYERS, Labels
-from .plan import DERIVED, Plan, arrays
+from .plan import DERIVED, Plan
 from .scenes import Scene
 from .specs import DEFECT_MARGIN_nm
 
@@ -92,9 +92,8 @@ def check_finite(plan: Plan, made: Arrays) -> None:
     ArithmeticError
         Naming the first array that is not finite.
     """
-    padded = {spec.name for spec in arrays(plan) if any(dim.endswith(POINT) for dim in spec.dims)}
-    for name, array in made.items():
-        if array.dtype.kind == "f" and array.ndim != 1 and name not in padded and not np.isfinite(array.sum()):
+    for name in plan.finite:
+        if not math.isfinite(made[name].sum()):
             raise ArithmeticError(f"NaN after stage {name}")
 
 
@@ -116,7 +115,7 @@ def _filled_up(plan: Plan, name: str, table: Arrays) -> Arrays:
     OverflowError
         If it has more rows: drift or creep stretched the frame to more than ``specs.STRETCH`` of its area.
     """
-    (n_rows,) = {spec.shape[-1] for spec in arrays(plan) if spec.dims[-1:] == (name,)}
+    (n_rows,) = {spec.shape[-1] for spec in plan.arrays if spec.dims[-1:] == (name,)}
     longest = max(column.size for column in table.values())
     if longest > n_rows:
         raise OverflowError(f"{longest} rows do not fit the {n_rows} of the table {name}")
@@ -139,7 +138,7 @@ def listed(plan: Plan, drawn: Parameters, scene: Scene, labels: Labels) -> Liste
     OverflowError
         If a sample has more defects than the table has rows (odds below ``specs.OVERFLOW_ODDS``).
     """
-    n_rows = _n_rows(plan)
+    n_rows = plan.n_listed
     if n_rows is None:
         return Listed(np.zeros((0, 3)), {})
     pixels = targets.pixels_of(labels.x_nm, labels.y_nm, labels.defect_sites_nm)
@@ -202,11 +201,6 @@ def with_seen(table: Listed, labels: Labels) -> Listed:
     return Listed(table.sites_nm, table.columns | own)
 
 
-def _n_rows(plan: Plan) -> int | None:
-    """Return the rows of the table of defects; None for a recipe without one."""
-    return next((spec.shape[-1] for spec in arrays(plan) if spec.name == "defect_kind"), None)
-
-
 def _places(pixels: NDArray[np.float64], labels: Labels) -> Arrays:
     """Return the columns that say where defects are in the image."""
     return {"row": pixels[:, 0], "col": pixels[:, 1], "in_view": targets.in_view(pixels, *labels.x_nm.shape)}
@@ -214,7 +208,7 @@ def _places(pixels: NDArray[np.float64], labels: Labels) -> Arrays:
 
 def defect_table(plan: Plan, table: Listed) -> Arrays:
     """Return the padded table of the defects in and around the frame; empty rows hold NaN, -1 or False."""
-    n_rows = _n_rows(plan)
+    n_rows = plan.n_listed
     if n_rows is None:
         return {}
     return {"defect_count": np.array(len(table.sites_nm))} | {
@@ -278,7 +272,7 @@ def joined(plan: Plan, seen: Mapping[str, Arrays]) -> Arrays:
     numbers = {f"{JUNCTIONS}.{junction}.{name}": made[name] for junction, made in seen.items() for name, _ in DERIVED}
     several = {
         spec.name: np.stack([made[spec.name] for made in seen.values()])
-        for spec in arrays(plan)
+        for spec in plan.arrays
         if spec.dims[:1] == (JUNCTION,)
     }
     return {name: array for name, array in first.items() if name not in dict(DERIVED)} | several | numbers

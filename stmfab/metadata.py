@@ -15,7 +15,6 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from . import coded, conventions, provenance, receipts, splits
-from . import plan as plans
 from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value, layout
 from .physics.arrays import ArraySpec
 from .plan import Plan
@@ -24,7 +23,7 @@ from .store import FORMAT, LABELS, ROOT
 
 def planned(plan: Plan) -> Layout:
     """Return the layout that the store of a plan will have."""
-    return layout(plan.samples, tuple(plans.arrays(plan)))
+    return layout(plan.samples, plan.arrays)
 
 
 def documents(plan: Plan, cut: Layout) -> dict[str, bytes]:

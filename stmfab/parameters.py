@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .distributions import Distribution
+from .parts import JUNCTIONS
 from .physics import bumps, halos
 from .physics.defects import CrystalDefect
 from .physics.instrument import Instrument, Raster
@@ -16,6 +17,15 @@ from .physics.junction import Junction
 from .physics.materials import Material
 from .physics.tips import Apex
 from .streams import Floats
+
+DEFECTS, NOISE, PICK_UPS = "sample.defects", "instrument.noise", "instrument.pick_ups"
+PLACES = (DEFECTS, "sample", NOISE, PICK_UPS, "instrument", "extra_apexes", "later_tips", JUNCTIONS, "")
+
+
+def place_of(path: str) -> tuple[str, str]:
+    """Return the first of ``PLACES`` that the path of a part begins with, and the part's name there."""
+    place = next(place for place in PLACES if path.startswith(f"{place}." if place else ""))
+    return place, path[len(place) + 1 :] if place else path
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,8 @@ class DefectDraw:
     @property
     def spread(self) -> tuple[float | None, float | None, float | None]:
         """Return least distance, members of a cluster and its radius; None for what is not asked."""
-        names = ("min_distance_nm", "cluster_n", "cluster_radius_nm")
-        least_nm, number, radius_nm = (self.constants.get(name) for name in names)
-        return least_nm, number, radius_nm
+        get = self.constants.get
+        return get("min_distance_nm"), get("cluster_n"), get("cluster_radius_nm")
 
     @property
     def words(self) -> dict[str, str]:
@@ -56,6 +65,12 @@ class DefectDraw:
     @property
     def reach_nm(self) -> float:
         """Return how far a defect is felt by its charge, or as a bump."""
+        if (
+            self.constants.get("charge") is None
+            and "fwhm_nm" not in self.constants
+            and "fwhm_nm" not in self.per_defect
+        ):
+            return 0.0
         widths_nm = self.per_defect["fwhm_nm"].ends() if "fwhm_nm" in self.per_defect else ()
         width_nm = max([self.constants.get("fwhm_nm") or 0.0, *widths_nm])
         charged = {name: value for name, value in self.of_all.items() if name != "depth_nm"}

@@ -18,13 +18,15 @@ import numpy as np
 from . import expressions, shifts, specs, streams
 from .distributions import Distribution, Expr
 from .errors import StmfabError
-from .parameters import DefectDraw, Parameters
+from .parameters import DEFECTS, NOISE, PICK_UPS, PLACES, DefectDraw, Parameters, place_of
 from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, lattice_of, numbers, parts, sample_kind
 from .physics import halos
+from .physics.arrays import JUNCTION as JUNCTION_AXIS
 from .physics.arrays import ArraySpec
 from .physics.defect_targets import Instances, Target
 from .physics.instrument import Instrument, Raster
 from .physics.keys import KeyRangeError
+from .physics.materials import Material
 from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
@@ -46,6 +48,16 @@ DERIVED: tuple[tuple[str, str], ...] = (  # numbers a simulation adds to a sampl
 )
 
 Columns = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sample's record."""
+
+    name: str
+    unit: str
+    categories: tuple[str, ...] | None = None
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +140,18 @@ class Plan:
             biases, signs, levels = (self.ends(junction, name) for name in ("bias_V", "polarity", "fermi_eV"))
             energies += [level + sign * bias for level in levels for sign in signs for bias in (0.0, *biases)]
         charged = shifts.peaks_eV(self.parts, self.ends)
-        shifts_eV = halos.levels_eV(charged, lattice_of(self.tree).broadening_eV)
+        shifts_eV = halos.levels_eV(charged, self.lattice.broadening_eV)
         return min(energies) - float(shifts_eV[-1]), max(energies) - float(shifts_eV[0])
+
+    @functools.cached_property
+    def lattice(self) -> Material:
+        """Return the lattice and the sites of the material."""
+        return lattice_of(self.tree)
+
+    @functools.cached_property
+    def built(self) -> tuple[tuple[Part, str, str, Any], ...]:
+        """Return every part with its place, its name there, and, where none of its keys is drawn, what it builds."""
+        return tuple((part, *place_of(part.path), _constant(part)) for part in self.parts)
 
     @functools.cached_property
     def junctions(self) -> tuple[str, ...]:
@@ -175,11 +197,35 @@ class Plan:
             for name, target in self.targets.items()
             for spec in specs.of_target(name, target, pixels, room)
         ]
-        members = [part for part in self.parts if part.path.startswith(("sample.defects.", "sample.corrals."))]
+        members = [part for part in self.parts if part.path.startswith((f"{DEFECTS}.", "sample.corrals."))]
         labels = specs.defect_table(members, self.largest, self.raster.size_nm, along_path)
         if self.instances is not None:
             labels += specs.seen_columns(labels, self.junctions)
-        return (*images, *drawn, *labels, *specs.parameters(len(record_columns(self))))
+        return (*images, *drawn, *labels, *specs.parameters(len(self.record_columns)))
+
+    @functools.cached_property
+    def n_listed(self) -> int | None:
+        """Return the rows of the table of defects; None for a recipe without one."""
+        return next((spec.shape[-1] for spec in self.arrays if spec.name == "defect_kind"), None)
+
+    @functools.cached_property
+    def finite(self) -> tuple[str, ...]:
+        """Return the arrays, and numbers that a simulation adds, in which there is no room for NaN: no tables."""
+        whole = (spec for spec in self.arrays if spec.is_image or spec.dims in ((), (JUNCTION_AXIS,)))
+        names = (spec.name for spec in whole if spec.dtype.startswith("float"))
+        return tuple(dict.fromkeys([*names, *(name for name, _ in DERIVED)]))
+
+    @functools.cached_property
+    def record_columns(self) -> tuple[Column, ...]:
+        """Return the columns of ``param``: the drawn keys by path, the counts of redraws, the derived numbers."""
+        drawn = (Column(leaf.path, leaf.unit, leaf.categories, leaf.distribution) for leaf in self.leaves)
+        redraws = (Column(f"{joint.path}.{REDRAWS}", "1") for joint in self.joints)
+        return (*drawn, *redraws, *(Column(name, unit) for name, unit in self.derived))
+
+
+def _constant(part: Part) -> Any:
+    """Return what a part builds in every sample, None where that differs."""
+    return None if part.drawn or place_of(part.path)[0] == DEFECTS else part.build({})
 
 
 def from_tree(tree: Tree) -> Plan:
@@ -313,77 +359,40 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
     row = index - int(columns[INDEX][0])
     if not 0 <= row < len(columns[INDEX]):
         raise IndexError(f"sample {index} is not in these columns")
-    built: dict[str, Any] = {}
-    for part in plan.parts:
-        values = {name: leaf.value(columns[leaf.path][row]) for name, leaf in part.drawn.items()}
-        if part.path.startswith("sample.defects."):
-            built[part.path] = DefectDraw(part.cls, {**part.constants, **values}, part.per_defect)
-            continue
-        try:
-            built[part.path] = part.build(values)
-        except KeyRangeError as fault:
-            raise StmfabError(f"sample {index} (seed {plan.seed}): {part.path}.{fault}") from None
+    built: dict[str, dict[str, Any]] = {place: {} for place in PLACES}
+    for part, place, name, made in plan.built:
+        if made is None:
+            values = {key: leaf.value(columns[leaf.path][row]) for key, leaf in part.drawn.items()}
+            if place == DEFECTS:
+                made = DefectDraw(part.cls, {**part.constants, **values}, part.per_defect)
+            else:
+                try:
+                    made = part.build(values)
+                except KeyRangeError as fault:
+                    raise StmfabError(f"sample {index} (seed {plan.seed}): {part.path}.{fault}") from None
+        built[place][name] = made
+    single, instrument = built[""], built["instrument"]
     return Parameters(
         index=index,
-        raster=built["scan"],
-        material=lattice_of(plan.tree),
-        defects=_members(built, "sample.defects"),
-        sample={name: made for name, made in _members(built, "sample").items() if not name.startswith("defects.")},
-        tip=built["tip"],
-        extra_apexes=_members(built, "extra_apexes"),
-        later_tips=_members(built, "later_tips"),
-        junctions=_members(built, JUNCTIONS) or {"": built[JUNCTION]},
-        instrument=_instrument(built),
+        raster=single["scan"],
+        material=plan.lattice,
+        defects=built[DEFECTS],
+        sample=built["sample"],
+        tip=single["tip"],
+        extra_apexes=built["extra_apexes"],
+        later_tips=built["later_tips"],
+        junctions=built[JUNCTIONS] or {"": single[JUNCTION]},
+        instrument=Instrument(**instrument, noise=built[NOISE], pick_ups=built[PICK_UPS]),
     )
-
-
-def _members(built: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return the built members of a named place by their names."""
-    return {key[len(path) + 1 :]: value for key, value in built.items() if key.startswith(path + ".")}
-
-
-def _instrument(built: Mapping[str, Any]) -> Instrument:
-    """Return the instrument of the built parts; a place without a part keeps the ideal default."""
-    single = {name: value for name, value in _members(built, "instrument").items() if "." not in name}
-    noise, pick_ups = _members(built, "instrument.noise"), _members(built, "instrument.pick_ups")
-    return Instrument(**single, noise=noise, pick_ups=pick_ups)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a sample's record."""
-
-    name: str
-    unit: str
-    categories: tuple[str, ...] | None = None
-    distribution: Distribution | None = None
-
-
-@functools.lru_cache(maxsize=8)
-def _record(
-    leaves: tuple[Leaf, ...], joints: tuple[str, ...], derived: tuple[tuple[str, str], ...]
-) -> tuple[Column, ...]:
-    drawn = tuple(Column(leaf.path, leaf.unit, leaf.categories, leaf.distribution) for leaf in leaves)
-    redraws = tuple(Column(f"{path}.{REDRAWS}", "1") for path in joints)
-    return (*drawn, *redraws, *(Column(name, unit) for name, unit in derived))
-
-
-def record_columns(plan: Plan) -> tuple[Column, ...]:
-    """Return the columns of ``param``: the drawn keys by path, the counts of redraws, the derived numbers."""
-    return _record(plan.leaves, tuple(joint.path for joint in plan.joints), plan.derived)
 
 
 def record(plan: Plan, columns: Columns, derived: Mapping[str, Floats]) -> Floats:
     """Return the records of some samples, shape (n_samples, n_parameters), from draws and derived columns."""
-    return np.stack([{**columns, **derived}[column.name] for column in record_columns(plan)], axis=-1)
+    every = {**columns, **derived}
+    return np.stack([every[column.name] for column in plan.record_columns], axis=-1)
 
 
 def parameters_from_record(plan: Plan, row: Floats, index: int) -> Parameters:
     """Return the parameters of a sample from its row of ``param``, shape (n_parameters,): the same, bit for bit."""
-    columns = {column.name: row[i : i + 1] for i, column in enumerate(record_columns(plan))}
+    columns = {column.name: row[i : i + 1] for i, column in enumerate(plan.record_columns)}
     return parameters(plan, {**columns, INDEX: np.array([float(index)])}, index)
-
-
-def arrays(plan: Plan) -> tuple[ArraySpec, ...]:
-    """Return every array of the dataset, in the order a reader wants: images, targets, labels, parameters."""
-    return plan.arrays

@@ -30,8 +30,8 @@ BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than
 
 @_threads.one_thread()
 def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
-    """Return samples start..stop-1: every array of ``plan.arrays``, each with a leading sample axis."""
-    columns, specs = plan.draw(recipe, start, stop), plan.arrays(recipe)
+    """Return samples start..stop-1: every array of ``Plan.arrays``, each with a leading sample axis."""
+    columns, specs = plan.draw(recipe, start, stop), recipe.arrays
     out: Arrays = {spec.name: np.empty((stop - start, *spec.shape), spec.dtype) for spec in specs}
     derived: Arrays = {name: np.empty(stop - start) for name, _ in recipe.derived}
     for first in range(start, stop, _batch(recipe)):

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads, coded, report, sample, splits, streams
-from . import plan as plans
 from . import store as stores
 from .bucket import at
 from .errors import StmfabError, did_you_mean
@@ -319,7 +318,7 @@ class Stream(data.IterableDataset[Pair]):
             If a name is none of the recipe's.
         """
         self.plan = recipe.plan if isinstance(recipe, Recipe) else load(str(recipe)).plan
-        specs, columns = plans.arrays(self.plan), coded.columns(self.plan)
+        specs, columns = self.plan.arrays, coded.columns(self.plan)
         self.inputs = chosen(inputs, specs, columns, {})
         self.targets = chosen(_all_targets(specs) if targets is None else targets, specs, columns, {})
         self.units = {**self.inputs.units, **self.targets.units}

@@ -34,7 +34,7 @@ def simulate(plan, start, stop):
         signal.raise_signal(int(os.environ["STUB_SIGNAL"]))  # to this thread, as a crash
     columns = plans.draw(plan, start, stop)
     derived = {name: np.arange(start, stop) / 7 for name, _ in plan.derived}
-    arrays = {spec.name: _array(plan, spec, start, stop) for spec in plans.arrays(plan)}
+    arrays = {spec.name: _array(plan, spec, start, stop) for spec in plan.arrays}
     arrays["param"] = plans.record(plan, columns, derived)
     return arrays
 

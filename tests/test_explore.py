@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from stmfab import cli, explore, held, parts, ranges, recipe, sample, text
-from stmfab import plan as plans
 from stmfab.errors import StmfabError
 from stmfab.server import TOKEN_HEADER
 
@@ -116,7 +115,7 @@ def test_the_picture_is_the_sample_levelled_in_pm(still):
     np.testing.assert_array_equal(
         np.frombuffer(base64.b64decode(images["defects"]["data"]), "<f4"), stored["defects"][0].ravel()
     )
-    named = dict(zip((column.name for column in plans.record_columns(still.plan)), stored["param"][0], strict=True))
+    named = dict(zip((column.name for column in still.plan.record_columns), stored["param"][0], strict=True))
     assert answer["values"]["junction.bias_V"] == named["junction.bias_V"]
     shown = {one["name"]: one["value"] for one in answer["derived"]}
     assert shown["setpoint_nA"] == text.number(named["setpoint_nA"], 9)

@@ -138,7 +138,7 @@ def test_without_offsets_what_the_path_decides_is_there_once(recipe):
 
 def test_derived_numbers_are_each_junctions_own(recipe):
     made = stmfab.load(recipe())
-    names = [column.name for column in plans.record_columns(made.plan)]
+    names = [column.name for column in made.plan.record_columns]
     row = dict(zip(names, made.sample(0)["param"], strict=True))
     assert row["junctions.empty.setpoint_nA"] > 0 > row["junctions.filled.setpoint_nA"]
     assert "setpoint_nA" not in row

@@ -179,7 +179,7 @@ def test_the_record_gives_the_same_parameters_back():
     drawn = plan.from_tree(small(**LOOP))
     columns = plan.draw(drawn, 10, 20)
     rows = plan.record(drawn, columns, {name: np.zeros(10) for name, _ in plan.DERIVED})
-    assert rows.shape == (10, len(plan.record_columns(drawn)))
+    assert rows.shape == (10, len(drawn.record_columns))
     for i in range(10):
         again = plan.parameters_from_record(drawn, rows[i], 10 + i)
         assert again == plan.parameters(drawn, columns, 10 + i)
@@ -244,10 +244,10 @@ def test_the_largest_frame_is_known():
 
 def test_the_defect_table_has_room():
     drawn = recipe.load("wse2-defects")
-    (spec,) = (spec for spec in plan.arrays(drawn) if spec.name == "defect_x_nm")
+    (spec,) = (spec for spec in drawn.arrays if spec.name == "defect_x_nm")
     # four kinds at 0.25 per nm^2 on (4 + 2 nm)^2: mean 36
     assert stats.poisson(36).sf(spec.shape[0]) < 1e-9
-    assert len({spec.name for spec in plan.arrays(drawn)}) == len(plan.arrays(drawn))
+    assert len({spec.name for spec in drawn.arrays}) == len(drawn.arrays)
 
 
 def test_units_are_read_off_the_keys():

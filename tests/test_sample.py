@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import stmfab
-from stmfab import labels, sample, store
+from stmfab import labels, store
 from stmfab.place import Folder
 
 SAMPLES = 256  # eight shards
@@ -95,7 +95,7 @@ def test_a_loop_that_does_not_ring_follows_the_sample():
     recipe = stmfab.load(RECIPE, overrides={"targets.clean.kind": "clean", "targets.distortion.kind": "distortion"})
     made = recipe.samples(0, 128)
     assert all(made[f"distortion{way}_{axis}_nm"].any(axis=(1, 2)).all() for way in ("", "_backward") for axis in "xy")
-    names = [column.name for column in sample.plan.record_columns(recipe.plan)]
+    names = [column.name for column in recipe.plan.record_columns]
     gain = made["param"][:, names.index("instrument.feedback.loop_gain")]
     follows = [np.corrcoef(t.ravel(), c.ravel())[0, 1] for t, c in zip(made["topography"], made["clean"], strict=True)]
     calm = np.array(follows)[gain < 1.5]

@@ -125,7 +125,7 @@ def test_keypoints_and_classes_stand_where_the_defects_are(made):
         assert made["classes"][index][tuple(at)] == 1
     assert made["classes"].dtype == np.int8
     plan = stmfab.load("cu111-co").plan
-    words = plans.arrays(plan)  # the arrays are declared
+    words = plan.arrays  # the arrays are declared
     assert next(spec.dtype for spec in words if spec.name == "classes") == "int8"
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stmfab import plan, recipe, sample, statistics
+from stmfab import recipe, sample, statistics
 
 N, PIXEL_nm = 256, 0.05
 RNG = np.random.default_rng(7)
@@ -93,7 +93,7 @@ def test_patches_of_the_realistic_set_look_like_real_ones(seed):
     overrides = ["scan.pixels=64", "scan.size_nm=3.136", "channels=[topography]", "targets=null"]
     made = recipe.load("wse2-realistic", seed=seed, overrides=overrides)
     images = sample.simulate(made, 0, 64)
-    names = [column.name for column in plan.record_columns(made)]
+    names = [column.name for column in made.record_columns]
     axes = images["param"][:, names.index("scan.fast_axis")].astype(int)
     seen = [images["defect_in_view"][i, :n].any() for i, n in enumerate(images["defect_count"])]
     rows = [

@@ -60,7 +60,7 @@ def test_xarray_shows_every_array_with_dimensions_and_units_and_no_warning(finis
         warnings.simplefilter("error")
         for consolidated in (None, True, False):
             shown = xarray.open_zarr(finished, consolidated=consolidated)
-            for spec in plan.arrays(recipe.load("wse2-defects", samples=SAMPLES)):
+            for spec in recipe.load("wse2-defects", samples=SAMPLES).arrays:
                 assert shown[spec.name].dims == ("sample", *spec.dims)
                 assert shown[spec.name].attrs["units"] == spec.unit
                 assert shown[spec.name].dtype == spec.dtype
@@ -129,7 +129,7 @@ def test_another_recipe_is_refused_and_the_differing_keys_are_named(dataset):
 
 def test_arrays_declared_by_another_version_are_refused(dataset, monkeypatch):
     chosen = recipe.load("wse2-defects", samples=SAMPLES)
-    fewer = plan.arrays(chosen)[1:]
+    fewer = chosen.arrays[1:]
     monkeypatch.setattr(plan, "arrays", lambda _: fewer)
     with pytest.raises(StoreError, match=r"another version.*topography"):
         store.create(dataset.place, chosen)

@@ -79,6 +79,19 @@ def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
     return low, high
 
 
+@lean()
+def _mark_reached(cells: B1, offsets: I8, used: B1, reached: B1) -> None:
+    """Mark the cells that a marked cell reaches, see ``reach``; offsets are counted from the corner."""
+    for s in range(used.shape[1]):
+        for o in range(offsets.shape[0]):
+            if used[o, s]:
+                du, dv = offsets[o, 0], offsets[o, 1]
+                for v in range(cells.shape[0]):
+                    row, marked = reached[s, v + dv, du : du + cells.shape[1]], cells[v]
+                    for u in range(marked.shape[0]):
+                        row[u] |= marked[u]
+
+
 @numba.njit(cache=True, error_model="numpy")
 def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     """Return (u, v) of a corner and which cells, from there, a marked cell reaches at each site: (n_sites, n_v, n_u).
@@ -88,12 +101,7 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     low, high = _extent(offsets, used)
     shape = used.shape[1], cells.shape[0] + high[1] - low[1], cells.shape[1] + high[0] - low[0]
     reached = np.zeros(shape, dtype=np.bool_)
-    for o in range(offsets.shape[0]):
-        for s in range(used.shape[1]):
-            if used[o, s]:
-                for v in range(cells.shape[0]):
-                    for u in range(cells.shape[1]):
-                        reached[s, v + offsets[o, 1] - low[1], u + offsets[o, 0] - low[0]] |= cells[v, u]
+    _mark_reached(cells, offsets - low, used, reached)
     return low, reached
 
 
@@ -116,6 +124,52 @@ def near(points: F8, centres: F8, distance: float) -> B1:
                 out[p] = True
                 break
     return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near_marked(points: F8, distances: F8, lattice: F8, inverse: F8, cells: B1) -> B1:
+    """Return which points lie within their distances of the origin of a marked cell, cells[0, 0] being at (0, 0)."""
+    out = np.zeros(points.shape[0], dtype=np.bool_)
+    across_u, across_v = np.sqrt((inverse[:, 0] ** 2).sum()), np.sqrt((inverse[:, 1] ** 2).sum())
+    for p in range(points.shape[0]):
+        u = points[p, 0] * inverse[0, 0] + points[p, 1] * inverse[1, 0]
+        v = points[p, 0] * inverse[0, 1] + points[p, 1] * inverse[1, 1]
+        for row in range(
+            max(int(v - distances[p] * across_v), 0), min(int(v + distances[p] * across_v) + 2, len(cells))
+        ):
+            low = max(int(u - distances[p] * across_u), 0)
+            for column in range(low, min(int(u + distances[p] * across_u) + 2, cells.shape[1])):
+                if cells[row, column]:
+                    dx = (column - u) * lattice[0, 0] + (row - v) * lattice[1, 0]
+                    dy = (column - u) * lattice[0, 1] + (row - v) * lattice[1, 1]
+                    out[p] = out[p] or dx * dx + dy * dy <= distances[p] * distances[p]
+            if out[p]:
+                break
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy")
+def widest_block(block: I8, places: I8, felt: B1, changed: I8) -> int:
+    """Return the most cells, along u or v, from any change that a block feels to any other, or to a place of its own.
+
+    ``places`` and ``changed`` are rows (u, v, orbital); blocks that feel nothing do not count.
+    """
+    low, high = np.full((felt.shape[0], 2), 2**62), np.full((felt.shape[0], 2), -(2**62))
+    for p in range(places.shape[0]):
+        b = block[p]
+        for k in range(2):
+            low[b, k], high[b, k] = min(low[b, k], places[p, k]), max(high[b, k], places[p, k])
+    widest = 0
+    for b in range(felt.shape[0]):
+        some = False
+        for c in range(changed.shape[0]):
+            if felt[b, c]:
+                some = True
+                for k in range(2):
+                    low[b, k], high[b, k] = min(low[b, k], changed[c, k]), max(high[b, k], changed[c, k])
+        if some:
+            widest = max(widest, high[b, 0] - low[b, 0], high[b, 1] - low[b, 1])
+    return widest
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -24,26 +24,45 @@ def _cones(nearest2: F8, half: float, image: F8) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _in_reach(lattice: F8, sites: F8, reach: float) -> F8:
+    """Return the sites, in a cell and those around it, that may lie within reach of a point of the cell's base, (n, 3).
+
+    All that lie within reach of the circle around the cell.
+    """
+    middle = (lattice[0] + lattice[1]) / 2
+    half_diagonals = np.sqrt((middle**2).sum()), np.sqrt(((lattice[0] - lattice[1]) ** 2).sum()) / 2
+    found, n = np.empty((9 * sites.shape[0], 3)), 0
+    for dv in range(-1, 2):
+        for du in range(-1, 2):
+            for s in range(sites.shape[0]):
+                lateral2 = reach**2 - sites[s, 2] ** 2
+                if lateral2 > 0.0:
+                    found[n, :2] = sites[s, :2] + du * lattice[0] + dv * lattice[1]
+                    found[n, 2] = sites[s, 2]
+                    within = max(half_diagonals[0], half_diagonals[1]) + np.sqrt(lateral2)
+                    n += ((found[n, :2] - middle) ** 2).sum() < within**2
+    return found[:n]
+
+
+@numba.njit(cache=True, error_model="numpy")
 def site_cones(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, half: float, out: F8) -> None:
     """Write the cone of the distance in space from each point (x, y, 0) to the nearest lattice site of any cell.
 
     ``x, y, out`` are images (n_rows, n_cols), ``sites`` (n_sites, 3). A row at a time, the points innermost: SIMD.
     """
-    n = x.shape[1]
-    u0, v0, nearest2 = np.empty(n), np.empty(n), np.empty(n)
+    n, near = x.shape[1], _in_reach(lattice, sites, CONE_TOP * half)
+    from_x, from_y, nearest2 = np.empty(n), np.empty(n), np.empty(n)
     for row in range(x.shape[0]):
         for p in range(n):
-            u0[p] = np.floor(x[row, p] * inverse[0, 0] + y[row, p] * inverse[1, 0])
-            v0[p] = np.floor(x[row, p] * inverse[0, 1] + y[row, p] * inverse[1, 1])
+            u = np.floor(x[row, p] * inverse[0, 0] + y[row, p] * inverse[1, 0])
+            v = np.floor(x[row, p] * inverse[0, 1] + y[row, p] * inverse[1, 1])
+            from_x[p] = u * lattice[0, 0] + v * lattice[1, 0] - x[row, p]
+            from_y[p] = u * lattice[0, 1] + v * lattice[1, 1] - y[row, p]
             nearest2[p] = np.inf
-        for dv in range(-1, 2):
-            for du in range(-1, 2):
-                for s in range(sites.shape[0]):
-                    for p in range(n):
-                        cell_x = (u0[p] + du) * lattice[0, 0] + (v0[p] + dv) * lattice[1, 0]
-                        cell_y = (u0[p] + du) * lattice[0, 1] + (v0[p] + dv) * lattice[1, 1]
-                        dx, dy, dz = cell_x + sites[s, 0] - x[row, p], cell_y + sites[s, 1] - y[row, p], sites[s, 2]
-                        nearest2[p] = min(nearest2[p], dx * dx + dy * dy + dz * dz)
+        for s in range(near.shape[0]):
+            for p in range(n):
+                dx, dy = from_x[p] + near[s, 0], from_y[p] + near[s, 1]
+                nearest2[p] = min(nearest2[p], dx * dx + dy * dy + near[s, 2] * near[s, 2])
         _cones(nearest2, half, out[row])
 
 

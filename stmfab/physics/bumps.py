@@ -49,6 +49,8 @@ def of_members(material: Material, members: Iterable[tuple[type[CrystalDefect], 
         if "fwhm_nm" in placed.values:
             places_nm = kind.places_nm(material, placed)[:, :2]
             columns.append(np.column_stack([places_nm, placed.values["height_pm"] / 1e3, placed.values["fwhm_nm"]]))
+    if len(columns) == 1:
+        return NONE
     x, y, heights_nm, fwhm_nm = np.concatenate(columns).T
     return Bumps(np.column_stack([x, y]), heights_nm, fwhm_nm)
 

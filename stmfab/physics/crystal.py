@@ -362,8 +362,7 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
     needed = _span(whole, changed)
     if needed > LARGEST_REACH:
         block, felt = blocks
-        own = [(changed[near, :2], orbitals[block == number, :2]) for number, near in enumerate(felt) if near.any()]
-        needed = max((int(np.ptp(np.concatenate(pair), axis=0).max()) for pair in own), default=0)
+        needed = structure.widest_block(block, orbitals, felt, changed)
     return in_steps(needed)
 
 
@@ -376,11 +375,20 @@ def _span(whole: Window, changed: Ints) -> int:
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefect], Placed]], view: Window) -> Scene:
     """Return the scene of the placed defects that a window feels."""
-    cells_nm = view.indices @ material.lattice_nm
-    felt = {}
-    for name, (kind, placed) in members.items():
-        distance_nm = max(DEFECT_REACH_nm, bumps.WIDTHS * placed.values.get("fwhm_nm", np.zeros(1)).max(initial=0.0))
-        near = structure.near(placed.cells @ material.lattice_nm, cells_nm, distance_nm=distance_nm)
-        felt[name] = (kind, placed.kept(near))
+    placed = [own for _, own in members.values()]
+    ends = np.cumsum([len(own.cells) for own in placed], dtype=np.int64)
+    cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(own.cells for own in placed)])
+    reach_nm = np.repeat([_felt_nm(own) for own in placed], np.diff(ends, prepend=0))
+    near = structure.near_window(material, cells @ material.lattice_nm, view, distance_nm=reach_nm)
+    felt = {
+        name: (kind, own.kept(near[end - len(own.cells) : end]))
+        for (name, (kind, own)), end in zip(members.items(), ends, strict=True)
+    }
     found = halos.of_members(material, members.values()), bumps.of_members(material, felt.values())
     return Scene(material, felt, *found)
+
+
+def _felt_nm(placed: Placed) -> float:
+    """Return how far away defects of a member are felt: farther where they are bumps."""
+    widths_nm = placed.values.get("fwhm_nm")
+    return DEFECT_REACH_nm if widths_nm is None else max(DEFECT_REACH_nm, bumps.WIDTHS * widths_nm.max(initial=0.0))

@@ -35,7 +35,7 @@ class Placed:
     def kept(self, chosen: np.typing.NDArray[np.bool_]) -> Placed:
         """Return some of the defects, ``chosen`` of shape (n_defects,)."""
         values = {name: column[chosen] for name, column in self.values.items()}
-        return dataclasses.replace(self, cells=self.cells[chosen], values=values)
+        return Placed(self.cells[chosen], self.site, values, self.words)
 
 
 NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
@@ -100,7 +100,7 @@ class CrystalDefect(Spread):
     @staticmethod
     def places_nm(material: Material, placed: Placed) -> Floats:
         """Return where some of them are, shape (n_defects, 3)."""
-        return structure.positions(material, placed.cells, np.full(len(placed.cells), placed.site))
+        return structure.positions(material, placed.cells, placed.site)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Substitution(CrystalDefect):
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
-        own = np.flatnonzero(material.orbital_site == placed.site)
+        own = material.site_orbitals[placed.site]
         near, hops_eV = bonds_of(material, placed.site)
         atom = np.concatenate([np.column_stack([np.zeros((len(own), 2), dtype=np.int64), own]), near])
         values = (placed.values[name] for name in ("onsite_eV", "bond_ratio", "neighbour_eV"))
@@ -190,7 +190,7 @@ def bonds_of(material: Material, site: int) -> tuple[Ints, Floats]:
 
     Shapes (n_near, 3) and (n_own, n_near), in eV. Nearest: within ``NEAREST`` of the shortest distance.
     """
-    own = np.flatnonzero(material.orbital_site == site)
+    own = material.site_orbitals[site]
     distance_nm = {
         (u, v, other): float(np.linalg.norm(place + np.append(np.array([u, v]) @ material.lattice_nm, 0)))
         for u, v in material.hoppings_eV
@@ -202,7 +202,7 @@ def bonds_of(material: Material, site: int) -> tuple[Ints, Floats]:
         (u, v, orbital)
         for (u, v, other), distance in sorted(distance_nm.items())
         if distance < NEAREST * least_nm
-        for orbital in np.flatnonzero(material.orbital_site == other).tolist()
+        for orbital in material.site_orbitals[other].tolist()
     ]
     hops_eV = [material.hoppings_eV[u, v][own, orbital] for u, v, orbital in near]
     return np.array(near), np.column_stack(hops_eV)
@@ -248,7 +248,7 @@ def place(
 
 def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:
     """Return the orbitals (u, v, orbital) of one site in several cells, shape (n_cells, n_orbitals_of_site, 3)."""
-    own = np.flatnonzero(material.orbital_site == site)
+    own = material.site_orbitals[site]
     out = np.empty((len(cells), len(own), 3), dtype=np.int64)
     out[:, :, :2] = cells[:, None, :]
     out[:, :, 2] = own
@@ -257,13 +257,17 @@ def site_orbitals(material: Material, cells: Ints, site: int) -> Ints:
 
 def combined(changes: list[Perturbation], *, n_orbitals: int) -> Perturbation:
     """Return several changes of the Hamiltonian as one; without any, the perfect crystal of ``n_orbitals`` a cell."""
-    nothing = Perturbation(np.zeros((0, 3), dtype=np.int64), np.zeros((0, 3), dtype=np.int64), np.zeros(0))
-    every = [nothing, *changes]
-    before = np.cumsum([0, *(len(change.added_eV) for change in every)])
-    return Perturbation(
+    every = [Perturbation(NO_ORBITALS, NO_ORBITALS, np.zeros(0)), *changes]
+    lattice = (
         np.concatenate([change.removed for change in every]),
         np.concatenate([change.shifted for change in every]),
         np.concatenate([change.shift_eV for change in every]),
+    )
+    if not any(change.clusters or len(change.added_eV) for change in changes):
+        return Perturbation(*lattice)
+    before = np.cumsum([0, *(len(change.added_eV) for change in every)])
+    return Perturbation(
+        *lattice,
         [
             _renumbered(cluster, n_orbitals, number)
             for change, number in zip(every, before, strict=False)

@@ -53,6 +53,8 @@ class Halos:
 
     def levels_eV(self, broadening_eV: float) -> Floats:
         """Return evenly spaced shifts that hold 0 and the peak of each charge, (n_levels,)."""
+        if not len(self.charges):
+            return np.zeros(1)
         peaks_eV = -self.charges * COULOMB_eV_nm / self.permittivities / self.depths_nm
         return levels_eV(peaks_eV, broadening_eV)
 
@@ -77,6 +79,8 @@ def of_members(material: Material, members: Iterable[tuple[type[CrystalDefect], 
             continue
         places_nm = kind.places_nm(material, placed)[:, :2]
         columns.append(np.column_stack([places_nm, *(placed.values[name] for name in OF_A_CHARGE)]))
+    if len(columns) == 1:
+        return NONE
     every = np.concatenate(columns)
     return Halos(every[:, :2], *every[:, 2:].T)
 

@@ -137,8 +137,9 @@ def current_in_cells(
     n_lattice = len(orbitals) - n_added
     lattice, added = (local[:, :n_lattice], local[:, n_lattice:]) if n_added else (local, local[:, :0])
     lattice, orbitals = np.ascontiguousarray(lattice), orbitals[:n_lattice]
-    where_nm = structure.positions(material, through.sites[:, :2], through.sites[:, 2])[:, :2]
-    site_shift_eV, added_shift_eV = halo.shift_eV(where_nm), halo.shift_eV(change.added_nm[:, :2])
+    site_shift_eV, added_shift_eV = np.zeros(len(through.sites)), halo.shift_eV(change.added_nm[:, :2])
+    if len(through.levels_eV) > 1:
+        site_shift_eV = halo.shift_eV(structure.positions(material, through.sites[:, :2], through.sites[:, 2])[:, :2])
     for node in through.nodes:
         by_level = node.few.weights.reshape(len(through.levels_eV), len(through.energies_eV), -1)
         strengths = _strengths(through, lattice, orbitals, by_level, site_shift_eV, change, material)

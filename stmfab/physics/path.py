@@ -188,7 +188,7 @@ def tip_path(
         steps = steps + velocity[:, None, None] * step_s
     if any(offset_nm):
         lines = lines + np.array(offset_nm)[:, None]
-    x_nm, y_nm = _summed(to_sample @ lines, np.tensordot(to_sample, steps, 1))
+    x_nm, y_nm = _summed(to_sample @ lines, (to_sample @ steps.reshape(2, -1)).reshape(steps.shape))
     walk, t_s = _random_walk(raster, instrument.drift, streams), line_s[:, None, None] + step_s
     if walk is not None:
         _path_kernels.add_straight(*walk, to_sample, x_nm, y_nm)

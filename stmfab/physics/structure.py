@@ -85,9 +85,10 @@ def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:
     return out.reshape(-1, 2)
 
 
-def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
-    """Return the positions (x, y, z) in nm of sites in cells, shape (n, 3)."""
-    points = material.positions_nm[sites]
+def positions(material: Material, cells: Ints, sites: Ints | int) -> Floats:
+    """Return the positions (x, y, z) in nm of sites, (n,) or the same, in cells (n, 2), shape (n, 3)."""
+    points = np.empty((len(cells), 3))
+    points[:] = material.positions_nm[sites]
     points[:, :2] += cells @ material.lattice_nm
     return points
 
@@ -95,6 +96,21 @@ def positions(material: Material, cells: Ints, sites: Ints) -> Floats:
 def near(points_nm: Floats, centres_nm: Floats, *, distance_nm: float) -> Bools:
     """Return which points (n_points, 2) lie within a distance of any centre (n_centres, 2), shape (n_points,)."""
     return np.asarray(_structure_kernels.near(points_nm, centres_nm, distance_nm))
+
+
+def near_window(material: Material, points_nm: Floats, view: Window, *, distance_nm: Floats) -> Bools:
+    """Return which points (n_points, 2) lie each within its distance of the origin of a cell that is looked at."""
+    from_corner_nm = points_nm - np.array([view.u0, view.v0]) @ material.lattice_nm
+    at = material.lattice_nm, material.to_cells, view.cells
+    return np.asarray(_structure_kernels.near_marked(from_corner_nm, distance_nm, *at))
+
+
+def widest_block(block: Ints, places: Ints, felt: Bools, changed: Ints) -> int:
+    """Return the most cells from any change that a block feels to any other, or to a place of the block's own.
+
+    ``block`` and ``felt`` are those of ``blocks``; places and changes are rows (u, v, orbital).
+    """
+    return int(_structure_kernels.widest_block(block, places, felt, changed))
 
 
 def blocks(

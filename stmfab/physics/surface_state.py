@@ -59,8 +59,7 @@ class Scene:
     def points_nm(self) -> Floats:
         """Positions of the scatterers, member after member, shape (n, 2)."""
         every = [
-            structure.positions(self.material, placed.cells, np.full(len(placed.cells), placed.site))[:, :2]
-            for _, placed in self.members.values()
+            structure.positions(self.material, placed.cells, placed.site)[:, :2] for _, placed in self.members.values()
         ]
         return np.concatenate([np.zeros((0, 2)), *every])
 

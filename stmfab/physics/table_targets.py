@@ -54,6 +54,7 @@ VERTICES: tuple[Column, ...] = (
     ),
 )
 ISLAND_VERTICES = 24  # of one, with its crossings of others and of steps
+EMPTY: Mapping[str, float | bool] = {"f": math.nan, "b": False}  # what a row without an entry holds, else -1
 SLACK = 2  # over the vertices of an edge that crosses the frame once
 
 
@@ -77,9 +78,9 @@ class Room:
 
 def padded(column: NDArray[Any], n_rows: int) -> NDArray[Any]:
     """Return a column of a table lengthened to so many rows: by NaN, -1 or False."""
-    empty: Any = {"f": np.nan, "b": False}.get(column.dtype.kind, -1)
-    out = np.full(n_rows, empty, dtype=column.dtype)
+    out = np.empty(n_rows, dtype=column.dtype)
     out[: len(column)] = column
+    out[len(column) :] = EMPTY.get(column.dtype.kind, -1)
     return out
 
 

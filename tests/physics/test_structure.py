@@ -66,3 +66,24 @@ def test_positions_add_cell_and_site():
     a = 0.332
     expected = [(a + 2 * a / 2, 2 * a * 3**0.5 / 2 + a / 3**0.5, -a / 2), (-3 * a, 0, -a)]
     np.testing.assert_allclose(structure.positions(WSE2, cells, sites), expected, atol=1e-12)
+
+
+def test_points_near_a_window_are_those_near_one_of_its_cells():
+    rng = np.random.default_rng(5)
+    view = structure.Window(-4, 7, rng.random((9, 13)) < 0.2)
+    points = rng.uniform(-5, 5, (400, 2)) + np.array([2, 11]) @ WSE2.lattice_nm
+    distance = rng.uniform(0.05, 2.0, 400)
+    away = np.linalg.norm(points[:, None] - view.indices @ WSE2.lattice_nm, axis=2).min(axis=1)
+    found = structure.near_window(WSE2, points, view, distance_nm=distance)
+    np.testing.assert_array_equal(found, away <= distance)
+    assert 0.2 < found.mean() < 0.8
+
+
+def test_the_widest_block_spans_its_places_and_what_it_feels():
+    rng = np.random.default_rng(6)
+    block, places, changed = rng.integers(0, 4, 60), rng.integers(-30, 30, (60, 3)), rng.integers(-40, 40, (50, 3))
+    felt = rng.random((4, 50)) < 0.1
+    felt[2] = False
+    places[block == 2] *= 100  # feels nothing: does not count
+    spans = [np.ptp(np.concatenate([places[block == b], changed[felt[b]]])[:, :2], axis=0).max() for b in (0, 1, 3)]
+    assert structure.widest_block(block, places, felt, changed) == max(spans)

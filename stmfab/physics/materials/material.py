@@ -110,9 +110,19 @@ class Material:
         """Length of the first lattice vector in nm."""
         return float(np.linalg.norm(self.lattice_nm[0]))
 
+    @functools.cached_property
+    def site_orbitals(self) -> tuple[Ints, ...]:
+        """The orbitals of each site, (n_orbitals_of_site,)."""
+        return tuple(np.flatnonzero(self.orbital_site == site) for site in range(len(self.sites)))
+
+    @functools.cached_property
+    def site_names(self) -> tuple[str, ...]:
+        """The names of the sites."""
+        return tuple(site.name for site in self.sites)
+
     def site_index(self, name: str) -> int:
         """Return the index of a site by its name; ValueError if there is none."""
-        return [site.name for site in self.sites].index(name)
+        return self.site_names.index(name)
 
 
 def _check_blocks(material: Material) -> None:

@@ -52,6 +52,6 @@ def _both_copies(material: Material) -> Ints:
     """Return the numbers of the doubled orbitals in the order of the sites: a site's first copy, then its second."""
     order: list[int] = []
     for site in range(len(material.sites)):
-        own = np.flatnonzero(material.orbital_site == site).tolist()
+        own = material.site_orbitals[site].tolist()
         order += [*own, *(number + material.n_orbitals for number in own)]
     return np.array(order)
