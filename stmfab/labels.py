@@ -69,11 +69,11 @@ def known(
 
 def _layers(scene: Scene, sites: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the layers of defects, (n_defects,), on some sites each: their site's, or the top for what is above it."""
-    members = scene.members.values()
-    counts = [len(placed.cells) for _, placed in members]
-    above = np.repeat(np.array([getattr(kind, "on_top", False) for kind, _ in members], dtype=np.bool_), counts)
-    own = np.array([LAYERS.index(site.layer) for site in scene.material.sites])[sites]
-    return np.where(above, LAYERS.index("top"), own)
+    own, members = scene.material.layers[sites], scene.members.values()
+    on_top = [getattr(kind, "on_top", False) for kind, _ in members]
+    if any(on_top):
+        own[np.repeat(on_top, [len(placed.cells) for _, placed in members])] = LAYERS.index("top")
+    return own
 
 
 def channel_images(plan: Plan, recorded: Scan) -> Arrays:

@@ -161,6 +161,7 @@ def sample_kind(tree: Tree) -> str:
     return str(tree[SAMPLE].get(KIND, CRYSTAL))
 
 
+@functools.cache
 def defect_kinds(sample_kind: str) -> Mapping[str, type[Any]]:
     """Return the kinds of defects of a kind of sample by name; a store codes them by their position."""
     return next(slot.kinds for slot in slots(sample_kind) if slot.path == f"{SAMPLE}.defects")

@@ -340,27 +340,48 @@ def _log(bits: I4, exponent: I4, mantissa: I4, out: F4) -> None:
         out[i] = np.float32(exponent[i]) * np.float32(LN2) + (t + t) * series if normal else np.float32(np.nan)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def lay_out(current: F4, to_monomials: F4, corners: I8, n_grid: int, out: F4) -> None:
-    """Write the height polynomials of ln(current) at each cell's nodes to their place in the grid.
+@lean()
+def _fill(row: int, column: int, n_grid: int, out: F4) -> None:
+    """Write NaN to the nodes of a cell, the first of them at out[row, column]."""
+    for v in range(row, row + n_grid):
+        for u in range(column, column + n_grid):
+            for power in range(out.shape[2]):
+                out[v, u, power] = np.nan
 
-    ``current`` is that of each cell, over heights and, fastest, nodes (v, then u);
-    ``corners`` the cells' first nodes (u, v); ``out`` is (n_v, n_u, n_coefficients), zero beyond the heights.
+
+@lean()
+def _lay(powers: F4, row: int, column: int, n_grid: int, out: F4) -> None:
+    """Write the polynomials (n_powers, n_nodes) of a cell to the nodes from out[row, column] on, zero beyond them."""
+    for v in range(n_grid):
+        for u in range(n_grid):
+            for power in range(powers.shape[0]):
+                out[row + v, column + u, power] = powers[power, v * n_grid + u]
+            for power in range(powers.shape[0], out.shape[2]):
+                out[row + v, column + u, power] = 0.0
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def lay_out(current: F4, to_monomials: F4, cells: B1, n_grid: int, out: F4) -> None:
+    """Write the height polynomials of ln(current) at the nodes of the marked cells to the grid, NaN at those of others.
+
+    ``current`` is that of each marked cell, row by row, over heights and, fastest, nodes (v, then u); ``out`` is
+    (n_v, n_u, n_coefficients), zero beyond the heights.
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
     powers, values = np.empty((n_heights, n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
     exponent, mantissa = np.empty(current.shape[1], dtype=np.int32), np.empty(current.shape[1], dtype=np.int32)
-    bits = current.view(np.int32)
-    for cell in range(current.shape[0]):
-        _log(bits[cell], exponent, mantissa, values)
-        for power in range(n_heights):
-            powers[power, :] = 0.0
-            for h in range(n_heights):
-                share = to_monomials[power, h]
-                for node in range(n_nodes):
-                    powers[power, node] += share * values[h * n_nodes + node]
-        for node in range(n_nodes):
-            v, u = corners[cell, 1] + node // n_grid, corners[cell, 0] + node % n_grid
+    bits, cell = current.view(np.int32), 0
+    for row in range(cells.shape[0]):
+        for column in range(cells.shape[1]):
+            if not cells[row, column]:
+                _fill(row * n_grid, column * n_grid, n_grid, out)
+                continue
+            _log(bits[cell], exponent, mantissa, values)
             for power in range(n_heights):
-                out[v, u, power] = powers[power, node]
-            out[v, u, n_heights:] = 0.0
+                powers[power, :] = 0.0
+                for h in range(n_heights):
+                    share = to_monomials[power, h]
+                    for node in range(n_nodes):
+                        powers[power, node] += share * values[h * n_nodes + node]
+            _lay(powers, row * n_grid, column * n_grid, n_grid, out)
+            cell += 1

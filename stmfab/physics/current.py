@@ -355,10 +355,9 @@ def field_of_cells(
 ) -> CurrentField:
     """Return the field of |I| (nA) in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     g, (n_v, n_u) = table.n_grid, view.cells.shape
-    coefficients = np.full((n_v * g, n_u * g, n_padded(table.n_heights)), np.nan, dtype=np.float32)
-    corners = (view.indices - (view.u0, view.v0)) * g
+    coefficients = np.empty((n_v * g, n_u * g, n_padded(table.n_heights)), dtype=np.float32)
     to_monomials = values_to_monomials(table.n_heights).astype(np.float32)
-    _current_kernels.lay_out(current_nA, to_monomials, corners, g, coefficients)
+    _current_kernels.lay_out(current_nA, to_monomials, view.cells, g, coefficients)
     return CurrentField(
         coefficients,
         np.array([view.u0, view.v0]) @ material.lattice_nm,

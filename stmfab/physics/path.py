@@ -302,7 +302,7 @@ def _pixel_offsets(raster: Raster) -> Floats:
 
 def _along_axes(raster: Raster, *, fast: Floats | float, slow: Floats | float) -> Floats:
     """Return fast and slow components as x and y components of the frame, stacked on axis 0."""
-    out = np.empty((2, *np.broadcast_shapes(np.shape(fast), np.shape(slow))))
+    out = np.empty((2, *np.shape(fast + slow)))
     out[0], out[1] = (fast, slow) if raster.fast_axis == "x" else (slow, fast)
     return out
 
@@ -320,7 +320,7 @@ def _step_offsets(raster: Raster, hysteresis: LateralHysteresis | None) -> Float
     if hysteresis is not None:
         run_nm = run_nm - hysteresis.lag_nm(share, length_nm=raster.size_nm)
     run_nm = raster.fast_direction * run_nm
-    return _along_axes(raster, fast=np.stack([run_nm, -run_nm]), slow=0.0)
+    return _along_axes(raster, fast=np.array([run_nm, -run_nm]), slow=0.0)
 
 
 def _times(raster: Raster) -> tuple[Floats, Floats]:
@@ -328,7 +328,7 @@ def _times(raster: Raster) -> tuple[Floats, Floats]:
     pass_s = raster.pixels * raster.dwell_s
     count = np.arange(raster.pixels + 1)
     end_s = count * raster.dwell_s
-    return np.asarray((count - 1) * (2 * pass_s)), np.stack([end_s, end_s + pass_s])
+    return np.asarray((count - 1) * (2 * pass_s)), np.array([end_s, end_s + pass_s])
 
 
 def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator) -> Floats:

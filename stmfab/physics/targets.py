@@ -20,6 +20,7 @@ from .field import CurrentField
 from .instances import Seen
 from .instrument import Instrument
 from .keys import check_ranges, key
+from .materials import LAYERS as LAYERS
 from .materials import Material
 from .noise import Clock, Streams, Telegraph
 from .orbital_image import OrbitalImage
@@ -29,7 +30,6 @@ from .surface_field import Surface
 from .switches import Fields
 from .units import Bools, Floats, Ints
 
-LAYERS = ("top", "middle", "bottom")
 IN_VIEW_PIXELS = 0.75  # a defect this far outside the frame still counts as in view
 
 

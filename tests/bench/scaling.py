@@ -27,7 +27,7 @@ FRAMES = {  # of wse2-defects
     "128 x 128 at 10 nm": ["scan.pixels=128", "scan.size_nm=10"],
     "256 x 256 at 30 nm": ["scan.pixels=256", "scan.size_nm=30"],
 }
-SAMPLES, ROUNDS = 4, 3
+SAMPLES, ROUNDS = 12, 3
 
 
 def seconds(name: str, settings: list[str]) -> float:

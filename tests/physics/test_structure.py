@@ -71,12 +71,12 @@ def test_positions_add_cell_and_site():
 def test_points_near_a_window_are_those_near_one_of_its_cells():
     rng = np.random.default_rng(5)
     view = structure.Window(-4, 7, rng.random((9, 13)) < 0.2)
-    points = rng.uniform(-5, 5, (400, 2)) + np.array([2, 11]) @ WSE2.lattice_nm
+    points = rng.uniform(-4, 4, (400, 2)) + np.array([2, 11]) @ WSE2.lattice_nm
     distance = rng.uniform(0.05, 2.0, 400)
     away = np.linalg.norm(points[:, None] - view.indices @ WSE2.lattice_nm, axis=2).min(axis=1)
     found = structure.near_window(WSE2, points, view, distance_nm=distance)
     np.testing.assert_array_equal(found, away <= distance)
-    assert 0.2 < found.mean() < 0.8
+    assert 0.2 < found.mean() < 0.9
 
 
 def test_the_widest_block_spans_its_places_and_what_it_feels():

@@ -116,6 +116,11 @@ class Material:
         return tuple(np.flatnonzero(self.orbital_site == site) for site in range(len(self.sites)))
 
     @functools.cached_property
+    def layers(self) -> Ints:
+        """The layer of each site, as its position in ``LAYERS``, shape (n_sites,)."""
+        return np.array([LAYERS.index(site.layer) for site in self.sites])
+
+    @functools.cached_property
     def site_names(self) -> tuple[str, ...]:
         """The names of the sites."""
         return tuple(site.name for site in self.sites)
