@@ -127,6 +127,27 @@ def _mean_of_two_code(
     return types.void(nodes, types.intp, types.intp, types.intp, p, q, p, q, out), generate
 
 
+def _cubic_code(_typing: Any, nodes: Any, x: Any, out: Any) -> Any:
+    """Return the types and the code of ``_cubic``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nodes, x, out = args
+        nodes = context.make_array(signature.args[0])(context, builder, nodes).data
+        place = context.make_array(signature.args[2])(context, builder, out).data
+        shares = ir.Constant(EIGHT, ir.Undefined)
+        for k in range(LANES):
+            shares = builder.insert_element(shares, x, INTEGER(k))
+        total = ir.Constant(EIGHT, [0.0] * LANES)
+        for power in range(3, -1, -1):
+            at = builder.gep(nodes, [ir.Constant(ir.IntType(64), power * LANES)])
+            eight = builder.load(builder.bitcast(at, EIGHT.as_pointer()), align=4)
+            total = eight if power == 3 else builder.fadd(eight, builder.fmul(shares, total))
+        builder.store(total, builder.bitcast(place, EIGHT.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(nodes, x, out), generate
+
+
 def _splats(builder: Any, four: Any) -> list[Any]:
     """Return four numbers, each as a vector of eight."""
     numbers = builder.fptrunc(_vector(builder, four), ir.VectorType(ir.FloatType(), 4))
@@ -136,9 +157,11 @@ def _splats(builder: Any, four: Any) -> list[Any]:
 
 # several lanes at once, which numba does not find by itself: a + share b; and adding to eight coefficients of ``out``
 # (to zero where it is the ``first``) those of 4 x 4 nodes, weighted by p along and q across the rows: the first node at
-# number ``at`` of the flat field, n coefficients a node, ``width`` a row; and the mean of two such sums of eight
+# number ``at`` of the flat field, n coefficients a node, ``width`` a row; the mean of two such sums of eight; and a
+# cubic in x of eight
 _plus: Callable[[Four, float, Four], Four] = cast(Any, intrinsic)(_plus_code)
 _add_nodes: Callable[[F4, int, int, int, Four, Four, bool, F4], None] = cast(Any, intrinsic)(_add_nodes_code)
+_cubic: Callable[[F4, np.float32, F4], None] = cast(Any, intrinsic)(_cubic_code)
 _mean_of_two: Callable[[F4, int, int, int, Four, Four, Four, Four, F4], None] = cast(Any, intrinsic)(_mean_of_two_code)
 
 
@@ -281,8 +304,11 @@ def _steps(coefficients: F4, u: float, v: float, du: float, dv: float, nodes: F4
         _to_cubic(nodes)
         while n < n_sub and (n + 0.5) * n_segments <= (segment + 1) * n_sub:
             x = np.float32(2 * ((n + 0.5) * n_segments / n_sub - segment) - 1.0)
-            for k in range(n_coefficients):
-                out[n, k] = nodes[0, k] + x * (nodes[1, k] + x * (nodes[2, k] + x * nodes[3, k]))
+            if n_coefficients == LANES:
+                _cubic(nodes, x, out[n])
+            else:
+                for k in range(n_coefficients):
+                    out[n, k] = nodes[0, k] + x * (nodes[1, k] + x * (nodes[2, k] + x * nodes[3, k]))
             n += 1
 
 

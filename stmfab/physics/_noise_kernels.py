@@ -110,7 +110,17 @@ def add_means(points: F4, n_points: int, scale: float, out: F4) -> None:
 @numba.njit(cache=True, error_model="numpy")
 def add_stays(begins: F8, ends: F8, height: float, out: F4) -> None:
     """Add height times the share of each sample (n,) that lies between a beginning and its end, in samples."""
+    size, whole = float(out.shape[0]), np.float32(height)
     for stay in range(begins.shape[0]):
-        end = min(ends[stay], float(out.shape[0]))
-        for i in range(max(0, int(begins[stay])), int(np.ceil(end))):
-            out[i] += height * (min(end, i + 1.0) - max(begins[stay], float(i)))
+        begin, end = max(0.0, begins[stay]), min(ends[stay], size)
+        if not begin < end:
+            continue
+        first, last = int(begin), int(end)
+        if first == last:
+            out[first] += height * (end - begin)
+            continue
+        out[first] += height * (first + 1 - begin)
+        for i in range(first + 1, last):
+            out[i] += whole
+        if end > last:
+            out[last] += height * (end - last)

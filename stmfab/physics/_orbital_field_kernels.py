@@ -160,11 +160,12 @@ def take(made: F4, added: F4, which: I1, own: int, out: F4) -> None:
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def shift_others(
-    which: I1, reference: F8, to_monomials: F8, base: F8, first: float, rise: float, scale: float, out: F4
+    which: I1, reference: F8, from_values: F8, base: F8, first: float, rise: float, scale: float, out: F4
 ) -> None:
     """Turn logarithms where ``which`` is below 0, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
 
-    Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); ``base`` is added to each p.
+    Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); a row of ``from_values`` is what
+    a logarithm adds to the coefficients of p, to which ``base`` is added.
     """
     monomials = np.empty(N_HEIGHTS)
     for i in range(out.shape[0]):
@@ -172,8 +173,9 @@ def shift_others(
             if which[i, j] < 0 and not np.isnan(out[i, j, 0]):
                 monomials[:] = base
                 for k in range(N_HEIGHTS):
+                    log = np.float64(out[i, j, k])
                     for m in range(N_HEIGHTS):
-                        monomials[m] += to_monomials[m, k] * out[i, j, k]
+                        monomials[m] += from_values[k, m] * log
                 _shift(monomials, first + rise * reference[i, j], scale)
                 for k in range(N_HEIGHTS):
                     out[i, j, k] = monomials[k]

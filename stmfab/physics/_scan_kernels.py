@@ -21,12 +21,15 @@ Loop = tuple[float, float, float, float, float, float]  # Kp, Ki, Kd, largest mo
 Piezo = tuple[float, float, float, float]  # A, B and C per nm, gain; V and H are in nm
 Swing = tuple[float, float, float, float]  # of the tip about its place, and of its speed, over a sub-step
 Hearing = tuple[float, bool, float]  # ln of the setpoint, whether the amplifier is linear, ln of the largest current
+Stopped = tuple[float, float, int]  # command, sum of errors, limits
 Ring = tuple[float, int]  # the error that counts as a swing, the most updates between two; 0: no ringing
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
 RINGING, SATURATED = 32, 64  # the error swings to and fro; the amplifier shows its largest current
 SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) / x err by less than 1e-12
+STILL = (0.0, 0.0, 0.0, 0.0)  # no swing
 N_STATE = 14
+LANES = 8  # coefficients of nearly all height polynomials
 N_SWINGS = 4  # in a row are ringing
 
 lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
@@ -89,26 +92,10 @@ def hysteresis(h: float, dv: float, a: float, b: float, c: float) -> float:
 
 
 @inlined
-def _heard(log_current: float, setpoint: float, linear: bool) -> float:
-    """Return what the controller compares with ln(I_set): ln|I|, or on a linear amplifier I / I_set - 1 above it."""
-    return float(setpoint + np.expm1(log_current - setpoint)) if linear else log_current
-
-
-@inlined
-def _current(signal: float, setpoint: float, linear: bool) -> float:
-    """Return |I| of an amplifier's signal."""
-    return float(np.exp(setpoint) * (1.0 + signal - setpoint)) if linear else float(np.exp(signal))
-
-
-@inlined
-def _update(move: float, total: float, error: float, last: float, floor: float, loop: Loop) -> tuple[float, float, int]:
-    """Return the next command, the sum of errors (wound back to what the limits let through), the limits reached.
-
-    The command and its floor, the height of the sample plane, are counted from the start of z.
-    """
+def _limited(target: float, total: float, error: float, last: float, move: float, floor: float, loop: Loop) -> Stopped:
+    """Return the command that the limits let through, the sum of errors wound back to it, the limits reached."""
     kp, ki, kd, max_move, lowest, highest = loop
-    target, events = (ki * total - kd * last) + (kp + ki + kd) * error, 0
-    total += error
+    events = 0
     if abs(target - move) > max_move:
         target, events = move + (max_move if target > move else -max_move), LIMIT
     if target < floor + lowest:
@@ -118,6 +105,21 @@ def _update(move: float, total: float, error: float, last: float, floor: float, 
     if events != 0 and ki > 0.0:
         total = (target - kp * error - kd * (error - last)) / ki
     return target, total, events
+
+
+@inlined
+def _update(move: float, total: float, error: float, last: float, floor: float, loop: Loop) -> Stopped:
+    """Return the next command, the sum of errors (wound back to what the limits let through), the limits reached.
+
+    The command and its floor, the height of the sample plane, are counted from the start of z. The limits are rarely
+    reached: they are apart, so that no step waits for them.
+    """
+    kp, ki, kd, max_move, lowest, highest = loop
+    target = (ki * total - kd * last) + (kp + ki + kd) * error
+    total += error
+    if abs(target - move) > max_move or target < floor + lowest or target > floor + highest:
+        return _limited(target, total, error, last, move, floor, loop)
+    return target, total, 0
 
 
 @lean(fastmath={"contract"})
@@ -173,6 +175,38 @@ def _rings(error: float, ring: Ring, state: F8) -> int:
 
 
 @inlined
+def _over_setpoint(c: F4, s: float, noise: float) -> float:
+    """Return the height polynomial at s, less the setpoint: ``noise`` is less it already; see ``_value``.
+
+    Eight coefficients, nearly always, wait for three multiplications: pairs, pairs of pairs, their sum.
+    """
+    if c.shape[0] == LANES and abs(s) <= 1.0:
+        square = s * s
+        low = ((c[0] + noise) + s * c[1]) + square * (c[2] + s * c[3])
+        high = (c[4] + s * c[5]) + square * (c[6] + s * c[7])
+        return float(low + square * square * high)
+    return _value(c, s) + noise
+
+
+@inlined
+def _reached(place: float, state: F8, swing: Swing) -> float:
+    """Return where the tip is that swings about its place, and go on with its swing."""
+    away, speed = state[9] - place, state[10]
+    state[9], state[10] = place + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+    return float(state[9])
+
+
+@inlined
+def _amplified(over: float, hearing: Hearing) -> tuple[float, int]:
+    """Return what the amplifier makes of ln|I| over the setpoint, I / I_set - 1 if it is linear, and whether it can."""
+    setpoint, linear, ceiling = hearing
+    events = 0
+    if over > ceiling - setpoint:
+        over, events = ceiling - setpoint, SATURATED
+    return (float(np.expm1(over)) if linear else over), events
+
+
+@inlined
 def _dwell(
     polynomials: F4,
     noise: F4,
@@ -185,43 +219,71 @@ def _dwell(
     hearing: Hearing,
     ring: Ring,
     state: F8,
-    with_current: bool,
-) -> tuple[float, int, float]:
-    """Run the loop over the sub-steps of one pixel; return its mean command, its events and its mean |I|, if asked for.
+) -> tuple[float, int]:
+    """Run the loop over the sub-steps of one pixel; return its mean command and its events.
 
-    ``ground`` is the sample plane at the pixel's start and its rise a sub-step.
+    ``ground`` is the sample plane at the pixel's start and its rise a sub-step. What the amplifier gives, over the
+    setpoint, takes the place of the noise. Each step waits for the one before: what need not wait is worked out aside.
     """
-    scale, offset = heights
-    (per_update, memory), (setpoint, linear, ceiling) = timing, hearing
+    (scale, offset), (per_update, memory) = heights, timing
     a, b, c, gain = piezo
     move, h, total, last, signal, heard = state[0], state[1], state[2], state[3], state[4], state[5]
-    count, limits, reach, tip, speed = int(state[6]), int(state[7]), state[8], state[9], state[10]
-    commanded, reached, passed, n_sub = 0.0, 0, 0.0, polynomials.shape[0]
+    count, limits, reach, swings = int(state[6]), int(state[7]), state[8], swing != STILL
+    commanded, reached, n_sub, fresh = 0.0, 0, polynomials.shape[0], 1.0 - memory
     for n in range(n_sub):
         floor = ground[0] + (n + 0.5) * ground[1]
-        place = gain * (move - h)
-        away = tip - place
-        tip, speed = place + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
-        s = scale * (tip - floor) - offset
-        log_current = _value(polynomials[n], s) + noise[n]
-        if log_current > ceiling:
-            log_current, reached = ceiling, reached | SATURATED
-        signal = (1.0 - memory) * _heard(log_current, setpoint, linear) + memory * signal
+        tip = _reached(gain * (move - h), state, swing) if swings else gain * (move - h)
+        s = scale * tip - (scale * floor + offset)
+        over, cut = _amplified(_over_setpoint(polynomials[n], s, noise[n] - hearing[0]), hearing)
+        signal = memory * signal + fresh * over
+        noise[n] = signal
         commanded, heard, count = commanded + move, heard + signal, count + 1
-        reached |= limits | (OUTSIDE if abs(s) > 1.0 else 0)
-        if with_current:
-            passed += _current(signal, setpoint, linear)
-        if count == per_update:
-            error = heard * (1.0 / per_update) - setpoint
-            if ring[1] > 0:
-                reached |= _rings(error, ring, state)
-            target, total, limits = _update(move, total, error, last, floor, loop)
-            if a > 0.0:
-                h = hysteresis(h, target - move, a, b, c)
-            reach, move, last, heard, count = max(reach, abs(h)), target, error, 0.0, 0
+        reached |= limits | cut | (OUTSIDE if abs(s) > 1.0 else 0)
+        if count < per_update:
+            continue
+        error = signal if per_update == 1 else heard * (1.0 / per_update)
+        if ring[1] > 0:
+            reached |= _rings(error, ring, state)
+        target, total, limits = _update(move, total, error, last, floor, loop)
+        if a > 0.0:
+            h = hysteresis(h, target - move, a, b, c)
+        reach, move, last, heard, count = max(reach, abs(h)), target, error, 0.0, 0
     state[0], state[1], state[2], state[3], state[4], state[5] = move, h, total, last, signal, heard
-    state[6], state[7], state[8], state[9], state[10] = count, limits, reach, tip, speed
-    return commanded / n_sub, reached, passed / n_sub
+    state[6], state[7], state[8] = count, limits, reach
+    return commanded / n_sub, reached
+
+
+@inlined
+def _exponentials(x: F4) -> None:
+    """Turn numbers into their exponentials, 1e-8 wrong: exp(x / 16) by its series, squared four times."""
+    far = False
+    for n in range(x.size):
+        far |= abs(x[n]) > 8.0
+    if far:
+        for n in range(x.size):
+            x[n] = np.exp(np.float64(x[n]))
+        return
+    for n in range(x.size):
+        t = x[n] * (1 / 16)
+        tail = 1 / 24 + t * (1 / 120 + t * (1 / 720 + t * (1 / 5040 + t * (1 / 40320 + t * (1 / 362880)))))
+        power = 1.0 + t * (1.0 + t * (1 / 2 + t * (1 / 6 + t * tail)))
+        power *= power
+        power *= power
+        power *= power
+        x[n] = power * power
+
+
+@inlined
+def _mean_currents(signals: F4, setpoint: float, linear: bool, out: F8) -> None:
+    """Write the mean |I| a pixel of what an amplifier gives, over the setpoint, (n_pixels, n_sub); uses that up."""
+    if not linear:
+        _exponentials(signals.reshape(-1))
+    size = np.exp(setpoint) / signals.shape[1]
+    for i in range(out.size):
+        total = 0.0
+        for n in range(signals.shape[1]):
+            total += signals[i, n]
+        out[i] = size * (total + signals.shape[1]) if linear else size * total
 
 
 @lean(fastmath={"contract"})
@@ -253,15 +315,15 @@ def scan_steps(
     for row in range(polynomials.shape[0]):
         for i in range(polynomials.shape[1]):
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
-            move, reached, passed = _dwell(
+            move, reached = _dwell(
                 *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(hearing, ring, state, current.size > 0),
+                *(hearing, ring, state),
             )
             if np.isnan(state[4]):
                 return False
             topography[row, i], events[row, i] = start + move, reached
-            if current.size > 0:
-                current[row, i] = passed
+        if current.size > 0:
+            _mean_currents(noise[row], hearing[0], hearing[1], current[row])
     return True
 
 

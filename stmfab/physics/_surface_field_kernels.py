@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+N_HEIGHTS = 7  # a constant: the compiler unrolls it
 FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance aside
 
 
@@ -89,7 +91,17 @@ def add_lobes_on_plane(
                     t, share = min(place - n, 2.0), atoms[p, 3]
                     a, b = -share * t * (t - 1) * (t - 2) / 6, share * (t + 1) * (t - 1) * (t - 2) / 2
                     c, d = -share * (t + 1) * t * (t - 2) / 2, share * (t + 1) * t * (t - 1) / 6
-                    for k in range(heights.size):
+                    for k in range(N_HEIGHTS):
                         four = a * falls[p, n - 1, k] + b * falls[p, n, k]
                         lobe[k] += four + (c * falls[p, n + 1, k] + d * falls[p, n + 2, k])
                 _add(lobe, lobes[s, 4], lobes[s, 5], most, out[i, j])
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def add_shifted(plane: F8, places: I8, weights: F8, out: F8) -> None:
+    """Add weights times the plane from places (row, column) of it on, (n, 2), to out (n_y, n_x)."""
+    for i in range(out.shape[0]):
+        for s in range(weights.size):
+            row, first, weight = plane[places[s, 0] + i], places[s, 1], weights[s]
+            for j in range(out.shape[1]):
+                out[i, j] += weight * row[first + j]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -175,7 +175,8 @@ class Dopant(SiteDefect):
 class Vacancy(SiteDefect):
     """Missing dimers of one row (DV1, DV2, ...): their depth follows from the neighbours and the second layer.
 
-    Inside, the second layer shows unevenly and half a dimer may be left; the row's ends are brighter and bent.
+    Inside, the second layer shows unevenly and half a dimer may be left; the ends of rows are brighter and bent. A gap
+    may branch into the rows beside it.
     """
 
     surfaces: ClassVar[tuple[str, ...]] = DIMERS
@@ -196,6 +197,13 @@ class Vacancy(SiteDefect):
     floor: float = key(
         "strength of the second layer inside, over that outside", default=0.45, at_least=0, at_most=20, per_defect=True
     )
+    branches: float = key(
+        "mean number of dimers missing beside them, in the rows next to theirs",
+        default=0.0,
+        at_least=0,
+        at_most=20,
+        per_defect=True,
+    )
     random: ClassVar[bool] = True
     pattern: ClassVar[tuple[int, ...]] = ()
 
@@ -209,25 +217,51 @@ class Vacancy(SiteDefect):
         """Return the edit of one of them."""
         assert rng is not None
         missing = cls.missing(round(values["length"]))
-        scaled: list[Scaled] = []
-        for unit in missing:
-            left = rng.random() < values["half_filled"] and len(missing) > 1
-            side, kept = (-1, 1)[int(rng.random() < 0.5)], float(rng.uniform(0.4, 0.9)) if left else 0.0
-            scaled += [Scaled(unit, 0, side, TOP, kept, kept), Scaled(unit, 0, -side)]
-            for half in (-1, 1):
-                shows = values["floor"] * math.exp(values["relief"] * rng.standard_normal())
-                scaled.append(Scaled(unit, 0, half, SECOND, shows, shows))
-        for end, step in ((missing[0] - 1, -1), (missing[-1] + 1, 1)):
-            bent = float(rng.uniform(0.0, 0.35)) * (-1, 1)[int(rng.random() < 0.5)]
-            scaled += [_one(end, half, values["rim"] * (1 + half * bent)) for half in (-1, 1)]
-            scaled += [_one(end + step, half, math.sqrt(values["rim"])) for half in (-1, 1)]
-        inside = range(missing[0], missing[-1] + 1)
-        scaled += [_one(unit, half, 1.25) for unit in inside if unit not in missing for half in (-1, 1)]
-        return Edit(tuple(scaled), footprint=tuple((unit, 0) for unit in inside))
+        scaled = _gap(missing, 0, values, rng)
+        inside = [(unit, 0) for unit in range(missing[0], missing[-1] + 1)]
+        for across, units in _beside(missing, values["branches"], rng).items():
+            scaled += _gap(units, across, values, rng)
+            inside += [(unit, across) for unit in range(units[0], units[-1] + 1)]
+        return Edit(tuple(scaled), footprint=tuple(inside))
 
 
-def _one(unit: int, side: int, factor: float) -> Scaled:
-    return Scaled(unit, 0, side, TOP, factor, factor)
+SIDEWAYS = 0.5  # share of the dimers beside a gap that lie in yet another row, not farther along one (a prior)
+FARTHEST_ROW = 2  # from the first: a pit stays within ``orbital_units.MARGIN_nm``
+
+
+def _beside(missing: Sequence[int], mean: float, rng: np.random.Generator) -> dict[int, list[int]]:
+    """Return which units of other rows are missing beside those of row 0: each is next to one that is missing."""
+    gone = [(unit, 0) for unit in missing]
+    for _ in range(int(rng.poisson(mean)) if mean > 0 else 0):
+        along, across = gone[int(rng.integers(len(gone)))]
+        step = (-1, 1)[int(rng.random() < 0.5)]
+        at = (along, across + step) if across == 0 or rng.random() < SIDEWAYS else (along + step, across)
+        if 0 < abs(at[1]) <= FARTHEST_ROW and at not in gone:
+            gone.append(at)
+    rows = sorted({across for _, across in gone} - {0})
+    return {row: sorted(along for along, across in gone if across == row) for row in rows}
+
+
+def _gap(missing: Sequence[int], across: int, values: Mapping[str, float], rng: np.random.Generator) -> list[Scaled]:
+    """Return what is left of units of one row that are missing, and what becomes of those beside them."""
+    scaled: list[Scaled] = []
+    for unit in missing:
+        left = rng.random() < values["half_filled"] and len(missing) > 1
+        side, kept = (-1, 1)[int(rng.random() < 0.5)], float(rng.uniform(0.4, 0.9)) if left else 0.0
+        scaled += [Scaled(unit, across, side, TOP, kept, kept), Scaled(unit, across, -side)]
+        for half in (-1, 1):
+            shows = values["floor"] * math.exp(values["relief"] * rng.standard_normal())
+            scaled.append(Scaled(unit, across, half, SECOND, shows, shows))
+    for end, step in ((missing[0] - 1, -1), (missing[-1] + 1, 1)):
+        bent = float(rng.uniform(0.0, 0.35)) * (-1, 1)[int(rng.random() < 0.5)]
+        scaled += [_one((end, across), half, values["rim"] * (1 + half * bent)) for half in (-1, 1)]
+        scaled += [_one((end + step, across), half, math.sqrt(values["rim"])) for half in (-1, 1)]
+    between = sorted(set(range(missing[0], missing[-1] + 1)).difference(missing))
+    return scaled + [_one((unit, across), half, 1.25) for unit in between for half in (-1, 1)]
+
+
+def _one(unit: tuple[int, int], side: int, factor: float) -> Scaled:
+    return Scaled(*unit, side, TOP, factor, factor)
 
 
 @dataclass(frozen=True)

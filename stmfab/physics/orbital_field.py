@@ -202,8 +202,8 @@ class Maker:
         for own in np.unique(which).tolist():
             if own < 0:
                 _orbital_field_kernels.take(logs, np.zeros(N_HEIGHTS, np.float32), which, own, out)
-                shift = first, rise, scale
-                _orbital_field_kernels.shift_others(which, reference_nm, to_monomials, to_monomials @ base, *shift, out)
+                made_of = np.ascontiguousarray(to_monomials.T), to_monomials @ base
+                _orbital_field_kernels.shift_others(which, reference_nm, *made_of, first, rise, scale, out)
             else:
                 matrix = _shift(first + rise * float(levels_nm[own]), scale) @ to_monomials
                 made = logs.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)

@@ -136,8 +136,8 @@ class Tables:
         unlike, which = np.unique(pairs.round(9), axis=0, return_inverse=True)
         above_nm, ratio = unlike.T[:, :, None, None]
         away_nm = np.sqrt(aside_nm2[:, None] + (self.heights_nm + above_nm) ** 2)
-        falls = np.exp(2 * kappa * (self.heights_nm - ratio * away_nm))
-        return which.ravel(), falls.astype(np.float32)
+        falls = np.exp((2 * kappa * (self.heights_nm - ratio * away_nm)).astype(np.float32))
+        return which.ravel(), falls
 
     def reach_nm(self, most: float, z_nm: float, ratio: float) -> float:
         """Return how far aside a lobe so strong is still felt at the expected gap."""

@@ -312,7 +312,6 @@ def _scan_steps(
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
-    state[4] = c.hearing[0]
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         seen = _seen(field, c, part)
         polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)

@@ -14,6 +14,7 @@ G. A. Fiete, E. J. Heller, Rev. Mod. Phys. 75, 933 (2003), doi:10.1103/RevModPhy
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import _scattering_kernels
-from .units import Complexes, Floats
+from .units import Complexes, Floats, Floats32
 
 STEP_nm = 0.02  # of the table of waves: 4-point Lagrange errs by 1e-6 at k = 4 per nm
 CORE_nm = 0.4  # nearer than an atom's radius the wave of a point is cut off smoothly
@@ -74,11 +75,16 @@ def softened(distances_nm: Floats) -> Floats:
 
 def reach_nm(waves: Waves, *, error: float) -> float:
     """Return the distance beyond which a scatterer changes the density by less than ``error`` of it."""
+    low, high = 1, 1
+    while _changes(waves, high) > error:
+        low, high = high + 1, 2 * high
+    return float(bisect.bisect_left(range(low, high), True, key=lambda r: _changes(waves, r) <= error) + low)
+
+
+def _changes(waves: Waves, r_nm: float) -> float:
+    """Return by how much of itself a scatterer changes the density at a distance, at most."""
     k = waves.numbers_per_nm
-    r = 1.0
-    while float(np.max(np.exp(-2 * k.imag * r) / (math.pi * np.abs(k) * r))) > error:
-        r += 1.0
-    return r
+    return float(np.max(np.exp(-2 * k.imag * r_nm) / (math.pi * np.abs(k) * r_nm)))
 
 
 def t_matrix(waves: Waves, scatterers: Scatterers, table: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -106,25 +112,34 @@ def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatter
     across_nm = float(np.hypot(*np.ptp(scatterers.points_nm, axis=0)))
     table = wave_table(waves, max(across_nm, reach_nm))
     rounded = np.ascontiguousarray(table.T, dtype=np.complex64)
-    matrix = (t_matrix(waves, scatterers, table) * waves.shares[:, None, None]).astype(np.complex64)
+    forms = _real(t_matrix(waves, scatterers, table) * waves.shares[:, None, None])
     for i in range(0, x_nm.shape[0], BLOCK):
         for j in range(0, x_nm.shape[1], BLOCK):
             block = slice(i, i + BLOCK), slice(j, j + BLOCK)
             x, y = x_nm[block].ravel(), y_nm[block].ravel()
             near = _near(x, y, scatterers.points_nm, reach_nm)
             if near.any():
-                heard = np.empty((len(waves.shares), x.size, int(near.sum())), dtype=np.complex64)
+                heard = np.empty((len(waves.shares), x.size, 2 * int(near.sum())), dtype=np.float32)
                 at = _columns(scatterers.points_nm[near])
                 _scattering_kernels.waves(x, y, *at, rounded, STEP_nm, reach_nm, heard)
-                change[block] = _summed(heard, matrix[:, near][:, :, near]).reshape(x_nm[block].shape)
+                change[block] = _summed(heard, forms if near.all() else _among(forms, near)).reshape(x_nm[block].shape)
     return change
 
 
-def _summed(heard: Complexes, matrix: Complexes) -> Floats:
-    """Return Re sum_e h^T M h for waves h (n_energies, n_points, n) and M (n_energies, n, n), shape (n_points,)."""
-    scattered = heard @ matrix
-    scattered *= heard
-    return np.asarray(scattered.sum(axis=(0, 2)).real, dtype=np.float64)
+def _real(matrix: Complexes) -> Floats32:
+    """Return forms (n_energies, 2 n, 2 n) of real and imaginary parts, one after the other: Re h^T M h of them."""
+    return np.asarray(np.block([[matrix.real, -matrix.imag], [-matrix.imag, -matrix.real]]), dtype=np.float32)
+
+
+def _among(forms: Floats32, chosen: NDArray[np.bool_]) -> Floats32:
+    """Return the forms of some of the scatterers."""
+    both = np.flatnonzero(np.tile(chosen, 2))
+    return forms[:, both[:, None], both]
+
+
+def _summed(heard: Floats32, forms: Floats32) -> Floats:
+    """Return the sum over the energies of forms of waves, (n_energies, n_points, 2 n), shape (n_points,)."""
+    return np.asarray(np.einsum("eps,eps->p", heard @ forms, heard), dtype=np.float64)
 
 
 def _near(x: Floats, y: Floats, points_nm: Floats, reach_nm: float) -> NDArray[np.bool_]:

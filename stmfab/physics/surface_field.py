@@ -30,7 +30,7 @@ from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats
 
 NM_PER_PM = 1e-3
 HALF_nm, ROWS_HALF_nm = 0.4, 0.2  # tabulated around the expected height; rows of atoms fade too fast for more,
-N_HEIGHTS = 7  # on as many nodes; test_surface_field.py::test_field_accuracy
+N_HEIGHTS = _surface_field_kernels.N_HEIGHTS  # on as many nodes; test_surface_field.py::test_field_accuracy
 GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, and the distance of nodes
 ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
@@ -128,9 +128,9 @@ def grid_over(lines_nm: Lines, rotation_deg: float, step_nm: float) -> Grid:
 
 def _grid(origin_nm: Floats, steps_nm: Floats, n_v: int, n_u: int) -> Grid:
     """Return the grid of n_v rows and n_u columns of nodes."""
-    v, u = np.indices((n_v, n_u))
-    points = origin_nm + np.stack([u, v], axis=-1) @ steps_nm
-    return Grid(origin_nm, steps_nm, np.ascontiguousarray(points[..., 0]), np.ascontiguousarray(points[..., 1]))
+    v, u = np.ogrid[:n_v, :n_u]
+    x_nm, y_nm = (first + (u * along + v * up) for first, along, up in zip(origin_nm, *steps_nm, strict=True))
+    return Grid(origin_nm, steps_nm, x_nm, y_nm)
 
 
 @dataclass(frozen=True)
@@ -282,10 +282,9 @@ def _seen_by_tip(plane: Floats, grid: Grid, pad: int, atoms: Floats, shares: Flo
                 place = (first_v + i, first_u + j)
                 taps[place] = taps.get(place, 0.0) + share * along * across
     n_v, n_u = plane.shape
+    places, weights = np.array(list(taps)) + pad, np.array(list(taps.values()))
     out = np.zeros((n_v - 2 * pad, n_u - 2 * pad))
-    for (i, j), weight in taps.items():
-        if weight != 0:
-            out += weight * plane[pad + i : n_v - pad + i, pad + j : n_u - pad + j]
+    _surface_field_kernels.add_shifted(plane, places[weights != 0], weights[weights != 0], out)
     return out
 
 

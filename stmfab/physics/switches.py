@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _switches_kernels
 from .field import CurrentField, FieldsInTurn
-from .units import Bools, Floats, Floats32, Ints
+from .units import Floats, Floats32, Ints
 
 Raising: TypeAlias = Callable[[int, Floats32], None]
 PIECE = 8  # pixels of a pass that are looked at together
@@ -128,18 +129,11 @@ def _met(x_nm: Floats, y_nm: Floats, boxes_nm: Floats) -> list[tuple[int, list[t
 
     The pixels' ends are (n_passes, n_pixels + 1); it goes by the extent of the passes' pieces of ``PIECE`` pixels.
     """
-    n_pixels = x_nm.shape[1] - 1
-    starts = np.arange(0, n_pixels, PIECE)
-    low, high = np.empty((2, len(x_nm), len(starts), 2))
-    for axis, ends in enumerate((x_nm, y_nm)):
-        last = ends[:, np.minimum(starts + PIECE, n_pixels)]
-        low[..., axis] = np.minimum(np.minimum.reduceat(ends, starts, axis=1), last)
-        high[..., axis] = np.maximum(np.maximum.reduceat(ends, starts, axis=1), last)
-    there: Bools = np.all((boxes_nm[:, None, None, 0] <= high) & (boxes_nm[:, None, None, 1] >= low), axis=3)
+    first, last = np.empty((2, len(boxes_nm), len(x_nm)), dtype=np.int64)
+    _switches_kernels.cross(x_nm, y_nm, boxes_nm, PIECE, first, last)
     found: dict[int, list[tuple[int, slice]]] = {}
-    for number, one in np.argwhere(np.any(there, axis=2)).tolist():
-        pieces = np.flatnonzero(there[number, one])
-        pixels = slice(int(pieces[0]) * PIECE, min((int(pieces[-1]) + 1) * PIECE, n_pixels))
+    for number, one in np.argwhere(last > 0).tolist():
+        pixels = slice(int(first[number, one]), int(last[number, one]))
         found.setdefault(number, []).append((one, pixels))
     return list(found.items())
 

@@ -23,7 +23,7 @@ from stmfab.physics import (
 from stmfab.physics.defects import Placed
 from stmfab.physics.junction import Junction
 from stmfab.physics.ledges import Edges, Ledges, flat
-from stmfab.physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals
+from stmfab.physics.orbitals import ORBITAL_SURFACES, SECOND, Buckling, Orbitals
 from stmfab.physics.path import nominal_raster, tip_path
 from stmfab.physics.site_defects import SITE_DEFECTS
 from stmfab.physics.tips import Tip
@@ -397,6 +397,26 @@ def test_no_two_defects_share_a_dimer():
     assert (taken >= 0).all()
     assert len(set(taken.tolist())) == len(taken)
     assert 0 < len(scene.sited) < sum(len(place.cells) for _, place in crowd.values())
+
+
+def test_a_pit_branches_into_rows_beside_it():
+    # whoever asks for no branches gets the row alone; the branches are beside it and hang together, dimer by dimer
+    kind = SITE_DEFECTS["vacancy"]
+    values = {"length": 3, "half_filled": 0.1, "relief": 0.6, "rim": 1.3, "floor": 0.2}
+    counts = []
+    for seed in range(200):
+        alone, pit = (kind.shaped(values | {"branches": mean}, np.random.default_rng(seed)) for mean in (0.0, 4.0))
+        assert pit.scaled[: len(alone.scaled)] == alone.scaled
+        assert alone.footprint == ((-1, 0), (0, 0), (1, 0)) == pit.footprint[:3]
+        gone = {(each.along, each.across) for each in pit.scaled if each.layer == SECOND}
+        reached = {(0, 0)}
+        for _ in gone:
+            reached |= {(u, v) for u, v in gone if any(abs(u - i) + abs(v - j) == 1 for i, j in reached)}
+        assert reached == gone
+        assert max(abs(across) for _, across in gone) <= 2
+        counts.append(len(gone) - 3)
+    assert 2.5 < np.mean(counts) < 4  # of a mean of 4 some fall on places that are taken
+    assert np.std(counts) > 1
 
 
 def test_a_vacancy_island_is_a_step_deep_with_rows_turned():
