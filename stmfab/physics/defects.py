@@ -46,6 +46,8 @@ NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
 class Spread:
     """How the defects of one name lie to one another: without these keys anywhere, each for itself."""
 
+    shared: ClassVar[tuple[str, ...]] = ()  # keys that decide what they do and that all of a name have alike
+
     min_distance_nm: float | None = key("least distance between two of them; the density stays", default=None, above=0)
     cluster_n: float | None = key("mean number in a cluster: clusters and members are Poisson", default=None, above=0)
     cluster_radius_nm: float | None = key("radius of a cluster", default=None, above=0)
@@ -65,7 +67,6 @@ class CrystalDefect(Spread):
 
     on_top: ClassVar[bool] = False  # above the top layer, whatever site it stands over
     of_all: ClassVar[tuple[str, ...]] = ("charge", "permittivity", "screening_nm", "depth_nm")
-    shared: ClassVar[tuple[str, ...]] = ()  # other keys that all of a member have alike
 
     charge: float | None = key(
         "charge in elementary charges, absent: 0; its screened potential shifts the bands around, up if it is negative",
