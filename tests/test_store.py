@@ -130,7 +130,7 @@ def test_another_recipe_is_refused_and_the_differing_keys_are_named(dataset):
 def test_arrays_declared_by_another_version_are_refused(dataset, monkeypatch):
     chosen = recipe.load("wse2-defects", samples=SAMPLES)
     fewer = chosen.arrays[1:]
-    monkeypatch.setattr(plan, "arrays", lambda _: fewer)
+    monkeypatch.setitem(chosen.__dict__, "arrays", fewer)
     with pytest.raises(StoreError, match=r"another version.*topography"):
         store.create(dataset.place, chosen)
 
