@@ -106,7 +106,7 @@ def _hops(row: Sequence[str], column: Sequence[str], way_nm: Floats, integrals_e
 
 def _spin_orbit(material: Material, site: int) -> Floats:
     """Return what couples the copies of a site's orbitals, its spin-orbit coupling as in ``with_spin_orbit``."""
-    own, copy = np.flatnonzero(material.orbital_site == site), _copies(material.sites[site].orbitals)
+    own, copy = material.site_orbitals[site], _copies(material.sites[site].orbitals)
     return np.asarray(material.hoppings_eV[0, 0][np.ix_(own, own)] * (copy[:, None] != copy))
 
 
