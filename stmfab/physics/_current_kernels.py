@@ -391,13 +391,15 @@ def _fill(row: int, column: int, n_grid: int, out: F4) -> None:
 
 @lean()
 def _lay(powers: F4, row: int, column: int, n_grid: int, out: F4) -> None:
-    """Write the polynomials (n_powers, n_nodes) of a cell to the nodes from out[row, column] on, zero beyond them."""
+    """Write the polynomials of a cell, (n_coefficients, n_nodes), to the nodes from out[row, column] on."""
     for v in range(n_grid):
-        for u in range(n_grid):
-            for power in range(powers.shape[0]):
-                out[row + v, column + u, power] = powers[power, v * n_grid + u]
-            for power in range(powers.shape[0], out.shape[2]):
-                out[row + v, column + u, power] = 0.0
+        for k in range(0, out.shape[2], 8):  # a field's coefficients come in eights, see _field_kernels.LANES
+            for u in range(n_grid):
+                node, there = v * n_grid + u, out[row + v, column + u, k:]
+                there[0], there[1] = powers[k, node], powers[k + 1, node]
+                there[2], there[3] = powers[k + 2, node], powers[k + 3, node]
+                there[4], there[5] = powers[k + 4, node], powers[k + 5, node]
+                there[6], there[7] = powers[k + 6, node], powers[k + 7, node]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -408,7 +410,7 @@ def lay_out(current: F4, to_monomials: F4, cells: B1, n_grid: int, out: F4) -> N
     (n_v, n_u, n_coefficients), zero beyond the heights.
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
-    powers, values = np.empty((n_heights, n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
+    powers, values = np.zeros((out.shape[2], n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
     exponent, mantissa = np.empty(current.shape[1], dtype=np.int32), np.empty(current.shape[1], dtype=np.int32)
     bits, cell = current.view(np.int32), 0
     for row in range(cells.shape[0]):
