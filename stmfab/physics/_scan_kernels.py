@@ -31,6 +31,7 @@ STILL = (0.0, 0.0, 0.0, 0.0)  # no swing
 N_STATE = 14
 LANES = 8  # coefficients of nearly all height polynomials
 N_SWINGS = 4  # in a row are ringing
+PATIENCE = 16  # pixels sub-step by sub-step with every check before a calm one is tried again
 
 lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 inlined = lean(forceinline=True, fastmath={"contract"})
@@ -254,6 +255,77 @@ def _dwell(
 
 
 @inlined
+def _calm_dwell(
+    polynomials: F4,
+    noise: F4,
+    ground: Pair,
+    memory: float,
+    heights: Pair,
+    loop: Loop,
+    piezo: Piezo,
+    hearing: Hearing,
+    state: F8,
+    room: F8,
+    trace: F8,
+) -> tuple[float, bool]:
+    """Return the mean command of a pixel in which no limit is met, and whether that is so: if not, nothing is changed.
+
+    ``_dwell`` with an update a sub-step, eight coefficients, and its checks after it: what a step need not wait for is
+    worked out before. ``room`` is for the coefficients, (n_sub * LANES), ``trace``, (5, n_sub), for what goes on.
+    Over a move dV of z, H moves by s dV (1 - r dV / 2), s = A - C |H| -+ B H and r = C sign(H) +- B up and down; the
+    tip follows the second term a sub-step later. Below ``TINY`` the next term is 1e-9 of the move.
+    """
+    (scale, offset), (kp, ki, kd, max_move, lowest, highest), (a, b, c, gain) = heights, loop, piezo
+    coefficients, fresh, n_sub, ceiling = polynomials.reshape(-1), 1.0 - memory, noise.size, hearing[2] - hearing[0]
+    driven, signals, steps, moves, places = trace[0], trace[1], trace[2], trace[3], trace[4]
+    for k in range(n_sub * LANES):
+        room[k] = fresh * np.float64(coefficients[k])
+    for n in range(n_sub):
+        driven[n] = fresh * (np.float64(noise[n]) - hearing[0])
+    move, total, signal, commanded, late = state[0], state[2], state[4], 0.0, 0.0
+    base, strength, fall, reached = ki * total - kd * state[3] - move, kp + ki + kd, scale * ground[1], scale * gain
+    s = reached * (move - state[1]) - (scale * (ground[0] + 0.5 * ground[1]) + offset)
+    lag, reach, least, half_b, half_c = reached * state[1], reached * state[8], reached * a, 0.5 * b, 0.5 * c
+    for n in range(n_sub):
+        k, square = n * LANES, s * s
+        flat = room[k] + (driven[n] + memory * signal)
+        near = (flat + s * room[k + 1]) + square * (room[k + 2] + s * room[k + 3])
+        far = (room[k + 4] + s * room[k + 5]) + square * (room[k + 6] + s * room[k + 7])
+        signal = near + square * square * far
+        dv = base + strength * signal
+        signals[n], steps[n], moves[n], places[n] = signal, dv, move, s
+        if a > 0.0:
+            size, width, side = abs(dv), abs(lag), np.copysign(half_c, lag)
+            lost, bend, reach = least - c * width, b * lag, max(reach, width)
+            pull = reached - lost
+            s = (((s - fall) + (late + pull * base)) + (pull * strength) * signal) + bend * size
+            late = dv * (dv * (lost * side - bend * half_b) + size * (lost * half_b - bend * side))
+            lag += (dv * lost - size * bend) - late
+        else:
+            s = ((s - fall) + reached * base) + (reached * strength) * signal
+        commanded += move
+        total += signal
+        move += dv
+        base = ki * total - kd * signal - move
+    floor, top = ground[0] + min(0.0, n_sub * ground[1]), ground[0] + max(0.0, n_sub * ground[1])
+    floor, top, loudest, largest, unruly = floor + highest, top + lowest, fresh * ceiling, min(max_move, TINY / (b + c)), 0
+    for n in range(n_sub):
+        met = (abs(places[n]) <= 1.0) & (abs(steps[n]) <= largest) & (moves[n] >= top) & (moves[n] <= floor)
+        unruly += 0 if met else 1
+    before = memory * state[4]
+    for n in range(n_sub):
+        unruly += 0 if signals[n] - before <= loudest else 1
+        before = memory * signals[n]
+    if unruly > 0 or not (move >= top and move <= floor):
+        return 0.0, False
+    for n in range(n_sub):
+        noise[n] = signals[n]
+    state[0], state[1], state[2], state[3], state[4] = move, lag / reached, total, signal, signal
+    state[8] = max(reach, abs(lag)) / reached
+    return commanded / n_sub, True
+
+
+@inlined
 def _exponentials(x: F4) -> None:
     """Turn numbers into their exponentials, 1e-8 wrong: exp(x / 16) by its series, squared four times."""
     far = False
@@ -300,6 +372,8 @@ def scan_steps(
     start: float,
     noise: F4,
     state: F8,
+    room: F8,
+    trace: F8,
     topography: F8,
     current: F8,
     events: U1,
@@ -311,14 +385,26 @@ def scan_steps(
     sub-step, of the tip's distance from its place and of its speed: zeros without a resonance. Without a place for it
     the current is not computed.
     """
-    n_sub = noise.shape[2]
+    n_sub, wait = noise.shape[2], 0
+    plain = timing[0] == 1 and swing == STILL and not hearing[1] and polynomials.shape[3] == LANES
     for row in range(polynomials.shape[0]):
         for i in range(polynomials.shape[1]):
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
-            move, reached = _dwell(
-                *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(hearing, ring, state),
-            )
+            move, reached, calm = 0.0, 0, False
+            if plain and wait == 0 and state[7] == 0.0:
+                move, calm = _calm_dwell(
+                    *(polynomials[row, i], noise[row, i], ground, timing[1], heights, loop, piezo, hearing),
+                    *(state, room, trace),
+                )
+                wait = 0 if calm else PATIENCE
+                for n in range(n_sub if calm and ring[1] > 0 else 0):
+                    reached |= _rings(noise[row, i, n], ring, state)
+            if not calm:
+                wait = max(0, wait - 1)
+                move, reached = _dwell(
+                    *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
+                    *(hearing, ring, state),
+                )
             if np.isnan(state[4]):
                 return False
             topography[row, i], events[row, i] = start + move, reached
