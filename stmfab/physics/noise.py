@@ -26,6 +26,7 @@ NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
 POINTS_NEEDED, POINTS_JOINED = 2.5, 3.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+WAVE_SAMPLES = 512  # of an oscillation, from one whose phase is worked out to the next
 NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times,
 CARRIED_POINTS = 0.03  # where its spectrum would need more points a sample than this: they cost thirty times as much
 
@@ -178,19 +179,20 @@ class Vibration:
         Re(a exp(i w t)): a wanders with the line's width, by exact steps of a tenth of its memory, and straight between
         them; means over samples weaken the oscillation alone.
         """
-        omega = 2 * math.pi * self.frequency_Hz
-        kept = math.exp(-STEP_OF_MEMORY)
-        point_s = STEP_OF_MEMORY * 2 * self.Q / omega
-        envelope = rng.standard_normal((2, math.ceil(clock.end_s / point_s) + 2))
+        turn = 2 * math.pi * self.frequency_Hz * clock.step_s
+        memory = 2 * self.Q / turn
+        n_between = max(1, int(STEP_OF_MEMORY * memory))
+        kept = math.exp(-n_between / memory)
+        envelope = rng.standard_normal((2, clock.size // n_between + 2))
         _noise_kernels.wander(envelope, kept)
-        heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - (1 - kept) / 3)  # lines between points: less
+        straight = (1 - kept) / 3 * (1 - n_between**-2)  # lost by the straight lines between points
+        heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - straight)
         envelope *= tone.log_per_pm * self.rms_pm * heard
-        turn = omega * (np.arange(clock.n_samples) + 0.5) * clock.step_s
-        line_turn = omega * np.arange(clock.n_lines) * (clock.n_samples * clock.step_s)
-        carried = envelope.astype(np.float32), clock.step_s / point_s
-        within = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
-        begins = np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32)
-        return lambda first, out: _noise_kernels.add_carried(*carried, within, begins, first, out)
+        points = np.empty((envelope.shape[1] - 1, 4), np.float32)
+        _noise_kernels.turned(envelope, n_between * turn, points)
+        between = np.arange(n_between)
+        within = np.stack([np.cos(turn * between), np.sin(turn * between), between / n_between]).astype(np.float32)
+        return lambda first, out: _noise_kernels.add_carried(points, within, first * clock.n_samples, out.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -212,15 +214,11 @@ class Hum:
         omega = 2 * math.pi * self.frequency_Hz * orders
         left = np.sinc(omega * clock.step_s / (2 * math.pi))
         amplitudes = tone.log_per_pm * self.pm * orders**-self.falloff * left
-        at_line = np.multiply.outer(np.arange(clock.n_lines) * clock.n_samples * clock.step_s, omega) + phases
-        in_line = np.multiply.outer(omega, (np.arange(clock.n_samples) + 0.5) * clock.step_s)
-        lines = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1).astype(np.float32)
-        within = np.concatenate([np.cos(in_line), np.sin(in_line)]).astype(np.float32)
-
-        def add(first: int, out: Floats32) -> None:
-            out += lines[first : first + len(out)] @ within
-
-        return add
+        at_point = np.multiply.outer((np.arange(0, clock.size, WAVE_SAMPLES) + 0.5) * clock.step_s, omega) + phases
+        after = np.multiply.outer(omega * clock.step_s, np.arange(WAVE_SAMPLES))
+        points = (amplitudes * np.stack([np.sin(at_point), np.cos(at_point)])).transpose(1, 2, 0).astype(np.float32)
+        points, within = np.ascontiguousarray(points), np.stack([np.cos(after), np.sin(after)], axis=1).astype(np.float32)
+        return lambda first, out: _noise_kernels.add_steady(points, within, first * clock.n_samples, out.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -344,18 +342,22 @@ def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.
     mean of its points: what is faster comes back weaker and slower, as from a real converter.
     """
     highest_Hz = max(source.highest_Hz for source in sources)
-    smooth = POINTS_JOINED * highest_Hz * clock.step_s < 1
-    n_points = 1 if smooth else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
-    step_s = 1 / (POINTS_JOINED * highest_Hz) if smooth else clock.step_s / n_points
+    n_between = int(1 / (POINTS_JOINED * highest_Hz * clock.step_s))
+    n_points = 1 if n_between else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
+    step_s = n_between * clock.step_s if n_between else clock.step_s / n_points
     n = fft.next_fast_len(2 * math.ceil(clock.end_s / step_s) + 2, real=True)
     f_Hz = fft.rfftfreq(n, step_s).astype(np.float32)
     power = np.zeros(len(f_Hz), dtype=np.float32)
     for source in sources:
         power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step; a straight line between points loses its square
-    drawn = _gaussian((power / (heard * heard) if smooth else power * heard) / (2 * step_s), n, rng)
-    if smooth:
-        return lambda first, out: _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, first, out)
+    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step
+    if n_between:
+        heard = (np.sinc(f_Hz * clock.step_s) ** 2 / heard) ** 2  # straight lines lose the square of what means lose
+    drawn = _gaussian(power * heard / (2 * step_s), n, rng)
+    if n_between:
+        return lambda first, out: _noise_kernels.add_joined(
+            drawn, n_between, tone.log_per_pm, first * clock.n_samples, out.reshape(-1)
+        )
     a_line = n_points * clock.n_samples
     return lambda first, out: _noise_kernels.add_means(
         drawn[first * a_line :], n_points, tone.log_per_pm, out.reshape(-1)
