@@ -308,7 +308,13 @@ def _calm_dwell(
         move += dv
         base = ki * total - kd * signal - move
     floor, top = ground[0] + min(0.0, n_sub * ground[1]), ground[0] + max(0.0, n_sub * ground[1])
-    floor, top, loudest, largest, unruly = floor + highest, top + lowest, fresh * ceiling, min(max_move, TINY / (b + c)), 0
+    floor, top, loudest, largest, unruly = (
+        floor + highest,
+        top + lowest,
+        fresh * ceiling,
+        min(max_move, TINY / (b + c)),
+        0,
+    )
     for n in range(n_sub):
         met = (abs(places[n]) <= 1.0) & (abs(steps[n]) <= largest) & (moves[n] >= top) & (moves[n] <= floor)
         unruly += 0 if met else 1

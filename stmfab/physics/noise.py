@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeGuard, TypeVar
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import constants, fft
 
 from . import _noise_kernels
 from .keys import check_ranges, key
+from .spectrum import periodic, stationary
 from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats, Floats32
 
-Real = TypeVar("Real", np.float32, np.float64)
 Heard: TypeAlias = Callable[[int, Floats32], None]  # adds the disturbance of some lines, from the first on, to ln|I|
 
 NM_PER_PM = 1e-3
@@ -150,6 +149,11 @@ class FlickerNoise:
         """Frequency above which nothing of it is seen."""
         return 4 * self.corner_Hz
 
+    @property
+    def memory_s(self) -> float:
+        """Time in which a line dies out: it has none."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Vibration:
@@ -172,6 +176,11 @@ class Vibration:
     def highest_Hz(self) -> float:
         """Frequency above which nothing of it is seen."""
         return self.frequency_Hz * (1 + 4 / self.Q)
+
+    @property
+    def memory_s(self) -> float:
+        """Time in which it dies out."""
+        return self.Q / (math.pi * self.frequency_Hz)
 
     def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
         """Return what a line with a large Q adds to ln|I|.
@@ -217,7 +226,10 @@ class Hum:
         at_point = np.multiply.outer((np.arange(0, clock.size, WAVE_SAMPLES) + 0.5) * clock.step_s, omega) + phases
         after = np.multiply.outer(omega * clock.step_s, np.arange(WAVE_SAMPLES))
         points = (amplitudes * np.stack([np.sin(at_point), np.cos(at_point)])).transpose(1, 2, 0).astype(np.float32)
-        points, within = np.ascontiguousarray(points), np.stack([np.cos(after), np.sin(after)], axis=1).astype(np.float32)
+        points, within = (
+            np.ascontiguousarray(points),
+            np.stack([np.cos(after), np.sin(after)], axis=1).astype(np.float32),
+        )
         return lambda first, out: _noise_kernels.add_steady(points, within, first * clock.n_samples, out.reshape(-1))
 
 
@@ -238,7 +250,7 @@ class LineOffsets:
         power = np.zeros(len(cycles))
         power[1:] = cycles[1:] ** -self.exponent
         half_step2 = (power * (1 - np.cos(2 * math.pi * cycles))).mean()  # half the mean square of a step
-        drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines, None]
+        drawn = periodic(power / half_step2, n, rng)[: clock.n_lines, None]
         offsets = (tone.log_per_pm * self.rms_pm * drawn).astype(np.float32)
 
         def add(first: int, out: Floats32) -> None:
@@ -337,23 +349,23 @@ def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
 def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
     """Return what one Gaussian signal with the sum of the sources' power densities adds to ln|I|.
 
-    It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept. Where
-    these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
+    It is drawn at as many points as its highest frequency needs. Where these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
     mean of its points: what is faster comes back weaker and slower, as from a real converter.
     """
     highest_Hz = max(source.highest_Hz for source in sources)
     n_between = int(1 / (POINTS_JOINED * highest_Hz * clock.step_s))
     n_points = 1 if n_between else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
     step_s = n_between * clock.step_s if n_between else clock.step_s / n_points
-    n = fft.next_fast_len(2 * math.ceil(clock.end_s / step_s) + 2, real=True)
-    f_Hz = fft.rfftfreq(n, step_s).astype(np.float32)
-    power = np.zeros(len(f_Hz), dtype=np.float32)
-    for source in sources:
-        power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step
-    if n_between:
-        heard = (np.sinc(f_Hz * clock.step_s) ** 2 / heard) ** 2  # straight lines lose the square of what means lose
-    drawn = _gaussian(power * heard / (2 * step_s), n, rng)
+
+    def density(f_Hz: Floats32) -> Floats32:
+        power = np.asarray(sum(source.power_pm2_per_Hz(f_Hz) for source in sources))
+        heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step
+        if n_between:  # straight lines lose the square of what means lose
+            heard = (np.sinc(f_Hz * clock.step_s) ** 2 / heard) ** 2
+        return power * heard
+
+    n = clock.size // n_between + 2 if n_between else n_points * clock.size
+    drawn = stationary(density, n, step_s=step_s, memory_s=max(source.memory_s for source in sources), rng=rng)
     if n_between:
         return lambda first, out: _noise_kernels.add_joined(
             drawn, n_between, tone.log_per_pm, first * clock.n_samples, out.reshape(-1)
@@ -362,27 +374,3 @@ def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.
     return lambda first, out: _noise_kernels.add_means(
         drawn[first * a_line :], n_points, tone.log_per_pm, out.reshape(-1)
     )
-
-
-def white_state(rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Return the state that ``add_white`` begins with."""
-    words = np.asarray(rng.bit_generator.random_raw(2 * _noise_kernels.LANES))
-    return words.view(np.uint32).reshape(4, -1)
-
-
-def add_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
-    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each.
-
-    ``state`` goes on.
-    """
-    _noise_kernels.add_white(state, sigma, out.reshape(-1))
-
-
-def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:
-    """Return a periodic Gaussian signal, (n,), whose variance is the mean of ``power``, (n // 2 + 1,), over all.
-
-    In single precision where the power is.
-    """
-    real, imaginary = rng.standard_normal((2, len(power)), dtype=power.dtype)
-    waves = np.sqrt(power * (n / 2)) * (real + 1j * imaginary)
-    return np.asarray(fft.irfft(waves.astype(np.result_type(power.dtype, np.complex64)), n))

@@ -18,11 +18,12 @@ from . import _scan_kernels
 from .field import CurrentField, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, add_white, coloured, white_log_sigma, white_state
+from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
+from .white import add_white, white_state
 
 STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
 JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
@@ -213,6 +214,7 @@ class _Disturbance:
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         self._coloured = coloured(sources, clock, tone, streams)
+        self._room: Floats32 | None = None
 
     @functools.cached_property
     def _state(self) -> NDArray[np.uint32]:
@@ -226,9 +228,12 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub)."""
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub), until the next call."""
         first, end, _ = passes.indices(2 * self._shape[0] + 2)
-        noise = np.zeros((end - first, *self._shape), np.float32)
+        if self._room is None:  # one for all: a new one would be new pages
+            self._room = np.empty((end - first, *self._shape), np.float32)
+        noise = self._room[: end - first]
+        noise[:] = 0.0
         for add in self._coloured:
             add(first // 2, noise.reshape((end - first) // 2, -1))
         if self._sigma > 0 and self._shape[1] > 1:
@@ -319,7 +324,16 @@ def _scan_steps(
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
             *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.hearing, ring),
-            *(c.start_nm, noise.of(part), state, room, trace, lines.topography_nm[part], current_nA, lines.events[part]),
+            *(
+                c.start_nm,
+                noise.of(part),
+                state,
+                room,
+                trace,
+                lines.topography_nm[part],
+                current_nA,
+                lines.events[part],
+            ),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))
