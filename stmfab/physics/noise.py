@@ -349,8 +349,9 @@ def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
 def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
     """Return what one Gaussian signal with the sum of the sources' power densities adds to ln|I|.
 
-    It is drawn at as many points as its highest frequency needs. Where these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
-    mean of its points: what is faster comes back weaker and slower, as from a real converter.
+    It is drawn at as many points as its highest frequency needs. Where these are fewer than the samples they are
+    joined by straight lines, whose loss is made up for; else a sample is the mean of its points: what is faster comes
+    back weaker and slower, as from a real converter.
     """
     highest_Hz = max(source.highest_Hz for source in sources)
     n_between = int(1 / (POINTS_JOINED * highest_Hz * clock.step_s))
@@ -359,10 +360,11 @@ def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.
 
     def density(f_Hz: Floats32) -> Floats32:
         power = np.asarray(sum(source.power_pm2_per_Hz(f_Hz) for source in sources))
-        heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step
-        if n_between:  # straight lines lose the square of what means lose
-            heard = (np.sinc(f_Hz * clock.step_s) ** 2 / heard) ** 2
-        return power * heard
+        turn = np.float32(math.pi * step_s) * f_Hz
+        if not n_between:
+            return power * (np.sin(turn) / turn) ** 2  # means over a step
+        kept = np.square(np.sin(turn) / (n_between * np.sin(turn / n_between)))  # by straight lines, in amplitude
+        return power / (kept * kept)
 
     n = clock.size // n_between + 2 if n_between else n_points * clock.size
     drawn = stationary(density, n, step_s=step_s, memory_s=max(source.memory_s for source in sources), rng=rng)

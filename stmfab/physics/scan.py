@@ -228,7 +228,10 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub), until the next call."""
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub).
+
+        The next call takes its place.
+        """
         first, end, _ = passes.indices(2 * self._shape[0] + 2)
         if self._room is None:  # one for all: a new one would be new pages
             self._room = np.empty((end - first, *self._shape), np.float32)

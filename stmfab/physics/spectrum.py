@@ -35,16 +35,17 @@ def stationary(
     spacing = fft.next_fast_len(math.ceil((n + spare) / PIECES), real=True)
     size = PIECES * spacing
     wave_Hz = 1 / (size * step_s)
-    waves = np.zeros((size // 2 + 1, 2), np.float32)
-    add_white(waves[GAUSSIAN // 2 :], 1.0, white_state(rng))
-    waves[: GAUSSIAN // 2] = rng.standard_normal(waves[: GAUSSIAN // 2].shape, dtype=np.float32)
+    waves = np.zeros(size // 2 + 1, np.complex64)
+    numbers = waves.view(np.float32)
+    numbers[:GAUSSIAN] = rng.standard_normal(len(numbers[:GAUSSIAN]), dtype=np.float32)
+    add_white(numbers[GAUSSIAN:], 1.0, white_state(rng))
     waves[0] = 0.0
     for start in range(1, len(waves), BLOCK):
         some = waves[start : start + BLOCK]
         power = density_per_Hz(np.float32(wave_Hz) * np.arange(start, start + len(some), dtype=np.float32))
-        some *= np.sqrt(np.float32(size**2 / 4 * wave_Hz) * power)[:, None]
+        some *= np.sqrt(np.float32(size**2 / 4 * wave_Hz) * power)
     waves[1:SLOW] *= np.float32(math.sqrt(0.5))  # the odd waves have the other half
-    drawn = fft.irfft(waves.view(np.complex64)[:, 0], size).reshape(PIECES, spacing)
+    drawn = fft.irfft(waves, size).reshape(PIECES, spacing)
     slow = _half_waves(density_per_Hz, wave_Hz, rng)
     drawn += slow[:-1, None]
     drawn += np.diff(slow)[:, None] * (np.arange(spacing, dtype=np.float32) / np.float32(spacing))
