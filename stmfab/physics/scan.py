@@ -320,23 +320,15 @@ def _scan_steps(
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
-    room, trace = np.empty(path.n_sub * _scan_kernels.LANES), np.empty((5, path.n_sub))
+    a_run = path.n_sub * max(1, _scan_kernels.RUN // path.n_sub)
+    room = np.zeros(len(state)), np.empty(a_run * _scan_kernels.LANES), np.empty((4, a_run + 1))
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         seen = _seen(field, c, part)
         polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
             *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.hearing, ring),
-            *(
-                c.start_nm,
-                noise.of(part),
-                state,
-                room,
-                trace,
-                lines.topography_nm[part],
-                current_nA,
-                lines.events[part],
-            ),
+            *(c.start_nm, noise.of(part), state, *room, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))
