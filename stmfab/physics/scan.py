@@ -6,7 +6,6 @@ Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,12 +213,8 @@ class _Disturbance:
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         self._coloured = coloured(sources, clock, tone, streams)
+        self._state = white_state(self._white) if self._sigma > 0 and n_sub > 1 else None
         self._room: Floats32 | None = None
-
-    @functools.cached_property
-    def _state(self) -> NDArray[np.uint32]:
-        """The state of the white noise within pixels."""
-        return white_state(self._white)
 
     def sigma(self, timing: Timing) -> float:
         """Return the rms of the white noise in what the controller hears, an update."""
@@ -228,10 +223,7 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub).
-
-        The next call takes its place.
-        """
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub): until the next."""
         first, end, _ = passes.indices(2 * self._shape[0] + 2)
         if self._room is None:  # one for all: a new one would be new pages
             self._room = np.empty((end - first, *self._shape), np.float32)
@@ -239,7 +231,7 @@ class _Disturbance:
         noise[:] = 0.0
         for add in self._coloured:
             add(first // 2, noise.reshape((end - first) // 2, -1))
-        if self._sigma > 0 and self._shape[1] > 1:
+        if self._state is not None:
             add_white(noise, self._sigma, self._state)
         elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
             noise += np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
