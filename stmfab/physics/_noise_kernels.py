@@ -13,7 +13,7 @@ fast = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 
 @numba.njit(cache=True, error_model="numpy")
-def wander(innovations: F8, kept: float) -> None:
+def wander(innovations: F4, kept: float) -> None:
     """Replace unit normal numbers, (2, n), by signals of unit variance that keep a share from point to point."""
     new = np.sqrt(1.0 - kept * kept)
     for axis in range(innovations.shape[0]):
@@ -22,7 +22,7 @@ def wander(innovations: F8, kept: float) -> None:
 
 
 @fast
-def turned(envelope: F8, angle: float, out: F4) -> None:
+def turned(envelope: F4, angle: float, out: F4) -> None:
     """Write to out, (n, 4), an envelope a, (2, n + 1), and its rise to the next point, both times exp(i k angle).
 
     The turn goes on by products, and anew from the cosine every ``RENEWED`` points.

@@ -31,7 +31,7 @@ STILL = (0.0, 0.0, 0.0, 0.0)  # no swing
 N_STATE = 14
 LANES = 8  # coefficients of nearly all height polynomials
 N_SWINGS = 4  # in a row are ringing
-RUN = 64  # sub-steps, at least, whose limits are checked together
+RUN = 128  # sub-steps, at least, whose limits are checked together
 PATIENCE = 16  # runs sub-step by sub-step after one that met a limit
 
 lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
@@ -458,11 +458,10 @@ def scan_steps(
         for first in range(0, polynomials.shape[1], a_run):
             end, calm = min(first + a_run, polynomials.shape[1]), False
             if plain and wait == 0 and state[7] == 0.0:
-                calm = _calm_run(
-                    *(polynomials[row, first:end], noise[row, first:end], plane[row, first : end + 1]),
-                    *(timing[1], heights, loop, piezo, hearing, ring, start, state),
-                    *(draft, room, trace, topography[row, first:end], events[row, first:end]),
-                )
+                pixels = slice(first, end)
+                ends, drawn, marks = plane[row, first : end + 1], topography[row, pixels], events[row, pixels]
+                run = polynomials[row, pixels], noise[row, pixels], ends, timing[1], heights, loop, piezo, hearing, ring
+                calm = _calm_run(*run, start, state, draft, room, trace, drawn, marks)
             wait = 0 if calm else (PATIENCE if wait == 0 else wait - 1)
             for i in range(end if calm else first, end):
                 ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub

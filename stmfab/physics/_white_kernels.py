@@ -27,23 +27,20 @@ def _draw(state: U4, scale: np.float32, noise: F4) -> None:
         s3[lane] = np.uint32(s3[lane] << np.uint32(11)) | np.uint32(s3[lane] >> np.uint32(21))
         pairs = np.uint32((word & PAIR) + (np.uint32(word >> np.uint32(8)) & PAIR))
         both = np.int32((pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16)))
-        noise[lane] = scale * np.float32(both - np.int32(BYTES_MEAN))
+        noise[lane] = scale * np.float32(np.int32(both - np.int32(BYTES_MEAN)))
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def add_white(state: U4, sigma: float, out: F4) -> None:
-    """Add to each sample, (n,), sigma times the standardised sum of the four bytes of a random word.
+def fill(state: U4, sigma: float, out: F4) -> None:
+    """Write to each sample, (n,), sigma times the standardised sum of the four bytes of a random word.
 
     The words are those of xoshiro128++ generators side by side, states (4, ``LANES``), which go on from call to call
     (D. Blackman and S. Vigna, ACM Trans. Math. Softw. 47, 36 (2021), doi:10.1145/3460772).
     """
     scale, whole = np.float32(sigma / BYTES_SIGMA), out.shape[0] - out.shape[0] % LANES
-    noise = np.empty(LANES, dtype=np.float32)
     for start in range(0, whole, LANES):
-        _draw(state, scale, noise)
-        for lane in range(LANES):
-            out[start + lane] += noise[lane]
+        _draw(state, scale, out[start : start + LANES])
     if whole < out.shape[0]:
-        _draw(state, scale, noise)
-        for lane in range(out.shape[0] - whole):
-            out[whole + lane] += noise[lane]
+        last = np.empty(LANES, dtype=np.float32)
+        _draw(state, scale, last)
+        out[whole:] = last[: out.shape[0] - whole]

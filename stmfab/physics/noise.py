@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import constants, fft
 
 from . import _noise_kernels
@@ -19,13 +20,14 @@ from .keys import check_ranges, key
 from .spectrum import periodic, stationary
 from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats, Floats32
 
+Real = TypeVar("Real", np.float32, np.float64)
 Heard: TypeAlias = Callable[[int, Floats32], None]  # adds the disturbance of some lines, from the first on, to ln|I|
 
 NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
 POINTS_NEEDED, POINTS_JOINED = 2.5, 3.0  # a period of a spectrum's highest frequency: as they are, joined by lines
-WAVE_SAMPLES = 512  # of an oscillation, from one whose phase is worked out to the next
+WAVE_SAMPLES = 1024  # of an oscillation, from one whose phase is worked out to the next
 NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times,
 CARRIED_POINTS = 0.03  # where its spectrum would need more points a sample than this: they cost thirty times as much
 
@@ -140,7 +142,7 @@ class FlickerNoise:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+    def power_pm2_per_Hz(self, f_Hz: NDArray[Real]) -> NDArray[Real]:
         """Return the one-sided power density of the gap at frequencies above 0."""
         return np.asarray(self.pm_per_sqrt_Hz**2 / f_Hz / (1 + (f_Hz / self.corner_Hz) ** 2))
 
@@ -166,7 +168,7 @@ class Vibration:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+    def power_pm2_per_Hz(self, f_Hz: NDArray[Real]) -> NDArray[Real]:
         """Return the one-sided power density of the gap: white force on an oscillator, variance rms^2."""
         x = f_Hz / self.frequency_Hz
         line = 1 / ((1 - x**2) ** 2 + (x / self.Q) ** 2)
@@ -192,11 +194,11 @@ class Vibration:
         memory = 2 * self.Q / turn
         n_between = max(1, int(STEP_OF_MEMORY * memory))
         kept = math.exp(-n_between / memory)
-        envelope = rng.standard_normal((2, clock.size // n_between + 2))
+        envelope = rng.standard_normal((2, clock.size // n_between + 2), dtype=np.float32)
         _noise_kernels.wander(envelope, kept)
         straight = (1 - kept) / 3 * (1 - n_between**-2)  # lost by the straight lines between points
         heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - straight)
-        envelope *= tone.log_per_pm * self.rms_pm * heard
+        envelope *= np.float32(tone.log_per_pm * self.rms_pm * heard)
         points = np.empty((envelope.shape[1] - 1, 4), np.float32)
         _noise_kernels.turned(envelope, n_between * turn, points)
         between = np.arange(n_between)
@@ -298,8 +300,9 @@ class Telegraph:
 
         def add(first: int, out: Floats32) -> None:
             start = first * clock.n_samples
-            some = slice(np.searchsorted(ends, start), np.searchsorted(begins, start + out.size))
-            _noise_kernels.add_stays(begins[some] - start, ends[some] - start, height, out.reshape(-1))
+            some = slice(ends.searchsorted(start), begins.searchsorted(start + out.size))
+            if some.start < some.stop:
+                _noise_kernels.add_stays(begins[some] - start, ends[some] - start, height, out.reshape(-1))
 
         return add
 
@@ -359,12 +362,14 @@ def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.
     step_s = n_between * clock.step_s if n_between else clock.step_s / n_points
 
     def density(f_Hz: Floats32) -> Floats32:
-        power = np.asarray(sum(source.power_pm2_per_Hz(f_Hz) for source in sources))
+        power = np.zeros_like(f_Hz)
+        for source in sources:
+            power += source.power_pm2_per_Hz(f_Hz)
         turn = np.float32(math.pi * step_s) * f_Hz
         if not n_between:
-            return power * (np.sin(turn) / turn) ** 2  # means over a step
+            return np.asarray(power * np.square(np.sin(turn) / turn))  # means over a step
         kept = np.square(np.sin(turn) / (n_between * np.sin(turn / n_between)))  # by straight lines, in amplitude
-        return power / (kept * kept)
+        return np.asarray(power / (kept * kept))
 
     n = clock.size // n_between + 2 if n_between else n_points * clock.size
     drawn = stationary(density, n, step_s=step_s, memory_s=max(source.memory_s for source in sources), rng=rng)

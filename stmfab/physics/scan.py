@@ -22,7 +22,7 @@ from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
-from .white import add_white, white_state
+from .white import fill_white, white_state
 
 STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
 JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
@@ -228,13 +228,14 @@ class _Disturbance:
         if self._room is None:  # one for all: a new one would be new pages
             self._room = np.empty((end - first, *self._shape), np.float32)
         noise = self._room[: end - first]
-        noise[:] = 0.0
+        if self._state is not None:
+            fill_white(noise, self._sigma, self._state)
+        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
+            noise[:] = np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
+        else:
+            noise[:] = 0.0
         for add in self._coloured:
             add(first // 2, noise.reshape((end - first) // 2, -1))
-        if self._state is not None:
-            add_white(noise, self._sigma, self._state)
-        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            noise += np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
         return noise
 
 

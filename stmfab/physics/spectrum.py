@@ -10,7 +10,7 @@ import numpy as np
 from scipy import fft
 
 from .units import Floats, Floats32
-from .white import add_white, white_state
+from .white import fill_white, white_state
 
 Density: TypeAlias = Callable[[Floats32], Floats32]  # one-sided, of frequencies above 0
 
@@ -35,10 +35,10 @@ def stationary(
     spacing = fft.next_fast_len(math.ceil((n + spare) / PIECES), real=True)
     size = PIECES * spacing
     wave_Hz = 1 / (size * step_s)
-    waves = np.zeros(size // 2 + 1, np.complex64)
+    waves = np.empty(size // 2 + 1, np.complex64)
     numbers = waves.view(np.float32)
     numbers[:GAUSSIAN] = rng.standard_normal(len(numbers[:GAUSSIAN]), dtype=np.float32)
-    add_white(numbers[GAUSSIAN:], 1.0, white_state(rng))
+    fill_white(numbers[GAUSSIAN:], 1.0, white_state(rng))
     waves[0] = 0.0
     for start in range(1, len(waves), BLOCK):
         some = waves[start : start + BLOCK]

@@ -10,14 +10,14 @@ from .units import Floats32
 
 
 def white_state(rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Return the state that ``add_white`` begins with."""
+    """Return the state that ``fill_white`` begins with."""
     words = np.asarray(rng.bit_generator.random_raw(2 * _white_kernels.LANES))
     return words.view(np.uint32).reshape(4, -1)
 
 
-def add_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
-    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each.
+def fill_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
+    """Fill samples of any shape with white noise of a given rms, nearly Gaussian: the sum of four uniform numbers each.
 
     ``state`` goes on.
     """
-    _white_kernels.add_white(state, sigma, out.reshape(-1))
+    _white_kernels.fill(state, sigma, out.reshape(-1))
