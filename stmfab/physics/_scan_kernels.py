@@ -275,6 +275,13 @@ def _heard(room: F8, k: int, s: float, kept: float) -> float:
 
 
 @inlined
+def _bent(h: float, a: float, b: float, c: float) -> Pair:
+    """Return what dV^2 and dV |dV| take from H: half of A - C |H| -+ B H times C sign(H) +- B, up and down."""
+    side, lost, bend = np.copysign(c, h), a - c * abs(h), b * h
+    return 0.5 * (lost * side - bend * b), 0.5 * (lost * b - bend * side)
+
+
+@inlined
 def _run_calmly(
     room: F8,
     plane: F8,
@@ -291,30 +298,31 @@ def _run_calmly(
     """Run the loop over some pixels as ``_dwell`` does, with an update a sub-step and without its checks.
 
     What a step need not wait for is worked out before it. Over a move dV of z, H moves by s dV (1 - r dV / 2),
-    s = A - C |H| -+ B H and r = C sign(H) +- B up and down; the tip follows the second term a sub-step later, or at the
-    end of the pixel. Below ``TINY`` the next term is 1e-9 of the move. H is in units of s.
+    s = A - C |H| -+ B H and r = C sign(H) +- B up and down. Below ``TINY`` the second term is 1e-4 of the move, the
+    next one 1e-9: it is taken with s and r of the pixel's start, and the tip follows it a sub-step later. H is in units
+    of s.
     """
     (scale, offset), (kp, ki, kd, _, _, _), (a, b, c, gain) = heights, loop, piezo
     driven, places, signals, moves = trace[0], trace[1], trace[2], trace[3]
     move, total, signal, reached = state[0], state[2], state[4], scale * gain
     signals[0], moves[0] = signal, move
     base, strength = ki * total - kd * state[3] - move, kp + ki + kd
-    lag, reach, least, half_b, half_c = reached * state[1], reached * state[8], reached * a, 0.5 * b, 0.5 * c
-    n = 0
+    lag, reach, least, n = reached * state[1], reached * state[8], reached * a, 0
     for i in range(topography.size):
         fall = scale * (plane[i + 1] - plane[i]) / n_sub
         s = (reached * move - lag) - (scale * (plane[i] - start) + 0.5 * fall + offset)
         commanded, late, end = 0.0, 0.0, n + n_sub
+        straight, kinked = _bent(lag, least, b, c)
         while n < end:
             signal = _heard(room, n * LANES, s, driven[n] + memory * signal)
             places[n] = s
             dv = base + strength * signal
             if a > 0.0:
-                size, width, side = abs(dv), abs(lag), np.copysign(half_c, lag)
+                size, width = abs(dv), abs(lag)
                 lost, bend, reach = least - c * width, b * lag, max(reach, width)
                 pull = reached - lost
                 s = (((s - fall) + (late + pull * base)) + (pull * strength) * signal) + bend * size
-                late = dv * (dv * (lost * side - bend * half_b) + size * (lost * half_b - bend * side))
+                late = dv * (dv * straight + size * kinked)
                 lag += (dv * lost - size * bend) - late
             else:
                 s = ((s - fall) + reached * base) + (reached * strength) * signal
