@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,35 +189,46 @@ def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Comp
 def summed(alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window) -> Floats32:
     """Return sum_j c_j J(r + t_j) at the points of a window's cells, (n_cells, n_points).
 
-    ``alone`` is the field of one J over the cells of ``whole``. A tip atom's shift is the same number of nodes at every
-    node: one stencil serves them all.
+    ``alone`` is the field of one J over the cells of ``whole``.
+    """
+    total = np.zeros((len(view.indices), table.n_heights, table.n_grid**2), dtype=np.float32)
+    for logs, _, share in shifted(alone, whole, atoms, table, view=view):
+        np.exp(logs, out=logs)
+        logs *= np.float32(share)
+        total += logs
+    return total.reshape(len(total), -1)
+
+
+def shifted(
+    alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window
+) -> Iterator[tuple[Floats32, float, float]]:
+    """Yield a field's values under each atom of a tip, (n_cells, n_heights, n_nodes), how much higher it is, and c_j.
+
+    The array is the same every time. A tip atom's shift is the same number of nodes at every node: one stencil serves
+    them all.
     """
     g, cells = table.n_grid, view.indices
     corners = (cells - (whole.u0, whole.v0))[:, ::-1] * g
     n_v, n_u, n = alone.coefficients.shape
-    total = np.zeros((len(cells), table.n_heights, g * g), dtype=np.float32)
-    logs = np.empty_like(total)
+    out = np.empty((len(cells), table.n_heights, g * g), dtype=np.float32)
     above_nm, layer = np.unique(np.round(atoms.ways_nm[:, 2] / SAME_LAYER_nm) * SAME_LAYER_nm, return_inverse=True)
-    for number, above in enumerate(above_nm):
-        to_values = _at_heights(alone, table.nodes_nm + above)
+    for number, above in enumerate(above_nm.tolist()):
+        s = (table.nodes_nm + above - alone.z_mid_nm) / alone.z_half_nm
+        to_values = straight_beyond(s, n).astype(np.float32)
         values = (to_values.T @ alone.coefficients.reshape(-1, n).T).reshape(-1, n_v, n_u)
         for (right, up, _), share in zip(atoms.ways_nm[layer == number], atoms.shares[layer == number], strict=True):
             nodes = np.array([right, up]) @ np.linalg.inv(alone.steps_nm)
             first = np.floor(nodes + NODE_ERROR).astype(np.int64)
             along, across = (_lagrange(node) for node in nodes - first)
-            _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, logs)
-            np.exp(logs, out=logs)
-            logs *= np.float32(share)
-            total += logs
-    return total.reshape(len(cells), -1)
+            _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, out)
+            yield out, above, float(share)
 
 
-def _at_heights(field: CurrentField, z_nm: Floats) -> Floats32:
-    """Return the matrix from a field's coefficients to its values at heights, straight beyond the nodes."""
-    s = (z_nm - field.z_mid_nm) / field.z_half_nm
-    edge, power = np.clip(s, -1, 1), np.arange(field.n_coefficients)[:, None]
+def straight_beyond(s: Floats, n_coefficients: int) -> Floats:
+    """Return the powers of s (n,), (n_coefficients, n), of polynomials that are straight lines beyond |s| = 1."""
+    edge, power = np.clip(s, -1, 1), np.arange(n_coefficients)[:, None]
     slope = power * edge ** np.maximum(power - 1, 0)
-    return np.asarray(edge**power + slope * (s - edge), dtype=np.float32)
+    return np.asarray(edge**power + slope * (s - edge))
 
 
 def _lagrange(t: float) -> Floats32:

@@ -6,6 +6,8 @@ that of the bias under a trapezoid: a few hundred orbitals, and tenths of a seco
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +45,10 @@ def at_point(
     ways_nm = changed[:, :2] @ material.lattice_nm - point_nm[:2]
     felt = np.hypot(ways_nm[:, 0], ways_nm[:, 1]) < coherent.DEFECT_REACH_nm
     cells = np.concatenate([orbitals[orbitals[:, 2] < material.n_orbitals, :2], changed[felt, :2]])
-    low, high = (round(end / material.broadening_eV) for end in table_eV)
-    table = green_table(material, low, high, in_steps(int(np.ptp(cells, axis=0).max())), exact=True, keep=keep)
+    low, high = (end / material.broadening_eV for end in table_eV)
+    table = green_table(
+        material, math.floor(low), math.ceil(high), in_steps(int(np.ptp(cells, axis=0).max())), exact=True, keep=keep
+    )
     g = greens.green(table, change, orbitals, felt=felt)
     weights = _weights(scene, table.energies_eV, at_eV, point_nm)
     if np.ptp(kappas) == 0:

@@ -27,7 +27,7 @@ from ..parts import (
     numbers,
     sample_kind,
 )
-from ..physics import greens, placement
+from ..physics import placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
@@ -77,7 +77,7 @@ def check_rules(report: Report, tree: Tree) -> None:
         if sample_kind(tree) == CRYSTAL:
             check_gap(all_parts, material, ends, report)
             check_charges(all_parts, material, ends, report)
-            _check_spectra(all_parts, material, ends, report)
+            _check_spectra(all_parts, report)
         for place, words, legal in OWN_PLACES:
             if get(tree, place) is not None and material.name != legal:
                 report.fault_at(place, f"{material.name} {words}; legal: with {legal}")
@@ -331,23 +331,12 @@ def _check_apart(part: Part, material: Material, density: float, ends: Ends, rep
         report.fault_at(f"{part.path}.density_per_nm2", f"{found}; legal: at most {most:.4g}")
 
 
-def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
-    """Report points of a crystal's spectrum that it cannot have: in a gap, of several tips, maps of amplitudes."""
-    edges, junctions = greens.band_edges(material), junction_parts(all_parts)
-    levels = {level for part in junctions for level in ends_of(part, "fermi_eV", ends)}
-    coherent = any(part.constants.get("current") == "coherent" for part in junctions)
-    several = any(part.path.startswith("later_tips.") for part in all_parts)
-    asked = [part for slot, part in report.parts if slot.path == "targets"]
-    for part in (part for part in asked if issubclass(part.cls, (Conductance, Spectra))):
-        refused = several or (coherent and not issubclass(part.cls, Spectra))
-        if refused:
-            report.fault_at(part.path, f"found with {'later_tips' if several else 'current: coherent'}; legal: without")
-        if refused or issubclass(part.cls, Spectra):
-            continue
-        at_eV = sorted(level + part.constants["bias_V"] for level in levels)
-        if edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
-            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
-            report.fault_at(f"{part.path}.bias_V", f"{at_eV[0]:g} eV {gap}; legal: a bias outside it")
+def _check_spectra(all_parts: list[Part], report: Report) -> None:
+    """Report maps and points of a crystal's dI/dV under a tip that changes."""
+    if any(part.path.startswith("later_tips.") for part in all_parts):
+        for part in (part for slot, part in report.parts if slot.path == "targets"):
+            if issubclass(part.cls, (Conductance, Spectra)):
+                report.fault_at(part.path, "found with later_tips; legal: without")
 
 
 def _check_meant(tree: Tree, report: Report) -> None:
