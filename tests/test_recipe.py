@@ -789,8 +789,12 @@ def test_faults_of_spectra(load):
     asked = "targets.points={kind: spectra, from_V: -2, to_V: 2}"
     load(MOS2, asked)
     load(MOS2, asked, "junction.current=coherent")
-    (line,) = faults(load, MOS2, "targets.map={kind: conductance, bias_V: -1.5}", "junction.current=coherent")
-    assert line.endswith("targets.map: found with current: coherent; legal: without")
+    load(MOS2, "targets.map={kind: conductance, bias_V: 0.6}", "junction.current=coherent")  # in the gap
+    for target in ("map={kind: conductance, bias_V: 0.6}", "points={kind: spectra, from_V: -2, to_V: 2}"):
+        lines = faults(load, MOS2, f"targets.{target}", "later_tips={b: {kind: tungsten}}")
+        assert any(
+            line.endswith(f"targets.{target.split('=')[0]}: found with later_tips; legal: without") for line in lines
+        )
     (line,) = faults(load, MOS2, "targets.points={kind: spectra, from_V: 2, to_V: -2}")
     assert "targets.points.to_V: found -2; legal: above from_V, 2" in line
 
