@@ -31,7 +31,7 @@ def of_current(
     atoms = coherent.heard_atoms(tip.positions_nm, shares, kappa_per_nm=junction.decay_per_nm)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
     parts = coherent_scene.of_window(sample, tip, junction, alone.z_mid_nm)
-    found = _of_front_atom(sample, parts, tip, alone, whole, energies, keep=keep)
+    found = _of_front_atom(sample, parts, alone, whole, energies, keep=keep)
     polarity = 1 if bias_V > 0 else -1
     field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
     total = coherent.summed(field, whole, atoms, table, view=view)
@@ -50,23 +50,23 @@ def conductance_in_cells(
     keep: Keep,
 ) -> Floats32:
     """Return dI/dV at a bias in the cells of a window, nA/V, (n_cells, n_heights * n_grid**2)."""
-    material, part = sample.material, coherent_scene.of_bias(sample, junction, bias_V)
+    material, parts = sample.material, coherent_scene.of_bias(sample, tip, junction, bias_V)
     shares = tip.density(np.zeros(1))[:, 0] * current.calibration_nA_eV(material)
-    atoms = coherent.heard_atoms(tip.positions_nm, shares, kappa_per_nm=part.kappa_per_nm)
+    atoms = coherent.heard_atoms(tip.positions_nm, shares, kappa_per_nm=parts[0].kappa_per_nm)
     alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
     energies = _that_hold(sample, bias_V + (junction.fermi_eV or 0.0), energies)
-    found = _of_front_atom(sample, [part], tip, alone, whole, energies, keep=keep)
+    found = _of_front_atom(sample, parts, alone, whole, energies, keep=keep)
     front = conductance.of_cells(found, alone, material=material, view=whole)
     return conductance.summed(front, whole, atoms, table, view=view)
 
 
 def _of_front_atom(
-    sample: Sample, parts: Sequence[Part], tip: Tip, table: Heights, whole: Window, energies: Energies, *, keep: Keep
+    sample: Sample, parts: Sequence[Part], table: Heights, whole: Window, energies: Energies, *, keep: Keep
 ) -> Floats32:
     """Return J of the front atom in the cells of a window, (n_cells, n_points)."""
     reach = in_steps(structure.span(whole, greens.changed_orbitals(sample.change)))
     green = green_table(sample.material, *energies, reach, exact=True, keep=keep)
-    return coherent_scene.intensities(sample, green, parts, tip.shape, table, whole.indices, energies, keep=keep)
+    return coherent_scene.intensities(sample, green, parts, table, whole.indices, energies, keep=keep)
 
 
 def _that_hold(sample: Sample, at_eV: float, energies: Energies) -> Energies:

@@ -35,15 +35,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Part:
-    """What has one decay constant: energies, and the weights of their Green functions, (n_levels, n_energies)."""
+    """What has one decay constant and one shape of the tip: the weights of energies, (n_levels, n_energies)."""
 
     kappa_per_nm: float
+    shape: str
     energies_eV: NDArray[np.complex128]
     weights: NDArray[np.complex128]
 
 
 def of_window(sample: Sample, tip: Tip, junction: Junction, z_nm: float) -> list[Part]:
-    """Return the parts of the current at gaps around ``z_nm``: one a node of the barrier."""
+    """Return the parts of the current at gaps around ``z_nm``: one a node of the barrier and wave of the tip."""
     sigma_eV = sample.material.broadening_eV
     (low_eV, high_eV), levels_eV = junction.window_eV, sample.halo.levels_eV(sigma_eV)
     energies_eV = greens.exact_contour(low_eV - levels_eV[-1], high_eV - levels_eV[0], sigma_eV)
@@ -61,37 +62,36 @@ def of_window(sample: Sample, tip: Tip, junction: Junction, z_nm: float) -> list
             )[:, 0]
             for level in levels_eV
         ]
-        found.append(Part(node.kappa_per_nm, energies_eV, np.array(weights)))
+        found += [Part(node.kappa_per_nm, shape, energies_eV, share * np.array(weights)) for shape, share in tip.waves]
     return found
 
 
-def of_bias(sample: Sample, junction: Junction, bias_V: float) -> Part:
-    """Return what dI/dV at a bias tells of: the spectral matrix at one energy."""
+def of_bias(sample: Sample, tip: Tip, junction: Junction, bias_V: float) -> list[Part]:
+    """Return what dI/dV at a bias tells of: the spectral matrix at one energy, through each wave of the tip."""
     sigma_eV, at_eV = sample.material.broadening_eV, bias_V + (junction.fermi_eV or 0.0)
     levels_eV = sample.halo.levels_eV(sigma_eV)
     energies_eV = greens.exact_contour(at_eV - levels_eV[-1], at_eV - levels_eV[0], sigma_eV)
-    weights = greens.exact_contour_weights(energies_eV, at_eV - levels_eV, sigma_eV)
-    return Part(barrier.of_bias(junction, bias_V), energies_eV, weights.T)
+    weights = greens.exact_contour_weights(energies_eV, at_eV - levels_eV, sigma_eV).T
+    kappa = barrier.of_bias(junction, bias_V)
+    return [Part(kappa, shape, energies_eV, share * weights) for shape, share in tip.waves]
 
 
 def intensities(
     sample: Sample,
     green: GreenTable,
     parts: Sequence[Part],
-    shape: str,
     table: Heights,
     cells: Ints,
     energies: tuple[int, int],
     *,
     keep: Keep,
 ) -> Floats32:
-    """Return J of a tip's front atom, of a shape, at the points of cells (u, v), (n_cells, n_points).
+    """Return J of a tip's front atom at the points of cells (u, v), (n_cells, n_points).
 
     ``energies`` are the ends, in broadenings, of the windows that the tables serve.
     """
     first, *others = (
-        _intensities(sample, green.at(part.energies_eV), part, shape, table, cells, energies, keep=keep)
-        for part in parts
+        _intensities(sample, green.at(part.energies_eV), part, table, cells, energies, keep=keep) for part in parts
     )
     for other in others:
         first += other
@@ -102,7 +102,6 @@ def _intensities(
     sample: Sample,
     green: GreenTable,
     part: Part,
-    shape: str,
     table: Heights,
     cells: Ints,
     energies: tuple[int, int],
@@ -116,7 +115,7 @@ def _intensities(
         np.repeat(part.weights[:, None], len(change.added_eV), axis=1), levels_eV, halo.shift_eV(change.added_nm[:, :2])
     )
     return coherent.intensities(
-        vacuum(material, energies, table, part.kappa_per_nm, shape, keep),
+        vacuum(material, energies, table, part.kappa_per_nm, part.shape, keep),
         green,
         change,
         part.weights,
@@ -131,6 +130,6 @@ def _intensities(
             of_guests,
             points_nm=coherent.points_of_cell(material, table),
             kappa_per_nm=part.kappa_per_nm,
-            tip=shape,
+            tip=part.shape,
         ),
     )

@@ -154,7 +154,7 @@ def _around(labels: Labels, points_nm: Floats) -> Bools:
 
 @dataclass(frozen=True)
 class AtomTable:
-    """The atoms of a crystal in the frame, all layers, also missing and added ones: place, site, and what became of it."""
+    """The atoms of a crystal in the frame, all layers, missing and added ones too: where, which site, and whether."""
 
     of_path: ClassVar[bool] = True
     words: ClassVar[Mapping[str, Sequence[str]]] = {

@@ -347,13 +347,15 @@ def _check_meant(tree: Tree, report: Report) -> None:
         if metal and get(tree, path) is not None:
             report.fault_at(path, f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
     coherent = any(get(tree, f"{place}.current") == "coherent" for place in junctions)
-    for place in (
-        "tip",
-        *(f"{group}.{name}" for group in ("extra_apexes", "later_tips") for name in get(tree, group) or ()),
-    ):
-        if (metal or coherent) and get(tree, f"{place}.p_share") is not None:
-            legal = f"{SAMPLE}.{KIND} {CRYSTAL}" if metal else "current: incoherent"
-            report.fault_at(place, f"tunnels through p waves, which need {legal}; legal: another kind of tip")
+    beside = [f"extra_apexes.{name}" for name in get(tree, "extra_apexes") or ()]
+    for place in ("tip", *beside, *(f"later_tips.{name}" for name in get(tree, "later_tips") or ())):
+        if get(tree, f"{place}.p_share") is None:
+            continue
+        if metal:
+            legal = f"need {SAMPLE}.{KIND} {CRYSTAL}; legal: another kind of tip"
+            report.fault_at(place, f"tunnels through p waves, which {legal}")
+        elif coherent and beside and not place.startswith("later"):
+            report.fault_at(place, "tunnels through p waves; legal with current: coherent: without extra_apexes")
 
 
 def _check_polarity(all_parts: list[Part], report: Report) -> None:

@@ -254,3 +254,20 @@ def test_a_form_over_the_products_of_its_basis():
     empty = np.zeros(0)
     through = coherent.Vacuum(empty, basis, empty, empty)
     np.testing.assert_allclose(form[through.pairs] @ through.products, ((form @ basis) * basis).sum(axis=0), rtol=1e-4)
+
+
+def test_a_molecule_of_co_takes_the_slopes_of_amplitudes():
+    # (1 - p) of the s tip's current and p of those of p_x and p_y, by Chen's rule; 0.25 pm, as near nodal lines
+    tip = tips.CarbonMonoxide(p_share=0.7).tip()
+    junction = Junction(bias_V=-0.4, kappa_per_nm=KAPPA, height_nm=0.5, current="coherent")
+    raster_nm = np.meshgrid(np.linspace(-0.3, 0.5, 7), np.linspace(-0.35, 0.3, 7))
+    scene, imaged, points = plain.image_of_members(WSE2, DEFECTS, tip, junction, raster_nm)
+    total = 0
+    for shape, share in (("s", 0.3), ("px", 0.7), ("py", 0.7)):
+        alone = dataclasses.replace(tip, p_shares=None, shape=shape)
+        total = total + share * np.exp(plain_log_current(scene, alone, junction, points))
+    error_nm = np.abs(imaged.field.log_current(*points.T) - np.log(total)) / (2 * KAPPA)
+    assert error_nm.max() < 2.5e-4
+    biases_V = np.array([-0.3])
+    maps, made = imaged.conductance(-0.3).current(*points.T), spectra.at_points(imaged, points[:3], biases_V)
+    np.testing.assert_allclose(made[:, 0], maps[:3], rtol=5e-3)
