@@ -172,12 +172,29 @@ def widest_block(block: I8, places: I8, felt: B1, changed: I8) -> int:
     return widest
 
 
+@lean()
+def _halve(points: F8, axis: int, middle: float, own: I8, room: I8) -> int:
+    """Put the points of a block up to the middle before those beyond it, each in their order; return how many."""
+    n, n_beyond = 0, 0
+    for i in range(own.shape[0]):
+        p = own[i]
+        if points[p, axis] > middle:
+            room[n_beyond] = p
+            n_beyond += 1
+        else:
+            own[n] = p
+            n += 1
+    for i in range(n_beyond):
+        own[n + i] = room[i]
+    return n
+
+
 @numba.njit(cache=True, error_model="numpy")
-def _halve(points: F8, axis: int, middle: float, of_point: I8, block: int, other: int) -> None:
-    """Move the points of a block that lie beyond the middle to another block."""
-    for p in range(points.shape[0]):
-        if of_point[p] == block and points[p, axis] > middle:
-            of_point[p] = other
+def _halved(points: F8, axis: int, middle: float, order: I8, ends: I8, block: int, other: int, room: I8) -> None:
+    """Halve a block, numbers order[ends[block, 0] : ends[block, 1]] of points: those beyond the middle are another."""
+    first, end = ends[block]
+    ends[block, 1] = ends[other, 0] = first + _halve(points, axis, middle, order[first:end], room)
+    ends[other, 1] = end
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -185,11 +202,14 @@ def blocks(
     cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float, largest: float
 ) -> tuple[I8, B1]:
     """Return the block of each place, and which changes each block feels: see ``structure.blocks``."""
-    of_cell, of_place = np.zeros(cells.shape[0], dtype=np.int64), np.zeros(places.shape[0], dtype=np.int64)
+    n_cells, n_places = cells.shape[0], places.shape[0]
+    order, of_place = np.arange(n_cells), np.arange(n_places)  # block after block; where each begins and ends:
+    ends, place_ends = np.zeros((n_cells + 1, 2), dtype=np.int64), np.zeros((n_cells + 1, 2), dtype=np.int64)
+    ends[0, 1], place_ends[0, 1], room = n_cells, n_places, np.empty(max(n_cells, n_places), dtype=np.int64)
     felt = np.zeros((1, changed.shape[0]), dtype=np.bool_)
     block, n_blocks = 0, 1
     while block < n_blocks:
-        own = cells[of_cell == block]
+        own = cells[order[ends[block, 0] : ends[block, 1]]]
         low_x, high_x, low_y, high_y = own[:, 0].min(), own[:, 0].max(), own[:, 1].min(), own[:, 1].max()
         axis, side = (0 if high_x - low_x >= high_y - low_y else 1), max(high_x - low_x, high_y - low_y)
         if side <= largest:
@@ -200,7 +220,10 @@ def blocks(
                 block += 1
                 continue
         middle = np.median(own[:, axis])
-        _halve(cells, axis, middle, of_cell, block, n_blocks)
-        _halve(places, axis, middle, of_place, block, n_blocks)
+        _halved(cells, axis, middle, order, ends, block, n_blocks, room)
+        _halved(places, axis, middle, of_place, place_ends, block, n_blocks, room)
         n_blocks += 1
-    return of_place, felt[:n_blocks]
+    out = np.empty(n_places, dtype=np.int64)
+    for block in range(n_blocks):
+        out[of_place[place_ends[block, 0] : place_ends[block, 1]]] = block
+    return out, felt[:n_blocks]
