@@ -799,6 +799,17 @@ def test_faults_of_spectra(load):
     assert "targets.points.to_V: found -2; legal: above from_V, 2" in line
 
 
+def test_p_waves_of_amplitudes_need_one_apex(load):
+    co, beside = (
+        "tip={kind: co, p_share: 0.5}",
+        "extra_apexes={b: {kind: platinum_iridium, x_nm: 0.3, y_nm: 0, shorter_pm: 20}}",
+    )
+    load(MOS2, co, "junction.current=coherent")
+    load(MOS2, co, beside)
+    (line,) = faults(load, MOS2, co, beside, "junction.current=coherent")
+    assert line.endswith("tip: tunnels through p waves; legal with current: coherent: without extra_apexes")
+
+
 def test_graphene_has_no_coherent_current(load):
     # its states at K vanish over the middle of the hexagon: incoherently they do not
     load(SOUND, "junction.current=coherent", "junction.kappa_per_nm=10")
