@@ -13,7 +13,7 @@ import numpy as np
 from . import bumps, coherent
 from .bumps import Bumps
 from .current import Heights
-from .field import CurrentField, padded, values_to_monomials
+from .field import CurrentField, n_padded, values_to_monomials
 from .heard import Atoms
 from .materials import Material
 from .structure import Window
@@ -56,20 +56,29 @@ def of_cells(
     values: Floats32, table: Heights, *, material: Material, view: Window, raised: Bumps = bumps.NONE
 ) -> ConductanceField:
     """Return the field of values in the cells of a window, (n_cells, n_heights * n_grid**2), of any sign."""
-    g, n, (n_v, n_u) = table.n_grid, table.n_heights, view.cells.shape
-    by_height, to_monomials = values.reshape(-1, n, g * g).astype(np.float64), values_to_monomials(n)
-    scale = np.maximum(np.abs(by_height).max(axis=(0, 2)), LEAST)
-    nodes = np.full((n_v, n_u, g, g, n), np.nan)
-    nodes[view.cells] = np.moveaxis(by_height / scale[:, None], 1, 2).reshape(-1, g, g, n)
-    over_grid = nodes.transpose(0, 2, 1, 3, 4).reshape(n_v * g, n_u * g, n)
+    g, n, to_monomials = table.n_grid, table.n_heights, values_to_monomials(table.n_heights)
+    by_height = values.reshape(-1, n, g * g)
+    scale = np.maximum(np.abs(by_height).max(axis=(0, 2)).astype(np.float64), LEAST)
     ratios = CurrentField(
-        padded(over_grid @ to_monomials.T),
+        _laid_out(by_height, to_monomials / scale, view, g),
         np.array([view.u0, view.v0]) @ material.lattice_nm,
         material.lattice_nm / g,
         table.z_mid_nm,
         table.z_half_nm,
     )
     return ConductanceField(ratios, to_monomials @ np.log(scale), raised)
+
+
+def _laid_out(by_height: Floats32, to_monomials: Floats, view: Window, n_grid: int) -> Floats32:
+    """Return height polynomials on the grid, NaN in cells that are not the window's, from values at heights."""
+    (n_v, n_u), n = view.cells.shape, len(to_monomials)
+    out = np.full((n_v, n_grid, n_u, n_grid, n_padded(n)), np.nan, dtype=np.float32)
+    ends = np.cumsum(view.cells.sum(axis=1))
+    for row, (own, marked) in enumerate(zip(np.split(by_height, ends[:-1]), view.cells, strict=True)):
+        powers = np.zeros((len(own), n_grid, n_grid, n_padded(n)), dtype=np.float32)
+        powers[..., :n] = np.tensordot(own, to_monomials, axes=(1, 1)).reshape(-1, n_grid, n_grid, n)
+        out[row][:, marked] = powers.swapaxes(0, 1)
+    return out.reshape(n_v * n_grid, n_u * n_grid, -1)
 
 
 def summed(front: ConductanceField, whole: Window, atoms: Atoms, table: Heights, *, view: Window) -> Floats32:
