@@ -261,10 +261,10 @@ def until(tab, question):
 
 
 def after(tab, act):
-    """Do something to the page and wait until it has drawn."""
+    """Do something to the page and wait until it has drawn all of the sample."""
     before = tab.evaluate("stmfab.count")
     act()
-    until(tab, f"stmfab.count > {before}")
+    until(tab, f"stmfab.count > {before} && stmfab.settled")
 
 
 def pixels(tab):

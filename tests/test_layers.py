@@ -26,7 +26,7 @@ LAYERS = (
     ("parts", "shifts", "specs", "parameters", "plan", "splits", "conventions"),
     ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
-    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges", "glances"),
     ("factory", "dask_engine", "report", "compare", "recheck", "lettering", "gallery", "loaded", "drawing"),
     ("torch", "export", "survey", "report_html", "explore", "server"),
     ("options", "previewing", "exploring", "inspecting", "exporting", "cli", "__init__"),

@@ -2,12 +2,13 @@
 const token = new URLSearchParams(location.search).get("token") || "";
 const at = (id) => document.getElementById(id);
 const state = {sample: undefined, values: {}, images: [], shown: "topography", row: null, answer: null, form: null};
-const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0}; // for whoever measures
+const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0, settled: false}; // for whoever measures
 window.stmfab = drawn;
 
-async function ask(question, more) {
+async function ask(question, more, signal) {
   const response = await fetch(question, {
     method: "POST",
+    signal,
     headers: {"Content-Type": "application/json", "X-Stmfab-Token": token},
     body: JSON.stringify({sample: state.sample, values: state.values, ...more}),
   });
@@ -28,28 +29,48 @@ function short(value) {
   return typeof value === "number" ? String(Number(value.toPrecision(4))) : value == null ? "" : String(value);
 }
 
-/* ---- the picture: one question under way at a time; what the hand does meanwhile is asked next ---- */
+/* ---- the picture: one question under way at a time; what the hand does meanwhile is asked next ----
+   Where all of a sample takes long, the hand sees a glance of it first: one junction, the ideal image and what is
+   looked at. All of it is asked for once the hand rests, and given up when it moves again. */
 
-let busy = false, waiting = false, touched = 0;
+const LONG_ms = 80, REST_ms = 250;
+let busy = false, waiting = false, touched = 0, rest = 0, whole = null, long = false;
 
-async function draw() {
+function draw() {
+  clearTimeout(rest);
+  if (whole) whole.abort();
   if (busy) { waiting = true; return; }
+  const known = state.images.some((image) => image.name === state.shown);
+  answered(long && known ? {glance: state.shown} : {});
+}
+
+async function answered(question) {
+  const began = touched || performance.now(), glance = "glance" in question;
   busy = true;
-  const began = touched || performance.now();
+  touched = 0;
+  drawn.settled = false;
+  whole = glance ? null : new AbortController();
   try {
-    const answer = await ask("picture"), came = performance.now();
+    const answer = await ask("picture", question, whole?.signal), came = performance.now();
     show(answer);
     tell("");
+    if (!glance) long = drawn.server_ms > LONG_ms;
     drawn.drawing_ms = performance.now() - came;
     drawn.ms = performance.now() - began;
-    at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
+    if (glance || !state.glanced) at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
+    state.glanced = glance;
+    drawn.count += 1;
+    drawn.settled = !glance;
   } catch (error) {
-    tell(error.message);
+    if (error.name !== "AbortError") {
+      tell(error.message);
+      drawn.count += 1;
+      drawn.settled = true;
+    }
   }
-  drawn.count += 1;
-  touched = 0;
+  whole = null;
   busy = false;
-  if (waiting) { waiting = false; touched = performance.now(); draw(); }
+  if (waiting) { waiting = false; draw(); } else if (!drawn.settled) rest = setTimeout(() => answered({}), REST_ms);
 }
 
 function tell(words) {
@@ -69,7 +90,8 @@ function show(answer) {
   for (const image of answer.images) {
     image.values = new Float32Array(Uint8Array.from(atob(image.data), (c) => c.charCodeAt(0)).buffer);
   }
-  state.images = answer.images;
+  const seen = new Map(answer.images.map((image) => [image.name, image]));
+  state.images = answer.glance ? state.images.map((image) => seen.get(image.name) || {...image, old: true}) : answer.images;
   if (!state.images.some((image) => image.name === state.shown)) state.shown = state.images[0].name;
   tiles();
   main();
@@ -117,6 +139,7 @@ function tiles() {
       box.append(tile);
     }
     tile.dataset.name = image.name;
+    tile.classList.toggle("old", Boolean(image.old));
     tile.title = image.meaning;
     tile.setAttribute("aria-pressed", image.name === state.shown);
     tile.children[1].textContent = image.name;
@@ -160,12 +183,13 @@ function mark(image) {
 
 function profile(image) {
   const step = state.answer.size_nm / image.cols, twin = {topography: "topography_backward", current: "current_backward"};
-  const names = [image.name, twin[image.name], image.unit === "pm" && image.name !== "ideal" ? "ideal" : ""];
-  const lines = names.map((name) => state.images.find((one) => one.name === name)).filter(Boolean).map((one) => ({
+  const [what, of = ""] = image.name.split(/(?=\.)/);
+  const names = [image.name, twin[what] + of, image.unit === "pm" && what !== "ideal" ? `ideal${of}` : ""];
+  const lines = names.map((name) => state.images.find((one) => one.name === name && !one.old)).filter(Boolean).map((one) => ({
     name: one.name,
     x: Array.from({length: one.cols}, (_, col) => (col + 0.5) * step),
     y: Array.from(one.values.subarray(state.row * one.cols, (state.row + 1) * one.cols)),
-    style: one.name === "ideal" ? 2 : one.name === image.name ? 0 : 1,
+    style: one.name === `ideal${of}` ? 2 : one.name === image.name ? 0 : 1,
   }));
   at("profilename").textContent = `Line profile, row ${state.row}`;
   plot(at("profile"), lines, {x: "nm", y: image.unit || "share"});
