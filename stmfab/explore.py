@@ -105,9 +105,12 @@ def _key(plan: Plan, at: Place) -> Answer:
     any_text = at.key.type is str and not legal and distribution is None
     span = Span(0, 0, "") if any_text else ranges.span(plan, at)
     words = legal or (span.words if distribution is not None and at.key.type is str else ())
+    pairs = [set(names) for names in getattr(at.part.cls, "either", ()) if at.name in names]
+    (instead,) = pairs[0] - {at.name} if pairs else ("",)
     return {
         "path": at.path,
         "name": at.name,
+        "instead": at.part.key_path(instead) if instead else "",
         "unit": "" if at.key.unit == "1" or at.key.type is str else at.key.unit,
         "meaning": at.key.meaning,
         "legal": expected(at.key),

@@ -379,7 +379,11 @@ function entry(key) {
   const name = make("label", {textContent: key.name, title: `${key.path}: ${key.meaning} (${key.legal})`});
   name.htmlFor = `k-${key.path}`;
   const undo = make("button", {type: "button", className: "undo", textContent: "\u21ba", title: "as in the recipe"});
-  undo.addEventListener("click", () => { delete state.values[key.path]; put(key.path, own(key)); changed(); go(); });
+  undo.addEventListener("click", () => {
+    for (const one of [key, find(key.instead)].filter(Boolean)) { delete state.values[one.path]; put(one.path, own(one)); }
+    changed();
+    go();
+  });
   const line = make("div", {className: "key"}, name);
   line.dataset.path = key.path;
   if (key.words.length) {
@@ -432,6 +436,11 @@ function put(path, value) {
 function set(key, value, slider) {
   state.values[key.path] = value;
   if (!slider) put(key.path, value);
+  const instead = value === null ? null : find(key.instead); // exactly one of two keys is given
+  if (instead) {
+    state.values[instead.path] = null;
+    put(instead.path, null);
+  }
   changed();
   go();
 }
