@@ -211,7 +211,7 @@ def _draw_pictures(
     """Draw the pictures of one sample, each over its colour bar, and its scale bar; return them."""
     if shown_row.trouble:
         return []
-    pictures = [picture(spec, shown_row.images[spec.name]) for spec in specs]
+    pictures = [picture(spec, _thinned(shown_row.images[spec.name], grid.tile)) for spec in specs]
     for column, drawn in enumerate(pictures):
         left, top = grid.corner(position, column)
         canvas[top : top + grid.tile, left : left + grid.tile] = _enlarged(drawn.rgb, grid.tile)
@@ -331,8 +331,14 @@ def _range_words(spec: ArraySpec, low: float, high: float) -> str:
     return "" if is_map(spec) else f"{low:.2g} to {high:.2g}"  # the heading says the unit
 
 
+def _thinned(image: Image, tile: int) -> Image:
+    """Return the pixels of an image that a tile has room for."""
+    pick = [np.arange(min(tile, length)) * length // min(tile, length) for length in image.shape]
+    return image[np.ix_(*pick)]
+
+
 def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
-    """Return a picture enlarged to a tile by repeating pixels (or thinned)."""
+    """Return a picture enlarged to a tile by repeating pixels."""
     pick = [np.arange(tile) * length // tile for length in rgb.shape[:2]]
     return np.asarray(rgb[np.ix_(*pick)], np.uint8)
 
