@@ -207,6 +207,7 @@ def _image(spec: ArraySpec, image: NDArray[Any]) -> Answer:
         "low": low,
         "high": high,
         "colours": gallery.GREY if flat else gallery.HOT,
+        "palette": gallery.NUMBERED.tolist() if gallery.is_numbered(spec) else [],
         "data": base64.b64encode(data).decode(),
     }
 

@@ -321,7 +321,9 @@ VIEWS: Mapping[str, Callable[[Plan, Parameters, float, orbital_scene.Shapes], Vi
 }
 
 
-def view(recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0, shapes: orbital_scene.Shapes | None = None) -> View:
+def view(
+    recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0, shapes: orbital_scene.Shapes | None = None
+) -> View:
     """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
 
     What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample

@@ -50,7 +50,7 @@ HOME = {
     "pydantic": {"recipe"},
     "zarr": {"metadata", "store"},
     "numcodecs": {"layout"},
-    "google_crc32c": {"layout"},
+    "google_crc32c": {"layout", "tables"},
     "obstore": {"bucket"},
     "joblib": {"workers"},
     "distributed": {"dask_engine"},

@@ -176,6 +176,7 @@ def test_a_sheet_of_large_frames_has_fewer_samples_and_says_so(monkeypatch, caps
     monkeypatch.setattr(
         gallery, "sheet", lambda title, *rest, **more: titles.append(title) or real(title, *rest, **more)
     )
+    monkeypatch.setattr(previewing, "SMALLEST", 1)
     arguments = ["preview", STILL, "--set", "scan.pixels=24"]
     monkeypatch.setattr(previewing, "SCANNED", 2 * 24**2)
     assert cli.run(arguments) == 0
@@ -197,7 +198,8 @@ def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
     counts = {name: previewing.few(recipe.load(name)) for name in recipe.builtin_recipes()}
     assert counts["wse2-defects"] == 12  # of 64 x 64
     assert counts["metal-steps"] == 2  # of 256 x 256
-    assert counts["wse2-native-defects"] == 4  # two frames of 64 x 64, their bands bent by charges
+    assert counts["graphene-adatoms"] == 4  # small frames, scanned again without defects, and spectra over points
+    assert counts["wse2-native-defects"] == 2  # scanned again too, two frames of 64 x 64, their bands bent by charges
     assert counts["h-si-100-atoms"] == 1  # two frames of 256 x 256, each scanned again without defects
     assert min(counts.values()) == 1
 

@@ -88,14 +88,15 @@ function show(answer) {
   at("sample").value = answer.sample;
   at("caption").textContent = answer.caption.replace(/^#\d+ */, "");
   for (const image of answer.images) {
-    image.values = new Float32Array(Uint8Array.from(atob(image.data), (c) => c.charCodeAt(0)).buffer);
+    const text = atob(image.data), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    image.values = new Float32Array(bytes.buffer);
   }
   const seen = new Map(answer.images.map((image) => [image.name, image]));
   state.images = answer.glance ? state.images.map((image) => seen.get(image.name) || {...image, old: true}) : answer.images;
   if (!state.images.some((image) => image.name === state.shown)) state.shown = state.images[0].name;
   tiles();
   main();
-  plot(at("spectrum"), answer.spectra, {log: true, x: "1/nm", y: "pm\u00b2 nm"});
   at("loopname").textContent = answer.loop.title;
   plot(at("loop"), [{...answer.loop, name: ""}], {x: answer.loop.x_name, y: answer.loop.y_name});
   at("derived").replaceChildren(...answer.derived.map((one) => make("div", {},
@@ -106,18 +107,23 @@ function show(answer) {
 }
 
 function paint(canvas, image) {
-  const {rows, cols, low, high, values} = image;
+  const {rows, cols, low, high, values, palette} = image;
   canvas.width = cols;
   canvas.height = rows;
   const picture = new ImageData(cols, rows), span = high > low ? high - low : 1, hot = image.colours === "hot";
   for (let row = 0, to = 0; row < rows; row++) {
     const from = (rows - 1 - row) * cols; // row 0 is the smallest y: at the bottom
     for (let col = 0; col < cols; col++, to += 4) {
+      picture.data[to + 3] = 255;
+      if (palette.length) { // a number is a name: one of a class, or of a defect
+        const number = values[from + col];
+        picture.data.set(palette[number > 0 ? 1 + (number - 1) % (palette.length - 1) : 0], to);
+        continue;
+      }
       const grey = high > low ? (values[from + col] - low) / span : 0.5;
       picture.data[to] = 255 * (hot ? 2 * grey : grey);
       picture.data[to + 1] = 255 * (hot ? 2 * grey - 0.5 : grey);
       picture.data[to + 2] = 255 * (hot ? 2 * grey - 1 : grey);
-      picture.data[to + 3] = 255;
     }
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);
@@ -142,11 +148,13 @@ function tiles() {
     tile.classList.toggle("old", Boolean(image.old));
     tile.title = image.meaning;
     tile.setAttribute("aria-pressed", image.name === state.shown);
-    tile.children[1].textContent = image.name;
+    tile.children[1].textContent = breakable(image.name);
     tile.children[2].textContent = range(image);
-    paint(tile.children[0], image);
+    if (!image.old) paint(tile.children[0], image);
   });
 }
+
+const breakable = (name) => name.replace(/[._]/g, "\u200b$&"); // at its dots
 
 const current = () => state.images.find((image) => image.name === state.shown);
 
@@ -156,12 +164,21 @@ function main() {
   at("mainname").title = image.meaning;
   paint(at("maincanvas"), image);
   const pm = image.unit === "pm", from = pm ? 0 : image.low, to = pm ? image.high - image.low : image.high;
-  at("low").textContent = short(Number(from.toPrecision(3)));
-  at("high").textContent = `${short(Number(to.toPrecision(3)))} ${image.unit}`;
-  at("ramp").className = image.colours;
+  const named = image.palette.length > 0;
+  at("low").textContent = named ? "" : short(Number(from.toPrecision(3)));
+  at("high").textContent = named ? `numbers 0 to ${to}` : `${short(Number(to.toPrecision(3)))} ${image.unit}`;
+  at("ramp").className = named ? "" : image.colours;
   if (state.row === null || state.row >= image.rows) state.row = image.rows >> 1;
   mark(image);
   profile(image);
+  spectrum(image);
+}
+
+const junction = (name) => name.split(/(?=\.)/)[1] || ""; // ".filled" of "topography.filled"
+
+function spectrum(image) {
+  const own = state.answer.spectra.filter((curve) => junction(curve.name.split(",")[0]) === junction(image.name));
+  plot(at("spectrum"), own.length ? own : state.answer.spectra.slice(0, 4), {log: true, x: "1/nm", y: "pm\u00b2 nm"});
 }
 
 function mark(image) {
@@ -183,7 +200,7 @@ function mark(image) {
 
 function profile(image) {
   const step = state.answer.size_nm / image.cols, twin = {topography: "topography_backward", current: "current_backward"};
-  const [what, of = ""] = image.name.split(/(?=\.)/);
+  const of = junction(image.name), what = image.name.slice(0, image.name.length - of.length);
   const names = [image.name, twin[what] + of, image.unit === "pm" && what !== "ideal" ? `ideal${of}` : ""];
   const lines = names.map((name) => state.images.find((one) => one.name === name && !one.old)).filter(Boolean).map((one) => ({
     name: one.name,
@@ -192,7 +209,7 @@ function profile(image) {
     style: one.name === `ideal${of}` ? 2 : one.name === image.name ? 0 : 1,
   }));
   at("profilename").textContent = `Line profile, row ${state.row}`;
-  plot(at("profile"), lines, {x: "nm", y: image.unit || "share"});
+  plot(at("profile"), lines, {x: "nm", y: image.unit || (image.palette.length ? "number" : "share")});
 }
 
 at("mark").addEventListener("pointermove", (event) => {
@@ -291,7 +308,7 @@ async function build() {
 
 function section(group, open) {
   const box = make("details", {open: new Set(open).has(group.path)},
-    make("summary", {}, make("b", {textContent: group.path.replace(/[._]/g, "$&\u200b")}), make("span", {textContent: group.meaning})));
+    make("summary", {}, make("b", {textContent: breakable(group.path)}), make("span", {textContent: group.meaning})));
   box.dataset.path = group.path;
   if (Object.keys(group.kinds).length) box.append(kinds(group));
   if (Object.keys(group.choices).length) box.append(choices(group));
