@@ -434,8 +434,8 @@ def test_in_a_browser_nothing_is_wider_than_the_window(tab, width):
 
 @pytest.mark.parametrize("name", ["wse2-demo", "ag111-corrals", "h-si-100-atoms", "tio2-110-fewshot"])
 def test_from_slider_to_picture_in_less_than_150_ms_of_work(name):
-    # processor time, so that what else runs here does not count; 64 x 64; a key that turns the sample, and one that only
-    # the instrument asks about; half of it is left to the browser and to a slower machine
+    # processor time, so that what else runs here does not count; 64 x 64: a key that turns the sample, and one that
+    # only the instrument asks about
     looking, memory = held.hold(recipe.load(name, overrides=["scan.pixels=64"]), 0), glances.Memory()
     for key, values in {"scan.rotation_deg": (20, 80, 140, 200), "scan.dwell_s": (4e-4, 5e-4, 6e-4)}.items():
         spent = []

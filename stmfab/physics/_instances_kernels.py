@@ -33,12 +33,12 @@ def nearest(x: F8, y: F8, sites: F8, owner: I8, beside2: F8) -> None:
             for row in range(own_x.shape[0]):
                 for p in range(own_x.shape[1]):
                     least = np.inf
-                    for i in near:
-                        dx, dy, dz = sites[i, 0] - own_x[row, p], sites[i, 1] - own_y[row, p], sites[i, 2]
+                    for site in near:
+                        dx, dy, dz = sites[site, 0] - own_x[row, p], sites[site, 1] - own_y[row, p], sites[site, 2]
                         beside = dx * dx + dy * dy
                         if beside + dz * dz < least:
                             least = beside + dz * dz
-                            owner[top + row, left + p], beside2[top + row, left + p] = i, beside
+                            owner[top + row, left + p], beside2[top + row, left + p] = site, beside
 
 
 @numba.njit(cache=True, error_model="numpy")
