@@ -40,8 +40,8 @@ PHYSICS = """
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_figures orbital_field orbital_image
-    noise piezo instrument path loop scan constant_height levelling instances targets point_targets
-    step_lines unit_labels table_targets defect_targets
+    white spectrum noise piezo instrument motions path loop scan constant_height levelling instances targets
+    point_targets step_lines unit_labels table_targets defect_targets
 """.split()
 
 HOME = {
