@@ -80,7 +80,8 @@ def preview(
         title, rows = _swept(plan, sample or 0, sweep, samples or STEPS, pictures)
     else:
         title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures, told=alone)
-    tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // len(pictures))
+    across = gallery.pictures_across(len(rows), len(pictures))
+    tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // across)
     fewer = sample is None and sweep is None and stop < (samples or SAMPLES)
     words = f"{title}{_fewer(plan, stop) if fewer else ''}: heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(words, pictures, rows, tile=tile), path)

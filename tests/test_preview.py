@@ -1,5 +1,6 @@
 """Preview: what a recipe makes, as a picture; a sweep holds everything but one key."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -202,6 +203,17 @@ def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
     assert counts["wse2-native-defects"] == 2  # scanned again too, two frames of 64 x 64, their bands bent by charges
     assert counts["h-si-100-atoms"] == 1  # two frames of 256 x 256, each scanned again without defects
     assert min(counts.values()) == 1
+
+
+def test_a_sample_alone_on_its_sheet_has_its_pictures_in_lines_that_do_not_overlap():
+    for n_pictures in (3, 7, 16):
+        grid = gallery.Grid.of(1, n_pictures, 50)
+        corners = {grid.corner(0, column) for column in range(n_pictures)}
+        assert len(corners) == n_pictures
+        assert max(left for left, _ in corners) + 50 < grid.width
+        assert max(top for _, top in corners) + 50 + gallery.CAPTION <= grid.height
+        rows = sorted({top for _, top in corners})
+        assert all(below - above >= 50 + 14 + 12 for above, below in itertools.pairwise(rows))  # a range and a name
 
 
 def test_words_lie_over_pictures_pixel_on_pixel():
