@@ -162,10 +162,12 @@ def looked(
         varied = glances.glance(varied, glance)
         view_of = functools.partial(memory.view, as_wide_nm=math.inf)
     arrays = glances.arrays(varied, view_of, left)
-    return None if arrays is None else _drawn(still, varied, arrays) | {"glance": glance is not None}
+    return (
+        None if arrays is None else _drawn(still, varied, arrays, whole=glance is None) | {"glance": glance is not None}
+    )
 
 
-def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]]) -> Answer:
+def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, whole: bool = True) -> Answer:
     raster, specs = varied.parameters.raster, glances.specs(varied)
     every = apart(specs, {name: array[None] for name, array in arrays.items()})
     derived = [(name, unit) for name, unit in varied.plan.derived if name in arrays]
@@ -173,7 +175,7 @@ def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]]) -> A
     row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
     return {
         "sample": still.index,
-        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays)])),
+        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays) if whole else ""])),
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,

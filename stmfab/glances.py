@@ -41,7 +41,7 @@ class Memory:
 
     def view(self, recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0) -> View:
         """Return how a sample is looked at, as ``scenes.view``: what is known already is not made again."""
-        shaped = recipe.seed, drawn.index, drawn.material, drawn.defects
+        shaped = drawn.seed, drawn.index, drawn.material, drawn.defects
         if shaped != self._shapes[0]:
             self._shapes = shaped, {}
         made_anew = scenes.view(recipe, drawn, as_wide_nm=as_wide_nm, shapes=self._shapes[1])
@@ -50,7 +50,7 @@ class Memory:
         window_eV = recipe.window_eV if recipe.sample_kind == CRYSTAL else None
 
         def look(path: Path, junction: Junction) -> tuple[Scene, Imaged]:
-            facts = recipe.seed, recipe.sample_kind, window_eV, rest, junction
+            facts = recipe.sample_kind, window_eV, rest, junction
             slot = _name_of(junction, drawn), bool(rest.defects), as_wide_nm
             known = self._known.get(slot)
             if known is not None and known[0] == facts and _alike(known[1], path):
