@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _threads, labels, plan, scenes, streams
+from . import _threads, keeping, labels, plan, scenes, streams
 from .labels import Listed
 from .parameters import Parameters
 from .parts import JUNCTIONS
@@ -24,6 +24,7 @@ from .physics.path import tip_path
 from .plan import Plan
 from .scenes import View
 
+ViewOf = Callable[[Plan, Parameters], View]
 Arrays = dict[str, NDArray[Any]]
 BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
 
@@ -36,9 +37,7 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     derived: Arrays = {name: np.empty(stop - start) for name, _ in recipe.derived}
     for first in range(start, stop, _batch(recipe)):
         batch = range(first, min(first + _batch(recipe), stop))
-        for index, made in zip(
-            batch, together(recipe, [plan.parameters(recipe, columns, i) for i in batch]), strict=True
-        ):
+        for index, made in zip(batch, kept(recipe, columns, batch), strict=True):
             if made.keys() | {"param"} != out.keys() | derived.keys():
                 raise KeyError(f"sample {index}: the arrays made are not those of the plan")
             for name, array in made.items():
@@ -47,8 +46,10 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     return out
 
 
-def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
+def one(recipe: Plan, drawn: Parameters, view_of: ViewOf = scenes.view) -> Generator[None, None, Arrays]:
     """Return the arrays of one sample, and its derived numbers, by name; between stages, give way to other samples.
+
+    ``view_of`` says how the sample is looked at: as ``scenes.view``, which whoever looks again may remember.
 
     Raises
     ------
@@ -56,8 +57,8 @@ def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
         If a stage gives something that is not a number; a note names the sample.
     """
     seen: dict[str, Arrays] = {}
-    listed, view = None, scenes.view(recipe, drawn)
-    pristine = None if recipe.instances is None else scenes.view(recipe, drawn.pristine())
+    listed, view = None, view_of(recipe, drawn)
+    pristine = None if recipe.instances is None else view_of(recipe, drawn.pristine())
     for name in drawn.junctions:
         seen[name], listed = yield from scanned(recipe, drawn, name, view=view, pristine=pristine, listed=listed)
     return labels.joined(recipe, seen)
@@ -72,7 +73,7 @@ def scanned(
     ``pristine`` of the same without its defects, where someone asks what they change.
     """
     junction = drawn.junctions[name]
-    shared = functools.partial(streams.stream, recipe.seed, drawn.index)
+    shared = functools.partial(streams.stream, drawn.seed, drawn.index)
     random = _own(shared, name) if name else shared
     path = tip_path(drawn.raster, drawn.instrument, streams=shared, offset_nm=junction.offset_nm)
     yield
@@ -138,6 +139,14 @@ def together(recipe: Plan, drawn: Sequence[Parameters]) -> list[Arrays]:
                 error.add_note(f"sample {each.index} (seed {recipe.seed}); remake it: {again}")
                 raise
     return made
+
+
+def kept(recipe: Plan, columns: plan.Columns, indices: range) -> list[Arrays]:
+    """Return the arrays of some samples; one that the recipe does not keep is drawn again, in the columns too."""
+    make = functools.partial(together, recipe)
+    if recipe.keep:
+        return keeping.kept(recipe, columns, indices, make)
+    return make([plan.parameters(recipe, columns, index) for index in indices])
 
 
 def _batch(recipe: Plan) -> int:
