@@ -22,6 +22,7 @@ Piezo = tuple[float, float, float, float]  # A, B and C per nm, gain; V and H ar
 Swing = tuple[float, float, float, float]  # of the tip about its place, and of its speed, over a sub-step
 Hearing = tuple[float, bool, float]  # ln of the setpoint, whether the amplifier is linear, ln of the largest current
 Stopped = tuple[float, float, int]  # command, sum of errors, limits
+Swings = tuple[float, float, float]  # side of the last, updates since, how many have followed one another
 Ring = tuple[float, int]  # the error that counts as a swing, the most updates between two; 0: no ringing
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
@@ -163,15 +164,13 @@ def scan_pixels(
 
 
 @inlined
-def _rings(error: float, ring: Ring, state: F8) -> int:
-    """Return RINGING where the error swings to and fro: see ``loop.Ringing``."""
-    state[12] += 1.0
-    if state[12] > ring[1]:
-        state[13] = 0.0
-    side = 1.0 if error > 0.0 else -1.0
-    if abs(error) > ring[0] and side != state[11]:
-        state[11], state[12], state[13] = side, 0.0, state[13] + 1.0
-    return RINGING if state[13] >= N_SWINGS else 0
+def _swung(error: float, ring: Ring, swings: Swings) -> Swings:
+    """Return the swings with the next error of the loop: see ``loop.Ringing``. Most errors are no swing."""
+    side, since, count = swings
+    since += 1.0
+    if abs(error) > ring[0] and error * side <= 0.0:
+        side, count, since = (1.0 if error > 0.0 else -1.0), (count if since <= ring[1] else 0.0) + 1.0, 0.0
+    return side, since, count
 
 
 @inlined
@@ -228,11 +227,12 @@ def _dwell(
     (scale, offset), (per_update, memory) = heights, timing
     a, b, c, gain = piezo
     move, h, total, last, signal, heard = state[0], state[1], state[2], state[3], state[4], state[5]
-    count, limits, reach, swings = int(state[6]), int(state[7]), state[8], swing != STILL
+    count, limits, reach, moves = int(state[6]), int(state[7]), state[8], swing != STILL
+    swings = state[11], state[12], state[13]
     commanded, reached, n_sub, fresh = 0.0, 0, polynomials.shape[0], 1.0 - memory
     for n in range(n_sub):
         floor = ground[0] + (n + 0.5) * ground[1]
-        tip = _reached(gain * (move - h), state, swing) if swings else gain * (move - h)
+        tip = _reached(gain * (move - h), state, swing) if moves else gain * (move - h)
         s = scale * tip - (scale * floor + offset)
         over, cut = _amplified(_over_setpoint(polynomials[n], s, noise[n] - hearing[0]), hearing)
         signal = memory * signal + fresh * over
@@ -243,13 +243,62 @@ def _dwell(
             continue
         error = signal if per_update == 1 else heard * (1.0 / per_update)
         if ring[1] > 0:
-            reached |= _rings(error, ring, state)
+            swings = _swung(error, ring, swings)
+            reached |= RINGING if swings[2] >= N_SWINGS and swings[1] <= ring[1] else 0
         target, total, limits = _update(move, total, error, last, floor, loop)
         if a > 0.0:
             h = hysteresis(h, target - move, a, b, c)
         reach, move, last, heard, count = max(reach, abs(h)), target, error, 0.0, 0
     state[0], state[1], state[2], state[3], state[4], state[5] = move, h, total, last, signal, heard
     state[6], state[7], state[8] = count, limits, reach
+    state[11], state[12], state[13] = swings
+    return commanded / n_sub, reached
+
+
+@inlined
+def _follow(
+    polynomials: F4,
+    noise: F4,
+    ground: Pair,
+    memory: float,
+    heights: Pair,
+    loop: Loop,
+    gain: float,
+    hearing: Hearing,
+    ring: Ring,
+    state: F8,
+) -> tuple[float, int]:
+    """Do what ``_dwell`` does for a loop on ln|I| with an update a sub-step and a tip that goes where it is told.
+
+    The next s is s(rest) + slope over: of all sums only the polynomial and this one wait for each other.
+    """
+    scale, offset = heights
+    kp, ki, kd, max_move, lowest, highest = loop
+    move, total, last, signal, limits = state[0], state[2], state[3], state[4], int(state[7])
+    n_sub, fresh, commanded, reached = polynomials.shape[0], 1.0 - memory, 0.0, 0
+    swings = state[11], state[12], state[13]
+    share, lever, most = kp + ki + kd, scale * gain, hearing[2] - hearing[0]
+    below, rise, answer = scale * (ground[0] + 0.5 * ground[1]) + offset, scale * ground[1], share * fresh
+    s, steep = lever * move - below, lever * answer
+    for n in range(n_sub):
+        floor, rest = ground[0] + (n + 0.5) * ground[1], (ki * total - kd * last) + (share * memory) * signal
+        ahead = lever * rest - (below + (n + 1) * rise)
+        over = _over_setpoint(polynomials[n], s, noise[n] - hearing[0])
+        if over > most:
+            over, reached = most, reached | SATURATED
+        reached |= limits | (OUTSIDE if abs(s) > 1.0 else 0)
+        commanded, s, target = commanded + move, ahead + steep * over, rest + answer * over
+        signal = memory * signal + fresh * over
+        if ring[1] > 0:
+            swings = _swung(signal, ring, swings)
+            reached |= RINGING if swings[2] >= N_SWINGS and swings[1] <= ring[1] else 0
+        noise[n], total, limits = signal, total + signal, 0
+        if abs(target - move) > max_move or target < floor + lowest or target > floor + highest:
+            target, total, limits = _limited(target, total, signal, last, move, floor, loop)
+            s = lever * target - (below + (n + 1) * rise)
+        move, last = target, signal
+    state[0], state[2], state[3], state[4], state[7] = move, total, last, signal, limits
+    state[11], state[12], state[13] = swings
     return commanded / n_sub, reached
 
 
@@ -312,13 +361,20 @@ def scan_steps(
     the current is not computed.
     """
     n_sub = noise.shape[2]
+    follows = timing[0] == 1 and piezo[0] == 0.0 and swing == STILL and not hearing[1]
     for row in range(polynomials.shape[0]):
         for i in range(polynomials.shape[1]):
             ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
-            move, reached = _dwell(
-                *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(hearing, ring, state),
-            )
+            if follows:
+                move, reached = _follow(
+                    *(polynomials[row, i], noise[row, i], ground, timing[1], heights, loop, piezo[3]),
+                    *(hearing, ring, state),
+                )
+            else:
+                move, reached = _dwell(
+                    *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
+                    *(hearing, ring, state),
+                )
             if np.isnan(state[4]):
                 return False
             topography[row, i], events[row, i] = start + move, reached
