@@ -11,7 +11,6 @@ F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
-I1 = NDArray[np.int8]
 B1 = NDArray[np.bool_]
 LN_2 = np.float32(np.log(2))
 ROOT_HALF = 0x3F3504F3  # the bits of sqrt(1/2) in single precision
@@ -146,34 +145,51 @@ def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def take(made: F4, added: F4, which: I1, own: int, out: F4) -> None:
-    """Write polynomials ``made`` of all nodes, with ``added`` to each, to out, both (n_v, n_u, N_HEIGHTS).
+def on_terraces(logs: F4, reference: F8, lowest: float, step: float, matrices: F4, added: F4, out: F4) -> None:
+    """Turn logarithms, (n_v, n_u * N_HEIGHTS), into polynomials, (n_v, n_u, N_HEIGHTS), where a terrace is level.
 
-    Where ``which``, (n_v, n_u), is ``own``.
+    Terrace t is ``lowest`` + t ``step`` high; ``matrices[t, k]`` is what logarithm k adds to the coefficients, and to
+    each ``added[t]``.
     """
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if which[i, j] == own:
+            t, first = int(np.rint((reference[i, j] - lowest) / step)), j * N_HEIGHTS
+            if abs(reference[i, j] - lowest - t * step) < LEVEL_nm:
+                a, b, c, d = logs[i, first], logs[i, first + 1], logs[i, first + 2], logs[i, first + 3]
+                e, f, g, h = logs[i, first + 4], logs[i, first + 5], logs[i, first + 6], logs[i, first + 7]
                 for k in range(N_HEIGHTS):
-                    out[i, j, k] = made[i, j, k] + added[k]
+                    low = (a * matrices[t, 0, k] + b * matrices[t, 1, k]) + (
+                        c * matrices[t, 2, k] + d * matrices[t, 3, k]
+                    )
+                    high = (e * matrices[t, 4, k] + f * matrices[t, 5, k]) + (
+                        g * matrices[t, 6, k] + h * matrices[t, 7, k]
+                    )
+                    out[i, j, k] = added[t, k] + (low + high)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def shift_others(
-    which: I1, reference: F8, from_values: F8, base: F8, first: float, rise: float, scale: float, out: F4
+def between_terraces(
+    logs: F4,
+    reference: F8,
+    terraces: tuple[float, float],
+    from_values: F8,
+    base: F8,
+    shift: tuple[float, float, float],
+    out: F4,
 ) -> None:
-    """Turn logarithms where ``which`` is below 0, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
+    """Turn logarithms into polynomials p(start + scale s) where no terrace, (lowest, step) of them, is level.
 
-    Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); a row of ``from_values`` is what
-    a logarithm adds to the coefficients of p, to which ``base`` is added.
+    ``shift`` is (first, rise, scale): start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); a row of
+    ``from_values`` is what a logarithm adds to the coefficients of p, to which ``base`` is added.
     """
-    monomials = np.empty(N_HEIGHTS)
+    monomials, (lowest, step), (first, rise, scale) = np.empty(N_HEIGHTS), terraces, shift
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if which[i, j] < 0 and not np.isnan(out[i, j, 0]):
+            above = reference[i, j] - lowest
+            if abs(above - np.rint(above / step) * step) >= LEVEL_nm:
                 monomials[:] = base
                 for k in range(N_HEIGHTS):
-                    log = np.float64(out[i, j, k])
+                    log = np.float64(logs[i, j * N_HEIGHTS + k])
                     for m in range(N_HEIGHTS):
                         monomials[m] += from_values[k, m] * log
                 _shift(monomials, first + rise * reference[i, j], scale)

@@ -193,6 +193,8 @@ class Seen:
     def _without(self, edit: Edit, at: Floats) -> float:
         """Return the current at a point (3,) of a clean terrace with an edit in its middle, added lobes aside."""
         lobes, clean = self._patch
+        if not edit.scaled:
+            return float(_orbital_lobes_kernels.seen(at, lobes.reshape(-1, 4), clean.ravel()))
         strengths, (along, across) = clean.copy(), PATCH
         known = edit.scaled_table
         offsets = known[:, :2].astype(np.int64) - [along.start, across.start]
