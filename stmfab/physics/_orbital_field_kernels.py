@@ -144,27 +144,14 @@ def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
                 current[i, cell * numbers_a_cell : (cell + 1) * numbers_a_cell] = np.nan
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def on_terraces(logs: F4, reference: F8, lowest: float, step: float, matrices: F4, added: F4, out: F4) -> None:
-    """Turn logarithms, (n_v, n_u * N_HEIGHTS), into polynomials, (n_v, n_u, N_HEIGHTS), where a terrace is level.
-
-    Terrace t is ``lowest`` + t ``step`` high; ``matrices[t, k]`` is what logarithm k adds to the coefficients, and to
-    each ``added[t]``.
-    """
+@numba.njit(cache=True, error_model="numpy")
+def take(made: F4, reference: F8, own: float, out: F4) -> None:
+    """Write polynomials, (n_v, n_u, N_HEIGHTS), to out where the ``reference``, (n_v, n_u), is a terrace's height."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            t, first = int(np.rint((reference[i, j] - lowest) / step)), j * N_HEIGHTS
-            if abs(reference[i, j] - lowest - t * step) < LEVEL_nm:
-                a, b, c, d = logs[i, first], logs[i, first + 1], logs[i, first + 2], logs[i, first + 3]
-                e, f, g, h = logs[i, first + 4], logs[i, first + 5], logs[i, first + 6], logs[i, first + 7]
+            if abs(reference[i, j] - own) < LEVEL_nm:
                 for k in range(N_HEIGHTS):
-                    low = (a * matrices[t, 0, k] + b * matrices[t, 1, k]) + (
-                        c * matrices[t, 2, k] + d * matrices[t, 3, k]
-                    )
-                    high = (e * matrices[t, 4, k] + f * matrices[t, 5, k]) + (
-                        g * matrices[t, 6, k] + h * matrices[t, 7, k]
-                    )
-                    out[i, j, k] = added[t, k] + (low + high)
+                    out[i, j, k] = made[i, j, k]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})

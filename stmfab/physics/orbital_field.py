@@ -201,11 +201,13 @@ class Maker:
         reference_nm, levels_nm, step_nm = self.reference_nm[nodes], self._levels_nm, self.scene.surface.step_nm
         to_monomials = values_to_monomials(N_HEIGHTS)
         _orbital_field_kernels.logarithms(current, computed, per_cell)
-        matrices = np.array([_shift(first + rise * level_nm, scale) @ to_monomials for level_nm in levels_nm.tolist()])
-        on_each = np.ascontiguousarray(matrices.transpose(0, 2, 1), dtype=np.float32), matrices @ base
-        on_terraces = _orbital_field_kernels.on_terraces
-        on_terraces(current, reference_nm, levels_nm[0], step_nm, on_each[0], on_each[1].astype(np.float32), out)
-        if len(levels_nm) > 1:
+        ends = np.rint((np.array([reference_nm.min(), reference_nm.max()]) - levels_nm[0]) / step_nm).astype(np.int64)
+        for level_nm in levels_nm[ends[0] : ends[1] + 1].tolist():
+            matrix = _shift(first + rise * level_nm, scale) @ to_monomials
+            made = current.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)
+            made += (matrix @ base).astype(np.float32)
+            _orbital_field_kernels.take(made.reshape(out.shape), reference_nm, level_nm, out)
+        if reference_nm.min() < reference_nm.max():
             made_of = np.ascontiguousarray(to_monomials.T), to_monomials @ base
             _orbital_field_kernels.between_terraces(
                 current, reference_nm, (levels_nm[0], step_nm), *made_of, (first, rise, scale), out

@@ -20,7 +20,7 @@ from .orbital_scene import Scene
 from .orbital_units import Sited, units_at
 from .orbitals import OrbitalSurface
 from .structure import Window
-from .surface_field import Lines
+from .surface_grid import Lines
 from .switches import Fields, Switch, SwitchingField
 from .tips import Tip
 from .units import Bools, Floats, Floats32

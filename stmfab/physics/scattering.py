@@ -101,29 +101,56 @@ def wave_table(waves: Waves, longest_nm: float) -> NDArray[np.complex128]:
     return waves.hankel(softened(distances_nm))
 
 
-def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y.
+@dataclass(frozen=True)
+class Response:
+    """What scatterers do to the density of electrons; a node hears those within the reach, block by block.
 
-    Every pair of scatterers is in the T-matrix; a node hears those within the reach, block by block.
+    ``table`` holds the waves over the distance, (n_energies, n_distances), ``forms`` the T-matrix with the energies'
+    shares, which every pair of scatterers is in.
     """
-    change = np.zeros(x_nm.shape)
-    if not len(scatterers.strengths):
+
+    points_nm: Floats
+    reach_nm: float
+    table: NDArray[np.complex64]
+    forms: Floats32
+
+    def change(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y."""
+        change = np.zeros(x_nm.shape)
+        for i in range(0, x_nm.shape[0], BLOCK):
+            for j in range(0, x_nm.shape[1], BLOCK):
+                block = slice(i, i + BLOCK), slice(j, j + BLOCK)
+                x, y = x_nm[block].ravel(), y_nm[block].ravel()
+                near = _near(x, y, self.points_nm, self.reach_nm)
+                if near.any():
+                    heard = np.empty((len(self.forms), x.size, 2 * int(near.sum())), dtype=np.float32)
+                    at = _columns(self.points_nm[near])
+                    _scattering_kernels.waves(x, y, *at, self.table, STEP_nm, self.reach_nm, heard)
+                    forms = self.forms if near.all() else _among(self.forms, near)
+                    change[block] = _summed(heard, forms).reshape(x_nm[block].shape)
         return change
-    across_nm = float(np.hypot(*np.ptp(scatterers.points_nm, axis=0)))
-    table = wave_table(waves, max(across_nm, reach_nm))
-    rounded = np.ascontiguousarray(table.T, dtype=np.complex64)
+
+    def change_at(self, points_nm: Floats) -> Floats:
+        """Return the same at points (n, 2), shape (n,)."""
+        n_rows = -(-len(points_nm) // BLOCK)
+        x, y = (np.resize(column, (n_rows, BLOCK)) for column in points_nm.T)
+        return self.change(x, y).ravel()[: len(points_nm)]
+
+
+def response(waves: Waves, scatterers: Scatterers, *, reach_nm: float, within_nm: float = math.inf) -> Response:
+    """Return the response of scatterers; none is farther than ``within_nm`` from a node that asks."""
+    points_nm = scatterers.points_nm
+    across_nm = float(np.hypot(*np.ptp(points_nm, axis=0))) if len(points_nm) else 0.0
+    table = wave_table(waves, max(across_nm, min(reach_nm, within_nm)))
     forms = _real(t_matrix(waves, scatterers, table) * waves.shares[:, None, None])
-    for i in range(0, x_nm.shape[0], BLOCK):
-        for j in range(0, x_nm.shape[1], BLOCK):
-            block = slice(i, i + BLOCK), slice(j, j + BLOCK)
-            x, y = x_nm[block].ravel(), y_nm[block].ravel()
-            near = _near(x, y, scatterers.points_nm, reach_nm)
-            if near.any():
-                heard = np.empty((len(waves.shares), x.size, 2 * int(near.sum())), dtype=np.float32)
-                at = _columns(scatterers.points_nm[near])
-                _scattering_kernels.waves(x, y, *at, rounded, STEP_nm, reach_nm, heard)
-                change[block] = _summed(heard, forms if near.all() else _among(forms, near)).reshape(x_nm[block].shape)
-    return change
+    return Response(points_nm, reach_nm, np.ascontiguousarray(table.T, dtype=np.complex64), forms)
+
+
+def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
+    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y."""
+    if not len(scatterers.strengths):
+        return np.zeros(x_nm.shape)
+    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm)
 
 
 def _real(matrix: Complexes) -> Floats32:
