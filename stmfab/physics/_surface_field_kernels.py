@@ -24,10 +24,11 @@ def _lobe(right: float, up: float, above: float, heights: F8, depth: float, atom
 @numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _add(lobe: F8, amplitude: float, dip: float, most: float, out: F8) -> None:
     """Add a bump to the current at a node, or multiply by a dip."""
-    if dip > 0:
-        out *= 1 + amplitude * np.minimum(1.0, lobe / most)
-    else:
-        out += amplitude * lobe
+    for k in range(N_HEIGHTS):
+        if dip > 0:
+            out[k] *= 1 + amplitude * min(1.0, lobe[k] / most)
+        else:
+            out[k] += amplitude * lobe[k]
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -57,9 +57,9 @@ def grid_over(lines_nm: Lines, rotation_deg: float, step_nm: float) -> Grid:
     """Return the nodes over some lines, turned with the frame."""
     angle = math.radians(rotation_deg)
     axes = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned = [axes @ np.stack([x.ravel(), y.ravel()]) for x, y in lines_nm]
-    low = np.min([points.min(axis=1) for points in turned], axis=0) - MARGIN * step_nm
-    high = np.max([points.max(axis=1) for points in turned], axis=0) + MARGIN * step_nm
+    turned = [[right * x + up * y for right, up in axes.tolist()] for x, y in lines_nm]
+    low = np.min([[at.min() for at in points] for points in turned], axis=0) - MARGIN * step_nm
+    high = np.max([[at.max() for at in points] for points in turned], axis=0) + MARGIN * step_nm
     n_u, n_v = np.ceil((high - low) / step_nm).astype(int) + 1
     return _grid(low @ axes, step_nm * axes, int(n_v), int(n_u))
 

@@ -330,7 +330,7 @@ def test_field_accuracy(name, size_nm, limit_pm):
     junction = drawn.junctions["filled"]
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
     _, made = scenes.view(chosen, drawn)(path, junction)
-    pixels = np.random.default_rng(0).integers(0, 64, (2, 150))
+    pixels = np.random.default_rng(0).integers(0, 64, (2, 1000))
     x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
     z = made.field.heights(x, y, made.log_setpoint)
     wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, junction.sample_bias_V)
