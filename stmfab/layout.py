@@ -18,8 +18,8 @@ from .physics.arrays import ArraySpec
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
 ABSENT = object()
-COMPRESSOR: Final = "zstd"
-COMPRESSION_LEVEL: Final = 1  # of blosc, behind its byte shuffle: as fast as the disk
+COMPRESSOR: Final = "lz4"  # of blosc, behind its byte shuffle: a quarter of the time of zstd-1 for 5 % more bytes
+COMPRESSION_LEVEL: Final = 5
 CHECKSUM_BYTES = 4  # of a CRC-32C
 ABSENT_CHUNK = (2**64 - 1, 2**64 - 1)  # offset and length in a shard's index, zarr-specs: sharding-indexed 1.0
 SHARDS = 64  # aimed at, so that a small dataset still spreads over many workers

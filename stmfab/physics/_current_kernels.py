@@ -48,40 +48,78 @@ def few_columns(columns: F8, error: float) -> tuple[F8, F8]:
     return rows[:few].copy(), shares[:few].copy()
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reach: float, z: float) -> I8:
-    """Return rows (cell, site, tip atom) of the pairs that can come near to a circle about ``centre``."""
-    limits2 = np.full((sites.shape[0], tip.shape[0]), -1.0)
+@lean()
+def _circles(sites: F8, tip: F8, radius: float, reach: float, z: float, limits2: F8, from_here: F8) -> None:
+    """Write how near to a centre each pair must come to come near to the circle about it, squared, -1 for never.
+
+    To ``from_here`` how near the site must be for this tip atom or a later one to be near, -1 for none.
+    """
     for s in range(sites.shape[0]):
-        for t in range(tip.shape[0]):
+        farthest = -1.0
+        for t in range(tip.shape[0] - 1, -1, -1):
             lateral2 = (z + reach) ** 2 - (z - sites[s, 2] + tip[t, 2]) ** 2
+            limits2[s, t] = -1.0
             if lateral2 > 0.0:
-                limits2[s, t] = (np.sqrt(lateral2) + radius) ** 2
-    chosen = np.empty((cells.shape[0] * sites.shape[0] * tip.shape[0], 3), dtype=np.int64)
+                limit = np.sqrt(lateral2) + radius
+                limits2[s, t] = limit**2
+                farthest = max(farthest, limit + np.sqrt(tip[t, 0] ** 2 + tip[t, 1] ** 2))
+            from_here[s, t] = farthest
+
+
+@lean()
+def _choose_near(cells: F8, sites: F8, tip: F8, centre: F8, limits2: F8, from_here: F8, chosen: I8) -> int:
+    """Write rows (cell, site, tip atom) of the pairs within their limits of the centre; return how many."""
     n = 0
     for c in range(cells.shape[0]):
         for s in range(sites.shape[0]):
             x, y = cells[c, 0] + sites[s, 0] - centre[0], cells[c, 1] + sites[s, 1] - centre[1]
+            way = np.sqrt(x * x + y * y) * (1.0 - 1e-12)
             for t in range(tip.shape[0]):
+                if way > from_here[s, t]:
+                    break
                 if (x - tip[t, 0]) ** 2 + (y - tip[t, 1]) ** 2 < limits2[s, t]:
                     chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
                     n += 1
-    return chosen[:n]
+    return n
 
 
-@lean(fastmath={"contract", "nnan", "nsz"})
-def _nearest2(node_x: F4, node_y: F4, x: np.float32, y: np.float32) -> np.float32:
-    """Return the least squared distance of a node from (x, y)."""
-    least = np.float32(np.inf)
+@numba.njit(cache=True, error_model="numpy")
+def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reach: float, z: float) -> I8:
+    """Return rows (cell, site, tip atom) of the pairs that can come near to a circle about ``centre``."""
+    limits2, from_here = np.empty((sites.shape[0], tip.shape[0])), np.empty((sites.shape[0], tip.shape[0]))
+    _circles(sites, tip, radius, reach, z, limits2, from_here)
+    chosen = np.empty((cells.shape[0] * sites.shape[0] * tip.shape[0], 3), dtype=np.int64)
+    return chosen[: _choose_near(cells, sites, tip, centre, limits2, from_here, chosen)]
+
+
+@lean(fastmath={"contract"})
+def _nearest2(node_x: F4, node_y: F4, x: np.float32, y: np.float32, squares: F4, bits: I4, out: F4) -> None:
+    """Write the least squared distance of a node from (x, y) to out[0]: the one whose ``bits`` are least.
+
+    Of whole numbers, as the bits are, the compiler finds the least with several lanes.
+    """
     for g in range(node_x.shape[0]):
-        square = (node_x[g] - x) ** 2 + (node_y[g] - y) ** 2
-        least = square if square < least else least
-    return least
+        squares[g] = (node_x[g] - x) ** 2 + (node_y[g] - y) ** 2
+    least = bits[0]
+    for g in range(node_x.shape[0]):
+        least = min(least, bits[g])
+    bits[0] = least
+    out[0] = squares[0]
 
 
 @lean()
 def _keep_near(
-    cells: F8, sites: F8, tip: F8, node_x: F4, node_y: F4, reach: float, z: float, chosen: I8, ways: F4, nearest: F4
+    cells: F8,
+    sites: F8,
+    tip: F8,
+    node_x: F4,
+    node_y: F4,
+    reach: float,
+    z: float,
+    chosen: I8,
+    room: tuple[F4, I4],
+    ways: F4,
+    nearest: F4,
 ) -> int:
     """Move the near ones of the chosen pairs to the front and write their ways; return how many, see ``near_pairs``."""
     n = 0
@@ -90,7 +128,7 @@ def _keep_near(
         ways[n, 0] = cells[c, 0] + sites[s, 0] - tip[t, 0]
         ways[n, 1] = cells[c, 1] + sites[s, 1] - tip[t, 1]
         ways[n, 2] = sites[s, 2] - tip[t, 2]
-        nearest[n] = _nearest2(node_x, node_y, ways[n, 0], ways[n, 1])
+        _nearest2(node_x, node_y, ways[n, 0], ways[n, 1], *room, nearest[n:])
         if nearest[n] < (z + reach) ** 2 - (z - ways[n, 2]) ** 2:
             chosen[n, 0], chosen[n, 1], chosen[n, 2] = c, s, t
             n += 1
@@ -109,7 +147,9 @@ def near_pairs(
     radius = np.sqrt(((node_x - centre[0]) ** 2 + (node_y - centre[1]) ** 2).max())
     chosen = _perhaps_near(cells, sites, tip, centre, radius, reach, z)
     ways, nearest = np.empty((chosen.shape[0], 3), dtype=np.float32), np.empty(chosen.shape[0], dtype=np.float32)
-    n = _keep_near(cells, sites, tip, node_x, node_y, reach, z, chosen, ways, nearest)
+    squares = np.empty(node_x.shape[0], dtype=np.float32)
+    room = squares, squares.view(np.int32)
+    n = _keep_near(cells, sites, tip, node_x, node_y, reach, z, chosen, room, ways, nearest)
     return chosen[:n, 0].copy(), chosen[:n, 1].copy(), chosen[:n, 2].copy(), ways[:n], nearest[:n]
 
 
@@ -351,13 +391,15 @@ def _fill(row: int, column: int, n_grid: int, out: F4) -> None:
 
 @lean()
 def _lay(powers: F4, row: int, column: int, n_grid: int, out: F4) -> None:
-    """Write the polynomials (n_powers, n_nodes) of a cell to the nodes from out[row, column] on, zero beyond them."""
+    """Write the polynomials of a cell, (n_coefficients, n_nodes), to the nodes from out[row, column] on."""
     for v in range(n_grid):
-        for u in range(n_grid):
-            for power in range(powers.shape[0]):
-                out[row + v, column + u, power] = powers[power, v * n_grid + u]
-            for power in range(powers.shape[0], out.shape[2]):
-                out[row + v, column + u, power] = 0.0
+        for k in range(0, out.shape[2], 8):  # a field's coefficients come in eights, see _field_kernels.LANES
+            for u in range(n_grid):
+                node, there = v * n_grid + u, out[row + v, column + u, k:]
+                there[0], there[1] = powers[k, node], powers[k + 1, node]
+                there[2], there[3] = powers[k + 2, node], powers[k + 3, node]
+                there[4], there[5] = powers[k + 4, node], powers[k + 5, node]
+                there[6], there[7] = powers[k + 6, node], powers[k + 7, node]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -368,7 +410,7 @@ def lay_out(current: F4, to_monomials: F4, cells: B1, n_grid: int, out: F4) -> N
     (n_v, n_u, n_coefficients), zero beyond the heights.
     """
     n_heights, n_nodes = to_monomials.shape[0], n_grid * n_grid
-    powers, values = np.empty((n_heights, n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
+    powers, values = np.zeros((out.shape[2], n_nodes), dtype=np.float32), np.empty(current.shape[1], dtype=np.float32)
     exponent, mantissa = np.empty(current.shape[1], dtype=np.int32), np.empty(current.shape[1], dtype=np.int32)
     bits, cell = current.view(np.int32), 0
     for row in range(cells.shape[0]):

@@ -68,6 +68,18 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
     _mark_lines(x, y, inverse, n_grid, low, before, after, cells)
 
 
+@lean()
+def marked_part(cells: B1) -> tuple[int, int, int, int]:
+    """Return the first and the end of the rows, then of the columns, that hold all marked cells."""
+    first_v, end_v, first_u, end_u = cells.shape[0], 0, cells.shape[1], 0
+    for v in range(cells.shape[0]):
+        for u in range(cells.shape[1]):
+            if cells[v, u]:
+                first_v, end_v = min(first_v, v), max(end_v, v + 1)
+                first_u, end_u = min(first_u, u), max(end_u, u + 1)
+    return first_v, end_v, first_u, end_u
+
+
 @numba.njit(cache=True, error_model="numpy")
 def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
     """Return the least and the largest (u, v) of the used offsets."""
@@ -103,6 +115,21 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     reached = np.zeros(shape, dtype=np.bool_)
     _mark_reached(cells, offsets - low, used, reached)
     return low, reached
+
+
+@numba.njit(cache=True, error_model="numpy")
+def rows_of(reached: B1, corner: I8) -> tuple[I8, B1]:
+    """Return rows (u, v, site) of what is marked in (n_sites, n_v, n_u) from a corner on, and where any site is."""
+    rows, some = np.empty((reached.sum(), 3), dtype=np.int64), np.zeros(reached.shape[1:], dtype=np.bool_)
+    n = 0
+    for site in range(reached.shape[0]):
+        for v in range(reached.shape[1]):
+            for u in range(reached.shape[2]):
+                if reached[site, v, u]:
+                    rows[n, 0], rows[n, 1], rows[n, 2] = corner[0] + u, corner[1] + v, site
+                    some[v, u] = True
+                    n += 1
+    return rows, some
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -172,12 +199,29 @@ def widest_block(block: I8, places: I8, felt: B1, changed: I8) -> int:
     return widest
 
 
+@lean()
+def _halve(points: F8, axis: int, middle: float, own: I8, room: I8) -> int:
+    """Put the points of a block up to the middle before those beyond it, each in their order; return how many."""
+    n, n_beyond = 0, 0
+    for i in range(own.shape[0]):
+        p = own[i]
+        if points[p, axis] > middle:
+            room[n_beyond] = p
+            n_beyond += 1
+        else:
+            own[n] = p
+            n += 1
+    for i in range(n_beyond):
+        own[n + i] = room[i]
+    return n
+
+
 @numba.njit(cache=True, error_model="numpy")
-def _halve(points: F8, axis: int, middle: float, of_point: I8, block: int, other: int) -> None:
-    """Move the points of a block that lie beyond the middle to another block."""
-    for p in range(points.shape[0]):
-        if of_point[p] == block and points[p, axis] > middle:
-            of_point[p] = other
+def _halved(points: F8, axis: int, middle: float, order: I8, ends: I8, block: int, other: int, room: I8) -> None:
+    """Halve a block, numbers order[ends[block, 0] : ends[block, 1]] of points: those beyond the middle are another."""
+    first, end = ends[block]
+    ends[block, 1] = ends[other, 0] = first + _halve(points, axis, middle, order[first:end], room)
+    ends[other, 1] = end
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -185,11 +229,14 @@ def blocks(
     cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float, largest: float
 ) -> tuple[I8, B1]:
     """Return the block of each place, and which changes each block feels: see ``structure.blocks``."""
-    of_cell, of_place = np.zeros(cells.shape[0], dtype=np.int64), np.zeros(places.shape[0], dtype=np.int64)
+    n_cells, n_places = cells.shape[0], places.shape[0]
+    order, of_place = np.arange(n_cells), np.arange(n_places)  # block after block; where each begins and ends:
+    ends, place_ends = np.zeros((n_cells + 1, 2), dtype=np.int64), np.zeros((n_cells + 1, 2), dtype=np.int64)
+    ends[0, 1], place_ends[0, 1], room = n_cells, n_places, np.empty(max(n_cells, n_places), dtype=np.int64)
     felt = np.zeros((1, changed.shape[0]), dtype=np.bool_)
     block, n_blocks = 0, 1
     while block < n_blocks:
-        own = cells[of_cell == block]
+        own = cells[order[ends[block, 0] : ends[block, 1]]]
         low_x, high_x, low_y, high_y = own[:, 0].min(), own[:, 0].max(), own[:, 1].min(), own[:, 1].max()
         axis, side = (0 if high_x - low_x >= high_y - low_y else 1), max(high_x - low_x, high_y - low_y)
         if side <= largest:
@@ -200,7 +247,10 @@ def blocks(
                 block += 1
                 continue
         middle = np.median(own[:, axis])
-        _halve(cells, axis, middle, of_cell, block, n_blocks)
-        _halve(places, axis, middle, of_place, block, n_blocks)
+        _halved(cells, axis, middle, order, ends, block, n_blocks, room)
+        _halved(places, axis, middle, of_place, place_ends, block, n_blocks, room)
         n_blocks += 1
-    return of_place, felt[:n_blocks]
+    out = np.empty(n_places, dtype=np.int64)
+    for block in range(n_blocks):
+        out[of_place[place_ends[block, 0] : place_ends[block, 1]]] = block
+    return out, felt[:n_blocks]

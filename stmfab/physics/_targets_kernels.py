@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
+I8 = NDArray[np.int64]
 
 MAX_STEPS = 12
+PIECE = 8  # of a row, in reaches of a cone
 CONE_TOP = 1.1  # of a cone cut flat at 1: it reaches 1.1 half lattice constants; J. Luzny, Synthetic-STM-Imaging (2025)
 SMOOTHING = 4  # pixels: the slope of the path is taken over this distance, so that one jittered line does not rule it
 
@@ -66,23 +68,58 @@ def site_cones(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, half: float, o
         _cones(nearest2, half, out[row])
 
 
+@lean()
+def _around(x: F8, y: F8, reach: float, points: F8, some: I8, out: I8) -> int:
+    """Write which of ``some`` points lie within reach of the rectangle around all (x, y); return how many do."""
+    low_x, high_x, low_y, high_y = x[0], x[0], y[0], y[0]
+    for p in range(x.shape[0]):
+        low_x, high_x, low_y, high_y = min(low_x, x[p]), max(high_x, x[p]), min(low_y, y[p]), max(high_y, y[p])
+    n = 0
+    for k in range(some.shape[0]):
+        right, up = points[some[k], 0], points[some[k], 1]
+        if low_x - reach <= right <= high_x + reach and low_y - reach <= up <= high_y + reach:
+            out[n] = some[k]
+            n += 1
+    return n
+
+
+@lean()
+def _nearest2(x: F8, y: F8, points: F8, some: I8, out: F8) -> None:
+    """Write the squared distance in the plane from each (x, y) to the nearest of some points."""
+    out[:] = np.inf
+    for k in range(some.shape[0]):
+        right, up = points[some[k], 0], points[some[k], 1]
+        for p in range(x.shape[0]):
+            dx, dy = right - x[p], up - y[p]
+            out[p] = min(out[p], dx * dx + dy * dy)
+
+
+@lean()
+def _nearest2_in_row(x: F8, y: F8, reach: float, points: F8, room: tuple[I8, I8, I8], out: F8) -> None:
+    """Write the squared distances along a row, infinite out of reach: piece by piece where the row is long."""
+    every, near, nearer = room
+    n, n_near = x.shape[0], _around(x, y, reach, points, every, near)
+    span = max(abs(x[n - 1] - x[0]), abs(y[n - 1] - y[0]))
+    piece = n // (1 + int(span / (PIECE * reach))) + 1
+    if piece > n:
+        _nearest2(x, y, points, near[:n_near], out)
+        return
+    for start in range(0, n, piece):
+        stop = min(start + piece, n)
+        n_nearer = _around(x[start:stop], y[start:stop], reach, points, near[:n_near], nearer)
+        _nearest2(x[start:stop], y[start:stop], points, nearer[:n_nearer], out[start:stop])
+
+
 @numba.njit(cache=True, error_model="numpy")
 def point_cones(x: F8, y: F8, points: F8, half: float, out: F8) -> None:
     """Write the cone of the distance in the plane from each (x, y) to the nearest of ``points`` (n_points, 2).
 
     ``x, y, out`` are images (n_rows, n_cols). A row at a time: points out of a row's reach cannot show in it.
     """
-    reach = CONE_TOP * half
-    nearest2 = np.empty(x.shape[1])
+    every, nearest2 = np.arange(points.shape[0]), np.empty(x.shape[1])
+    room = every, every.copy(), every.copy()
     for row in range(x.shape[0]):
-        nearest2[:] = np.inf
-        low_x, high_x = x[row].min() - reach, x[row].max() + reach
-        low_y, high_y = y[row].min() - reach, y[row].max() + reach
-        for i in range(points.shape[0]):
-            if low_x <= points[i, 0] <= high_x and low_y <= points[i, 1] <= high_y:
-                for p in range(x.shape[1]):
-                    dx, dy = points[i, 0] - x[row, p], points[i, 1] - y[row, p]
-                    nearest2[p] = min(nearest2[p], dx * dx + dy * dy)
+        _nearest2_in_row(x[row], y[row], CONE_TOP * half, points, room, nearest2)
         _cones(nearest2, half, out[row])
 
 

@@ -28,6 +28,7 @@ NEGLECTED = 8e-6  # sample-tip pairs whose share of the current is below this; t
 UNHEARD = 3e-6  # columns of conductances below this share of the largest are left out; test_field_accuracy
 MIXING_ERROR = 6e-5  # relative; test_current.py::test_mixed_weights
 FAINT, FAINT_GRID = 1e-3, 5  # pairs and columns below this share of the largest: on this coarser grid in the cell
+CELLS_AT_ONCE = 256  # in a matrix product
 RADIUS_STEP_nm = 0.1  # cells in reach are listed once for radii of these steps
 BASE_HALF_nm, BASE_HEIGHTS, BASE_GRID = 0.2, 5, 8  # tabulated: z_mid +- 0.2 nm on 5 nodes, 8 x 8 grid nodes a cell,
 NM_PER_EXTRA_HEIGHT = 0.1  # one node more for every 0.1 nm of extra range,
@@ -239,14 +240,6 @@ def _refinement(n_grid: int) -> Floats32:
     return np.asarray(np.kron(along, along).T, dtype=np.float32)
 
 
-def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
-    """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
-    low, reached = structure.reach(view, carried.offsets, carried.used)
-    site, v, u = np.nonzero(reached)
-    u0, v0 = low
-    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
-
-
 def site_strengths(
     local: Complexes,
     change: Perturbation,
@@ -303,7 +296,8 @@ def current_in_cells(
 ) -> Floats32:
     """Return |I| (nA) in the cells of ``view``, (n_cells, n_heights * n_grid**2), nodes fastest.
 
-    From the strengths A (n_v, n_u, n_sites, n_mixed) over ``whole``: one matrix product over sites and mixed weights.
+    From the strengths A (n_v, n_u, n_sites, n_mixed) over ``whole``: one matrix product over sites and mixed weights,
+    for a few cells after the other, so that what is gathered for them stays near the processor.
     """
     cells, (n_u, n_sites, n_mixed), n_loud = view.indices, strengths.shape[1:], carried.n_loud
     cell, site, r = carried.columns.T
@@ -314,10 +308,14 @@ def current_in_cells(
     offsets = carried.offsets[cell]
     step = ((offsets[:, 1] * n_u + offsets[:, 0]) * n_sites + site) * n_mixed + r
     place = ((cells[:, 1] - whole.v0) * n_u + cells[:, 0] - whole.u0) * (n_sites * n_mixed)
-    gathered = np.empty((len(cells), len(cell)), dtype=np.float32)
-    _current_kernels.gather(strengths.ravel(), place, step, gathered)
-    current_nA = gathered[:, :n_loud] @ near
-    current_nA += _refined(gathered[:, n_loud:] @ far[n_loud:], table)
+    current_nA = np.empty((len(cells), near.shape[1]), dtype=np.float32)
+    room = np.empty((min(len(cells), CELLS_AT_ONCE), len(cell)), dtype=np.float32)
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        part = slice(start, start + CELLS_AT_ONCE)
+        gathered = room[: len(place[part])]
+        _current_kernels.gather(strengths.ravel(), place[part], step, gathered)
+        np.matmul(gathered[:, :n_loud], near, out=current_nA[part])
+        current_nA[part] += _refined(gathered[:, n_loud:] @ far[n_loud:], table)
     return current_nA
 
 

@@ -14,7 +14,7 @@ import stmfab  # noqa: F401  (pins every thread pool before numpy is imported)
 
 import numpy as np  # isort: skip
 
-from stmfab import recipe, sample  # isort: skip
+from stmfab import recipe, sample, workers  # isort: skip
 
 SERIES = {
     "pixels": ("wse2-defects", ["scan.size_nm=3"], "scan.pixels", [32, 64, 128, 256, 512], lambda n: n**2),
@@ -43,6 +43,7 @@ def seconds(name: str, settings: list[str]) -> float:
 
 def main() -> None:
     """Print the series and their exponents, draw them if a picture is asked for, and print the same as JSON."""
+    workers.keep_memory()
     found: dict[str, object] = {}
     for words, (name, settings, key, values, amount) in SERIES.items():
         amounts = np.array([amount(value) for value in values], dtype=float)
