@@ -139,8 +139,7 @@ def run(
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
     x_nm, y_nm = path.lines_nm
     circuit = _Circuit(
-        x_nm=x_nm,
-        y_nm=y_nm,
+        *(x_nm, y_nm),
         plane_nm=path.floor_nm.reshape(x_nm.shape),
         tip_numbers=path.tip_numbers.reshape(len(x_nm), -1),
         raised=_raised(field, path, streams) if isinstance(field, SwitchingField) else (),
