@@ -8,7 +8,7 @@ from . import plan as plans
 from .parts import CRYSTAL, defect_kinds, lattice_of
 from .physics.defect_targets import STEP_EDGE, Classes
 from .physics.instances import APPEARANCES
-from .physics.table_targets import Table
+from .physics.table_targets import AtomTable, Table
 from .physics.targets import LAYERS
 from .plan import Plan
 
@@ -24,13 +24,15 @@ def categories(plan: Plan) -> dict[str, list[str]]:
         if isinstance(target, Table)
         for column, words in target.words.items()
     }
+    sites = [site.name for site in lattice_of(plan.tree).sites]
+    columns |= {f"{name}_site": sites for name, target in plan.targets.items() if isinstance(target, AtomTable)}
     return (
         {name: target.words(kinds, names, edges) for name, target in classes.items()}
         | columns
         | {
             "defect_kind": kinds,
             "defect_name": names,
-            "defect_site": [site.name for site in lattice_of(plan.tree).sites],
+            "defect_site": sites,
             "defect_layer": list(LAYERS),
             "defect_appearance": list(APPEARANCES),
         }

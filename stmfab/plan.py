@@ -180,7 +180,7 @@ class Plan:
         pixels = self.raster.pixels
         images = [specs.channel(name, pixels).of_each(self.junctions) for name in self.channels]
         along_path = self.junctions if self.has_offsets else ()
-        room = specs.room(self.parts, self.largest, self.raster.size_nm, self.material)
+        room = specs.room(self.parts, self.largest, self.raster.size_nm, self.lattice)
         drawn = [
             spec.of_each(along_path if target.of_path else self.junctions)
             for name, target in self.targets.items()

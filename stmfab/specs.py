@@ -14,6 +14,8 @@ from .parts import Part, keys_of, unit_of
 from .physics.arrays import IN_SAMPLE, ON_PATH, ArraySpec, Column
 from .physics.defect_targets import Target
 from .physics.dimer_defects import Island
+from .physics.guests import Adatom
+from .physics.materials import Material
 from .physics.orbitals import ORBITAL_SURFACES
 from .physics.table_targets import Room, Table
 from .shifts import is_charged
@@ -78,16 +80,20 @@ def of_target(name: str, target: Target, pixels: int, room: Room) -> list[ArrayS
     return [dataclasses.replace(spec, shape=(rows,)) if spec.dims else spec for spec in found]
 
 
-def room(all_parts: Iterable[Part], largest: Mapping[str, float], size_nm: float, material: str) -> Room:
+def room(all_parts: Iterable[Part], largest: Mapping[str, float], size_nm: float, lattice: Material) -> Room:
     """Return how much the tables of a recipe must hold; ``size_nm`` is the width of the largest frame."""
     area_nm2, steps, islands = STRETCH * size_nm**2, 0, 0
+    width_nm = math.sqrt(area_nm2) + 2 * lattice.lattice_constant_nm
+    atoms = math.ceil(len(lattice.sites) * width_nm**2 / lattice.cell_area_nm2)
     for part in all_parts:
         if part.path == "sample.steps":
             steps = math.ceil(_most(part, "count", largest))
         if part.cls is Island:
             reach_nm = math.sqrt(area_nm2) + max(_most(part, key, largest) for key in ("length_nm", "width_nm"))
             islands += _nearly_most(reach_nm**2 * _most(part, "density_per_nm2", largest))
-    return Room(area_nm2, steps, islands, ORBITAL_SURFACES.get(material))
+        if part.cls is Adatom:
+            atoms += _nearly_most(width_nm**2 * _most(part, "density_per_nm2", largest))
+    return Room(area_nm2, steps, islands, ORBITAL_SURFACES.get(lattice.name), atoms)
 
 
 def _most(part: Part, name: str, largest: Mapping[str, float]) -> float:

@@ -54,8 +54,10 @@ GRAPHENE = {
     "metal in a hollow": (Adatom, 0, METAL_IN_HOLLOW, WORDS | {"position": "hollow"}),
     "blob": (Blob, 0, {"height_pm": 150.0, "fwhm_nm": 1.0}),
 }
+DOPANT = (Dopant, 0, {"onsite_eV": 0.3})
 CASES = {name: LAYERED | ALSO.get(name, {}) | GUESTS for name in ("mos2", "mose2", "ws2", "wse2")}
 CASES |= {"graphene": GRAPHENE, "graphene-3n": GRAPHENE}
+CASES |= {"wse2-s": {"vacancy, top": (Vacancy, 0, {}), "vacancy, bottom": (Vacancy, 1, {}), "dopant": DOPANT}}
 WIDE_nm, WIDE = 3.0, ("charge -1", "metal vacancy, -1")  # a halo's frame is this wide to either side
 BEYOND_V, GAPLESS_V = 0.4, 0.4
 HALF_nm, PIXELS, PM_PER_NM = 1.3, 56, 1e3

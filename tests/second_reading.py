@@ -122,8 +122,8 @@ FANG_eV = {
     )
 }
 GRAPHENE_v_F_m_per_s = 0.874e6  # at t = 2.7 eV, a = 0.246 nm
-# Lherbier et al., PRB 86, 075402: on-site energy, hops to first, second and third neighbours, eV
-GRAPHENE_FAR_eV = (0.59745, -3.09330, 0.19915, -0.16214)
+# Reich et al., PRB 66, 035412, optical range: own level, then first, second and third neighbours
+GRAPHENE_FAR = {"hops_eV": (-0.28, -2.97, -0.073, -0.33), "overlaps": (1.0, 0.073, 0.018, 0.026)}
 SPIN_ORBIT_eV = {"S": 0.0556, "Se": 0.2470, "Mo": 0.0836, "W": 0.2874}  # lambda of lambda L.S, Fang et al.
 K_SPLITTING_eV = (0.148, 0.184, 0.430, 0.466)  # valence band at K, first principles, of FANG_NAMES
 

@@ -27,7 +27,7 @@ LAYERS = (
     ("parts", "shifts", "specs", "parameters", "joints", "plan", "keeping", "splits", "conventions"),
     ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
-    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
+    ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges", "glances"),
     ("factory", "dask_engine", "report", "compare", "recheck", "lettering", "gallery", "loaded", "drawing"),
     ("torch", "export", "survey", "report_html", "explore", "server"),
     ("options", "previewing", "exploring", "inspecting", "exporting", "cli", "__init__"),
@@ -37,7 +37,7 @@ PHYSICS = """
     units keys arrays materials tables structure contours changes greens defects guests placement
     tungsten tungsten_spd tips field switches
     junction barrier current halos bumps adatoms incoherent lobes coherent_guests heard
-    coherent green_tables coherent_scene crystal coherent_spectra spectra
+    coherent green_tables coherent_scene conductance coherent_field crystal coherent_spectra spectra
     metals scattering terraces scatterers surface_state surface_grid surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_figures orbital_field orbital_image
@@ -51,7 +51,7 @@ HOME = {
     "pydantic": {"recipe"},
     "zarr": {"metadata", "store"},
     "numcodecs": {"layout"},
-    "google_crc32c": {"layout"},
+    "google_crc32c": {"layout", "tables"},
     "obstore": {"bucket"},
     "joblib": {"workers"},
     "distributed": {"dask_engine"},

@@ -789,10 +789,25 @@ def test_faults_of_spectra(load):
     asked = "targets.points={kind: spectra, from_V: -2, to_V: 2}"
     load(MOS2, asked)
     load(MOS2, asked, "junction.current=coherent")
-    (line,) = faults(load, MOS2, "targets.map={kind: conductance, bias_V: -1.5}", "junction.current=coherent")
-    assert line.endswith("targets.map: found with current: coherent; legal: without")
+    load(MOS2, "targets.map={kind: conductance, bias_V: 0.6}", "junction.current=coherent")  # in the gap
+    for target in ("map={kind: conductance, bias_V: 0.6}", "points={kind: spectra, from_V: -2, to_V: 2}"):
+        lines = faults(load, MOS2, f"targets.{target}", "later_tips={b: {kind: tungsten}}")
+        assert any(
+            line.endswith(f"targets.{target.split('=')[0]}: found with later_tips; legal: without") for line in lines
+        )
     (line,) = faults(load, MOS2, "targets.points={kind: spectra, from_V: 2, to_V: -2}")
     assert "targets.points.to_V: found -2; legal: above from_V, 2" in line
+
+
+def test_p_waves_of_amplitudes_need_one_apex(load):
+    co, beside = (
+        "tip={kind: co, p_share: 0.5}",
+        "extra_apexes={b: {kind: platinum_iridium, x_nm: 0.3, y_nm: 0, shorter_pm: 20}}",
+    )
+    load(MOS2, co, "junction.current=coherent")
+    load(MOS2, co, beside)
+    (line,) = faults(load, MOS2, co, beside, "junction.current=coherent")
+    assert line.endswith("tip: tunnels through p waves; legal with current: coherent: without extra_apexes")
 
 
 def test_graphene_has_no_coherent_current(load):

@@ -145,19 +145,6 @@ def test_a_crystal_without_its_defects_is_periodic():
     np.testing.assert_allclose(here["ideal"], there["ideal"], atol=2e-5)  # nm: a field's own accuracy is 0.1 pm
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({}, "targets.map.bias_V: 0.2 eV lies in the gap of mos2, -1.12 to 1.12 eV; legal: a bias outside it"),
-        ({"junction.current": "coherent"}, "targets.map: found with current: coherent; legal: without"),
-    ],
-)
-def test_a_conductance_that_there_is_not_is_told(overrides, words):
-    with pytest.raises(RecipeError) as caught:
-        stmfab.load("mos2-defects", overrides={"targets.map": "{kind: conductance, bias_V: 0.2}", **overrides})
-    assert words in caught.value.faults[0]
-
-
 def placed(overrides, *, size_nm, index=0, seed=1):
     recipe = stmfab.load("wse2-defects", overrides=overrides, seed=seed)
     drawn = plans.parameters(recipe.plan, plans.draw(recipe.plan, index, index + 1), index)

@@ -12,22 +12,25 @@ F = NDArray[Any]  # float32
 
 
 @numba.njit(cache=True, error_model="numpy")
-def gather(table: F, rows: I8, cells: I8, first: int, out: F) -> None:
-    """Write out[e, first + i, :, j] = table[e, v, u, o], the wave of row i = (u, v, o) at cell j; 0 beyond the table.
+def gather(table: F, start: int, rows: I8, cells: I8, first: int, out: F) -> None:
+    """Write out[e, first + i, :, j] = table[v, u, o, start + e], the wave of row i = (u, v, o) at cell j; 0 beyond it.
 
-    Tables (n_energies, n_v, n_u, n, 2, n_basis) and waves (n_energies, n_rows, 2, n_cells, n_basis): the axis of two is
+    Tables (n_v, n_u, n, n_energies, 2, n_basis) and waves (n_energies, n_rows, 2, n_cells, n_basis): the axis of two is
     real and imaginary parts.
     """
-    n_energies, n_v, n_u = table.shape[:3]
-    n_basis = table.shape[5]
-    for e in range(n_energies):
-        for i in range(rows.shape[0]):
-            for j in range(cells.shape[0]):
-                u, v = cells[j, 0] - rows[i, 0] + n_u // 2, cells[j, 1] - rows[i, 1] + n_v // 2
-                inside = 0 <= u < n_u and 0 <= v < n_v
+    n_v, n_u = table.shape[:2]
+    n_energies, n_basis = out.shape[0], out.shape[4]
+    for i in range(rows.shape[0]):
+        for j in range(cells.shape[0]):
+            u, v = cells[j, 0] - rows[i, 0] + n_u // 2, cells[j, 1] - rows[i, 1] + n_v // 2
+            if not (0 <= u < n_u and 0 <= v < n_v):
+                out[:, first + i, :, j] = 0.0
+                continue
+            waves = table[v, u, rows[i, 2]]
+            for e in range(n_energies):
                 for part in range(2):
                     for b in range(n_basis):
-                        out[e, first + i, part, j, b] = table[e, v, u, rows[i, 2], part, b] if inside else 0.0
+                        out[e, first + i, part, j, b] = waves[start + e, part, b]
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +59,9 @@ class Vacuum:
         B at the cell's points, heights, then nodes fastest.
     bare : complex array of shape (n_energies, n_basis, n_basis)
         P^T g(z_n) P of the perfect crystal.
-    waves : array of shape (n_energies, 2 reach + 1, 2 reach + 1, n_orbitals, 2, n_basis)
+    waves : array of shape (2 reach + 1, 2 reach + 1, n_orbitals, n_energies, 2, n_basis)
         P^T g(z_n), real and imaginary parts, from an orbital of the cell (0, 0) to the cell (u, v) at
-        [:, v + reach, u + reach, orbital].
+        [v + reach, u + reach, orbital].
     """
 
     energies_eV: NDArray[np.complex128]
@@ -165,11 +165,14 @@ def vacuum(material: Material, green: GreenTable, table: Heights, *, kappa_per_n
     combine: Floats = (found @ loud / np.linalg.norm(found @ loud, axis=0)).astype(np.float32)
     basis = np.linalg.norm(found @ loud, axis=0)[:, None] * loud.T / even
     reach = _wave_reach(material)
-    waves = np.array([_waves(green.at(np.array([energy])), near, combine, reach=reach) for energy in green.energies_eV])
-    over_cell = waves[:, reach - near[:, 1], reach - near[:, 0], near[:, 2]]
-    bare: Complexes = np.swapaxes(over_cell, 1, 2) @ combine.astype(waves.dtype)
-    parts = np.stack([waves.real, waves.imag], axis=-2)
-    return Vacuum(green.energies_eV, basis.astype(np.float32), bare, parts.astype(np.float32))
+    shape = 2 * reach + 1, 2 * reach + 1, material.n_orbitals, len(green.energies_eV), 2, len(basis)
+    parts, bare = np.empty(shape, dtype=np.float32), np.empty((shape[3], *2 * shape[-1:]), dtype=green.g.dtype)
+    for number, energy in enumerate(green.energies_eV):
+        waves = _waves(green.at(np.array([energy])), near, combine, reach=reach)
+        parts[..., number, 0, :], parts[..., number, 1, :] = waves.real, waves.imag
+        over_cell = waves[reach - near[:, 1], reach - near[:, 0], near[:, 2]]
+        bare[number] = over_cell.T @ combine.astype(waves.dtype)
+    return Vacuum(green.energies_eV, basis.astype(np.float32), bare, parts)
 
 
 def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Complexes:
@@ -189,35 +192,46 @@ def _waves(part: GreenTable, near: Ints, combine: Floats, *, reach: int) -> Comp
 def summed(alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window) -> Floats32:
     """Return sum_j c_j J(r + t_j) at the points of a window's cells, (n_cells, n_points).
 
-    ``alone`` is the field of one J over the cells of ``whole``. A tip atom's shift is the same number of nodes at every
-    node: one stencil serves them all.
+    ``alone`` is the field of one J over the cells of ``whole``.
+    """
+    total = np.zeros((len(view.indices), table.n_heights, table.n_grid**2), dtype=np.float32)
+    for logs, _, share in shifted(alone, whole, atoms, table, view=view):
+        np.exp(logs, out=logs)
+        logs *= np.float32(share)
+        total += logs
+    return total.reshape(len(total), -1)
+
+
+def shifted(
+    alone: CurrentField, whole: Window, atoms: Atoms, table: Heights, *, view: Window
+) -> Iterator[tuple[Floats32, float, float]]:
+    """Yield a field's values under each atom of a tip, (n_cells, n_heights, n_nodes), how much higher it is, and c_j.
+
+    The array is the same every time. A tip atom's shift is the same number of nodes at every node: one stencil serves
+    them all.
     """
     g, cells = table.n_grid, view.indices
     corners = (cells - (whole.u0, whole.v0))[:, ::-1] * g
     n_v, n_u, n = alone.coefficients.shape
-    total = np.zeros((len(cells), table.n_heights, g * g), dtype=np.float32)
-    logs = np.empty_like(total)
+    out = np.empty((len(cells), table.n_heights, g * g), dtype=np.float32)
     above_nm, layer = np.unique(np.round(atoms.ways_nm[:, 2] / SAME_LAYER_nm) * SAME_LAYER_nm, return_inverse=True)
-    for number, above in enumerate(above_nm):
-        to_values = _at_heights(alone, table.nodes_nm + above)
+    for number, above in enumerate(above_nm.tolist()):
+        s = (table.nodes_nm + above - alone.z_mid_nm) / alone.z_half_nm
+        to_values = straight_beyond(s, n).astype(np.float32)
         values = (to_values.T @ alone.coefficients.reshape(-1, n).T).reshape(-1, n_v, n_u)
         for (right, up, _), share in zip(atoms.ways_nm[layer == number], atoms.shares[layer == number], strict=True):
             nodes = np.array([right, up]) @ np.linalg.inv(alone.steps_nm)
             first = np.floor(nodes + NODE_ERROR).astype(np.int64)
             along, across = (_lagrange(node) for node in nodes - first)
-            _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, logs)
-            np.exp(logs, out=logs)
-            logs *= np.float32(share)
-            total += logs
-    return total.reshape(len(cells), -1)
+            _coherent_kernels.shifted(values, corners, g, first[::-1] - 1, across, along, out)
+            yield out, above, float(share)
 
 
-def _at_heights(field: CurrentField, z_nm: Floats) -> Floats32:
-    """Return the matrix from a field's coefficients to its values at heights, straight beyond the nodes."""
-    s = (z_nm - field.z_mid_nm) / field.z_half_nm
-    edge, power = np.clip(s, -1, 1), np.arange(field.n_coefficients)[:, None]
+def straight_beyond(s: Floats, n_coefficients: int) -> Floats:
+    """Return the powers of s (n,), (n_coefficients, n), of polynomials that are straight lines beyond |s| = 1."""
+    edge, power = np.clip(s, -1, 1), np.arange(n_coefficients)[:, None]
     slope = power * edge ** np.maximum(power - 1, 0)
-    return np.asarray(edge**power + slope * (s - edge), dtype=np.float32)
+    return np.asarray(edge**power + slope * (s - edge))
 
 
 def _lagrange(t: float) -> Floats32:
@@ -304,7 +318,7 @@ def _sources(through: Vacuum, change: Perturbation) -> list[_Source]:
     first = len(orbitals)
     for cluster in clusters:
         touched, vectors = cluster.orbitals, cluster.vectors
-        ways, n = _alike(touched - [*touched[0, :2], 0], through.waves.shape[3]), len(vectors)
+        ways, n = _alike(touched - [*touched[0, :2], 0], through.waves.shape[2]), len(vectors)
         rows = np.column_stack([np.tile(touched[0, :2], (n, 1)), np.arange(n)])
         table = _cluster_waves(through, ways.tobytes(), vectors.tobytes(), n)
         sorts.setdefault((ways.tobytes(), vectors.tobytes()), []).append(_Source(table, rows, first + np.arange(n)))
@@ -328,16 +342,16 @@ def _cluster_waves(through: Vacuum, ways: bytes, vectors: bytes, n_columns: int)
     """Return the waves of a cluster's columns of Q, as ``Vacuum.waves`` the orbitals', from its first cell."""
     orbitals = np.frombuffer(ways, dtype=np.int64).reshape(-1, 3)
     mix = np.frombuffer(vectors).reshape(n_columns, -1).astype(np.float32)
-    n_energies, n_v, n_u, _, _, n_basis = through.waves.shape
-    every = np.zeros((n_energies, n_v, n_u, len(orbitals), 2, n_basis), dtype=np.float32)
+    n_v, n_u, n_orbitals, *rest = through.waves.shape
+    every = np.zeros((n_v, n_u, len(orbitals), *rest), dtype=np.float32)
     for number, (u, v, orbital) in enumerate(orbitals.tolist()):
-        if orbital >= through.waves.shape[3]:  # an added orbital: ``coherent_guests`` adds what it carries
+        if orbital >= n_orbitals:  # an added orbital: ``coherent_guests`` adds what it carries
             continue
         to_v, to_u = (slice(max(shift, 0), n + min(shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
         of_v, of_u = (slice(max(-shift, 0), n + min(-shift, 0)) for shift, n in ((v, n_v), (u, n_u)))
-        every[:, to_v, to_u, number] = through.waves[:, of_v, of_u, orbital]
-    mixed = mix @ every.reshape(n_energies, n_v, n_u, len(orbitals), -1)
-    return np.asarray(mixed.reshape(n_energies, n_v, n_u, n_columns, 2, n_basis))
+        every[to_v, to_u, number] = through.waves[of_v, of_u, orbital]
+    mixed = mix @ every.reshape(n_v, n_u, len(orbitals), -1)
+    return np.asarray(mixed.reshape(n_v, n_u, n_columns, *rest))
 
 
 def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Floats32:
@@ -346,7 +360,7 @@ def _gathered(sources: Sequence[_Source], energies: slice, cells: Ints) -> Float
     waves = np.empty((energies.stop - energies.start, n_columns, 2, len(cells), n_basis), dtype=np.float32)
     first = 0
     for source in sources:
-        _coherent_kernels.gather(source.table[energies], source.rows, cells, first, waves)
+        _coherent_kernels.gather(source.table, energies.start, source.rows, cells, first, waves)
         first += len(source.rows)
     return waves
 

@@ -6,6 +6,8 @@ that of the bias under a trapezoid: a few hundred orbitals, and tenths of a seco
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +45,10 @@ def at_point(
     ways_nm = changed[:, :2] @ material.lattice_nm - point_nm[:2]
     felt = np.hypot(ways_nm[:, 0], ways_nm[:, 1]) < coherent.DEFECT_REACH_nm
     cells = np.concatenate([orbitals[orbitals[:, 2] < material.n_orbitals, :2], changed[felt, :2]])
-    low, high = (round(end / material.broadening_eV) for end in table_eV)
-    table = green_table(material, low, high, in_steps(int(np.ptp(cells, axis=0).max())), exact=True, keep=keep)
+    low, high = (end / material.broadening_eV for end in table_eV)
+    table = green_table(
+        material, math.floor(low), math.ceil(high), in_steps(int(np.ptp(cells, axis=0).max())), exact=True, keep=keep
+    )
     g = greens.green(table, change, orbitals, felt=felt)
     weights = _weights(scene, table.energies_eV, at_eV, point_nm)
     if np.ptp(kappas) == 0:
@@ -66,20 +70,21 @@ def _heard(scene: Scene, tip: Tip, points_nm: Floats, kappa: float) -> Ints:
     gone = {tuple(row) for row in change.removed.tolist()}
     lattice = np.array([row for row in np.unique(every, axis=0).tolist() if tuple(row) not in gone])
     orbitals = np.concatenate([lattice, adatoms.orbitals(material, change)])
-    loudest = np.abs(_amplitudes(scene, tip, orbitals, points_nm, kappa)).max(axis=1)
+    loud = [share * _amplitudes(scene, shape, orbitals, points_nm, kappa) ** 2 for shape, share in tip.waves]
+    loudest = np.sqrt(sum(loud)).max(axis=1)
     return np.asarray(orbitals[loudest > UNHEARD * loudest.max()])
 
 
-def _amplitudes(scene: Scene, tip: Tip, orbitals: Ints, points_nm: Floats, kappa: float) -> Floats:
+def _amplitudes(scene: Scene, shape: str, orbitals: Ints, points_nm: Floats, kappa: float) -> Floats:
     """Return f of orbitals at points, (n_orbitals, n_points)."""
     material, change = scene.material, scene.change
     added = orbitals[:, 2] - material.n_orbitals
     out = np.empty((len(orbitals), len(points_nm)))
-    out[added < 0] = coherent.amplitudes(material, orbitals[added < 0], points_nm, kappa_per_nm=kappa, tip=tip.shape)
+    out[added < 0] = coherent.amplitudes(material, orbitals[added < 0], points_nm, kappa_per_nm=kappa, tip=shape)
     for row in np.flatnonzero(added >= 0):
         number = int(added[row])
         ways_nm = points_nm - change.added_nm[number]
-        out[row] = lobe(change.added_orbitals[number], ways_nm, kappa_per_nm=kappa, tip=tip.shape)
+        out[row] = lobe(change.added_orbitals[number], ways_nm, kappa_per_nm=kappa, tip=shape)
     return out
 
 
@@ -87,8 +92,11 @@ def _forms(
     scene: Scene, tip: Tip, orbitals: Ints, points_nm: Floats, kappa: float, g: Complexes, atoms: Atoms
 ) -> NDArray[np.complex128]:
     """Return sum_j rho_j(0) f^T G f at every energy, (n_energies,)."""
-    f = _amplitudes(scene, tip, orbitals, points_nm, kappa)
-    return np.asarray(((g @ f.astype(g.dtype)) * f).sum(axis=1) @ atoms.shares)
+    total = np.zeros(len(g), dtype=np.complex128)
+    for shape, share in tip.waves:
+        f = _amplitudes(scene, shape, orbitals, points_nm, kappa)
+        total += ((g @ f.astype(g.dtype)) * f).sum(axis=1) @ (share * atoms.shares)
+    return total
 
 
 def _weights(

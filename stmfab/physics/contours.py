@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .units import Floats
 
 SPACING, SHIFT, BEYOND = 1.25, 2.0, 1.5  # of the energies, in broadenings: 1e-4 of a window's density; see contour
-EXACT_SPACING, EXACT_SHIFT, EXACT_BEYOND = 0.85, 2.0, 3.5  # 2e-5 of it, also of far levels; see exact_contour
+EXACT_SPACING, EXACT_SHIFT, EXACT_BEYOND = 1.1, 2.0, 3.0  # 2.5e-5 of it, also of far levels; see exact_contour
 FIT_STEP, FIT_NEAR, FIT_FAR, FIT_TAIL = 1 / 8, 3.0, 100.0, 60  # where their weights are fitted, in broadenings
 
 
@@ -55,7 +55,7 @@ def _fitted_weights(
 def exact_contour(low_eV: float, high_eV: float, broadening_eV: float) -> NDArray[np.complex128]:
     """Return energies x_n + i eta as ``contour`` does, closer and farther from the real axis, (n_energies,).
 
-    What they leave of a window, less than 2e-5 of its largest density near by and for far levels alike, is in
+    What they leave of a window, less than 2.5e-5 of its largest density near by and for far levels alike, is in
     test_greens.py::test_fitted_weights: levels deep in a band reach farther into the vacuum than those at its edge.
     """
     return _contour(low_eV, high_eV, broadening_eV, spacing=EXACT_SPACING, shift=EXACT_SHIFT, beyond=EXACT_BEYOND)

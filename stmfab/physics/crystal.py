@@ -15,7 +15,8 @@ from . import (
     adatoms,
     bumps,
     coherent,
-    coherent_scene,
+    coherent_field,
+    conductance,
     current,
     defects,
     greens,
@@ -25,6 +26,8 @@ from . import (
     tables,
 )
 from .bumps import Bumps
+from .coherent_scene import Sample
+from .conductance import ConductanceField
 from .current import Heights
 from .defects import CrystalDefect, Placed
 from .field import CurrentField, FieldLines, FieldsInTurn
@@ -38,7 +41,7 @@ from .structure import Window
 from .switches import Fields
 from .tables import Keep
 from .tips import Tip
-from .units import Bools, Floats, Ints
+from .units import Bools, Floats, Floats32, Ints
 
 DEFECT_REACH_nm = 2.0  # defects farther than this from the window are left out; test_crystal.py::test_defect_reach
 ROOM_nm = 0.05  # the tabulated heights reach this far beyond the ideal image,
@@ -67,6 +70,11 @@ class Scene:
         """The change of the Hamiltonian by all defects."""
         changes = [kind.perturbation(self.material, placed) for kind, placed in self.members.values()]
         return defects.combined(changes, n_orbitals=self.material.n_orbitals)
+
+    @property
+    def sample(self) -> Sample:
+        """What a coherent current knows of it."""
+        return Sample(self.material, self.change, self.halos)
 
     @functools.cached_property
     def places_nm(self) -> Floats:
@@ -100,9 +108,9 @@ class Imaged:
 
 @dataclass(frozen=True)
 class Crystal(Imaged):
-    """A crystal's field and ideal image; ``conductance`` gives the field of ln(dI/dV / (nA/V)) of the first tip."""
+    """A crystal's field and ideal image; ``conductance`` gives the field of dI/dV in nA/V of the first tip."""
 
-    conductance: Callable[[float], CurrentField]
+    conductance: Callable[[float], ConductanceField]
     scene: Scene
     tip: Tip
     junction: Junction
@@ -165,7 +173,7 @@ def image(
             grid = PIT_GRID
             continue
         if low_nm <= least - ROOM_nm and most + ROOM_nm <= high_nm:
-            known = functools.partial(_conductance, scene, tip, *setting, keep=keep)
+            known = functools.partial(_conductance, scene, tip, *setting, window_eV=window_eV, keep=keep)
             return scene, Crystal(field, fields or field, log_setpoint, ideal_nm, known, scene, tip, junction)
         low_nm = min(mean - HALF_nm, least - 2 * ROOM_nm)
         high_nm = max(mean + HALF_nm, most + 2 * ROOM_nm)
@@ -190,39 +198,54 @@ def _tabulated(
     *,
     window_eV: tuple[float, float],
     keep: Keep,
-    at_V: float | None = None,
 ) -> tuple[Scene, CurrentField]:
-    """Return the scene under some lines and its field on a table of heights, or that of dI/dV at a bias."""
-    sigma_eV = material.broadening_eV
-    view = structure.window(material, lines_nm, n_grid=table.n_grid)
-    under = (
-        view if len(tip.apexes_nm) == 1 else structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
-    )
+    """Return the scene under some lines and its field on a table of heights."""
+    view, under = _views(material, tip, table, lines_nm)
     scene = scene_of(under)
-    least, most = _energies(junction, sigma_eV, window_eV, scene.halos)
+    energies = _energies(junction, material.broadening_eV, window_eV, scene.halos)
     if junction.current == "coherent":
-        field = _coherent_field(scene, tip, junction, table, view, (least, most), keep=keep)
+        field = coherent_field.of_current(scene.sample, tip, junction, table, view=view, energies=energies, keep=keep)
         return scene, bumps.raised(field, scene.bumps, table)
-    halo, change = scene.halos, scene.change
-    through = incoherent.way(material, tip, junction, table, view=view, halo=halo, at_V=at_V)
-    if at_V is not None:
-        at_eV = at_V + (junction.fermi_eV or 0.0)
-        low, high = at_eV - through.levels_eV[-1], at_eV - through.levels_eV[0]
-        least, most = math.floor(low / sigma_eV), math.ceil(high / sigma_eV)
+    through = incoherent.way(material, tip, junction, table, view=view, halo=scene.halos)
+    found = _in_cells(scene, through, tip, table, view, under, energies, exact=False, keep=keep)
+    polarity = 1 if junction.sample_bias_V > 0 else -1
+    field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)
+    return scene, bumps.raised(field, scene.bumps, table)
+
+
+def _views(material: Material, tip: Tip, table: Heights, lines_nm: Lines) -> tuple[Window, Window]:
+    """Return the cells under some lines, and those under all apexes of a tip on them."""
+    view = structure.window(material, lines_nm, n_grid=table.n_grid)
+    if len(tip.apexes_nm) == 1:
+        return view, view
+    return view, structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
+
+
+def _in_cells(
+    scene: Scene,
+    through: incoherent.Way,
+    tip: Tip,
+    table: Heights,
+    view: Window,
+    under: Window,
+    energies: tuple[int, int],
+    *,
+    exact: bool,
+    keep: Keep,
+) -> Floats32:
+    """Return what goes a way from the scene to the tip in the cells of a window, (n_cells, n_heights * n_grid**2)."""
+    material, change = scene.material, scene.change
     orbitals = current.site_orbitals(material, through.sites)
     if len(change.added_eV):
         orbitals = np.concatenate([orbitals, adatoms.orbitals(material, change)])
     changed = greens.changed_orbitals(change)
     blocks = _blocks(material, under, orbitals, changed)
     reach = _reach(through.whole, orbitals, changed, blocks)
-    green = green_table(material, least, most, reach, exact=at_V is not None, keep=keep)
+    green = green_table(material, *energies, reach, exact=exact, keep=keep)
     local = greens.local_green(green.at(through.energies_eV), change, orbitals, blocks=blocks)
-    found = incoherent.current_in_cells(
-        through, local, orbitals, tip, table, change=change, halo=halo, material=material, view=view
+    return incoherent.current_in_cells(
+        through, local, orbitals, tip, table, change=change, halo=scene.halos, material=material, view=view
     )
-    polarity = 1 if at_V is not None or junction.sample_bias_V > 0 else -1
-    field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)
-    return scene, bumps.raised(field, scene.bumps, table)
 
 
 def _conductance(
@@ -234,11 +257,23 @@ def _conductance(
     lines_nm: Lines,
     bias_V: float,
     *,
+    window_eV: tuple[float, float],
     keep: Keep,
-) -> CurrentField:
-    """Return the field of ln(dI/dV / (nA/V)) at a bias, over a scene that is known."""
-    setting = tip, material, junction, table, lines_nm
-    return _tabulated(lambda _: scene, *setting, window_eV=junction.window_eV, keep=keep, at_V=bias_V)[1]
+) -> ConductanceField:
+    """Return the field of dI/dV in nA/V at a bias, over a scene that is known."""
+    view, under = _views(material, tip, table, lines_nm)
+    if junction.current == "coherent":
+        energies = _energies(junction, material.broadening_eV, window_eV, scene.halos)
+        found = coherent_field.conductance_in_cells(
+            scene.sample, tip, junction, bias_V, table, view=view, energies=energies, keep=keep
+        )
+    else:
+        through = incoherent.way(material, tip, junction, table, view=view, halo=scene.halos, at_V=bias_V)
+        sigma_eV, at_eV = material.broadening_eV, bias_V + (junction.fermi_eV or 0.0)
+        low_eV, high_eV = at_eV - through.levels_eV[-1], at_eV - through.levels_eV[0]
+        energies = math.floor(low_eV / sigma_eV), math.ceil(high_eV / sigma_eV)
+        found = _in_cells(scene, through, tip, table, view, under, energies, exact=True, keep=keep)
+    return conductance.of_cells(found, table, material=material, view=view, raised=scene.bumps)
 
 
 def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, float], halo: Halos) -> tuple[int, int]:
@@ -247,24 +282,6 @@ def _energies(junction: Junction, broadening_eV: float, window_eV: tuple[float, 
     levels_eV = halo.levels_eV(broadening_eV)
     low_eV, high_eV = low_eV - levels_eV[-1], high_eV - levels_eV[0]
     return math.floor(min(low_eV, least_eV) / broadening_eV), math.ceil(max(high_eV, most_eV) / broadening_eV)
-
-
-def _coherent_field(
-    scene: Scene, tip: Tip, junction: Junction, table: Heights, view: Window, energies: tuple[int, int], *, keep: Keep
-) -> CurrentField:
-    """Return the field of the coherent current: that of the front atom alone first, then the sum over the tip."""
-    material, bias_V, sigma_eV = scene.material, junction.sample_bias_V, scene.material.broadening_eV
-    shares = current.window_shares(tip, bias_V=bias_V, broadening_eV=sigma_eV) * current.calibration_nA_eV(material)
-    atoms = coherent.heard_atoms(tip.positions_nm, shares, kappa_per_nm=junction.decay_per_nm)
-    alone, whole = coherent.stepped(table, atoms.depth_nm), coherent.window_under(material, view, atoms)
-    reach = in_steps(_span(whole, greens.changed_orbitals(scene.change)))
-    green = green_table(material, *energies, reach, exact=True, keep=keep)
-    sample = coherent_scene.Sample(material, scene.change, scene.halos, green)
-    found = coherent_scene.intensities(sample, tip, junction, alone, whole.indices, energies, keep=keep)
-    polarity = 1 if bias_V > 0 else -1
-    field = current.field_of_cells(found, alone, material=material, view=whole, polarity=polarity)
-    total = coherent.summed(field, whole, atoms, table, view=view)
-    return current.field_of_cells(total, table, material=material, view=view, polarity=polarity)
 
 
 def _in_turn(
@@ -322,18 +339,11 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
 
     Where that is far, only from the changes that a block feels to one another and to its own orbitals.
     """
-    needed = _span(whole, changed)
+    needed = structure.span(whole, changed)
     if needed > LARGEST_REACH:
         block, felt = blocks
         needed = structure.widest_block(block, orbitals, felt, changed)
     return in_steps(needed)
-
-
-def _span(whole: Window, changed: Ints) -> int:
-    """Return the cells from any changed orbital to any other, or to any cell of a window."""
-    n_v, n_u = whole.cells.shape
-    corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
-    return int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())
 
 
 def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefect], Placed]], view: Window) -> Scene:

@@ -178,7 +178,12 @@ Target: TypeAlias = targets.Target | table_targets.Table | Instances | Classes |
 
 OF_DEFECTS: Mapping[str, type[Target]] = {"instances": Instances, "classes": Classes, "keypoints": Keypoints}
 TARGETS: Mapping[str, type[Target]] = {**targets.TARGETS, **OF_DEFECTS}
-CRYSTAL_TARGETS: Mapping[str, type[Target]] = {**targets.CRYSTAL_TARGETS, **OF_DEFECTS, "spectra": Spectra}
+CRYSTAL_TARGETS: Mapping[str, type[Target]] = {
+    **targets.CRYSTAL_TARGETS,
+    **OF_DEFECTS,
+    "spectra": Spectra,
+    **table_targets.CRYSTAL_TABLES,
+}
 SURFACE_TARGETS: Mapping[str, type[Target]] = {
     **targets.SURFACE_TARGETS,
     **OF_DEFECTS,

@@ -98,6 +98,10 @@ class CurrentField:
         """Return ln|I / nA| at points (x, y, z), in the shape of x."""
         return self.over(x_nm, y_nm).log_current(z_nm)
 
+    def current(self, x_nm: Floats, y_nm: Floats, z_nm: Floats) -> Floats:
+        """Return |I| in nA at points (x, y, z), in the shape of x."""
+        return np.asarray(np.exp(self.log_current(x_nm, y_nm, z_nm)))
+
     def heights(self, x_nm: Floats, y_nm: Floats, log_current: float) -> Floats:
         """Return the heights z (nm) at which ln|I / nA| has a given value, in the shape of x.
 

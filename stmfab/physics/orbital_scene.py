@@ -125,8 +125,7 @@ class Scene:
     @functools.cached_property
     def edits(self) -> Edits:
         """What the defects do to the units' lobes."""
-        sizes = np.array([len(each.edit.scaled) for each in self.sited], dtype=np.int64)
-        numbers = np.repeat(np.arange(len(self.sited)), sizes)
+        numbers = np.repeat(np.arange(len(self.sited)), [len(each.edit.scaled) for each in self.sited])
         table = np.concatenate([np.zeros((0, 6)), *(each.edit.scaled_table for each in self.sited)])
         offsets, layer = table[:, :2].astype(np.int64), table[:, 3].astype(np.int64)
         side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in self.sited], dtype=np.int64)[numbers]
@@ -381,12 +380,12 @@ def _without_overlap(found: Sequence[Sited | None], surface: OrbitalSurface, the
     """
     kept: Bools = np.array([each is not None for each in found], dtype=np.bool_)
     here = [each for each in found if each is not None]
-    sizes = np.array([len(each.edit.footprint) for each in here], dtype=np.int64)
-    if not sizes.sum():
+    owners = np.repeat(np.arange(len(here)), [len(each.edit.footprint) for each in here])
+    if not len(owners):
         return kept
-    numbers = np.repeat(np.flatnonzero(kept), sizes)
-    offsets = np.array([offset for each in here for offset in each.edit.footprint])
-    asked = units_at(surface, there, region, here, np.repeat(np.arange(len(here)), sizes), offsets)
+    numbers = np.flatnonzero(kept)[owners]
+    offsets = np.concatenate([each.edit.footprint_table for each in here])
+    asked = units_at(surface, there, region, here, owners, offsets)
     first = np.full(len(there.u) + 1, len(found))
     np.minimum.at(first, asked, numbers)
     kept[numbers[(asked < 0) | (first[asked] < numbers)]] = False

@@ -127,21 +127,22 @@ def middle_nm(surface: OrbitalSurface, u: int, v: int, axis: int) -> tuple[float
 
 
 def units_at(
-    surface: OrbitalSurface, there: Units, region: Box, sited: Sequence[Sited], which: Ints, offsets: Ints
+    surface: OrbitalSurface, there: Units, region: Box, sited: Sequence[Sited], owners: Ints, offsets: Ints
 ) -> Ints:
-    """Return the numbers of the units so many units along and across, (n, 2), each from that of defect ``which``, (n,).
+    """Return the numbers of the units so many units along and across, (n, 2), from those of the n owners, (n,).
 
-    -1 where there is none, or on another terrace.
+    Owners are positions among ``sited``. -1 where there is no unit, or on another terrace.
     """
-    if not len(which):
+    if not len(owners):
         return np.zeros(0, dtype=np.int64)
-    steps = offsets * np.array([each.signs for each in sited])[which] * [1, surface.pair]
-    turned = np.array([each.axis for each in sited])[which] == 1
-    steps[turned] = steps[turned, ::-1]
-    cells = np.array([each.cell for each in sited])[which] + steps - [region.u0, region.v0]
+    own = np.array([(*each.signs, *each.cell, each.axis, each.level) for each in sited], dtype=np.int64)[owners]
+    signs, cell, axis, level = own[:, :2], own[:, 2:4], own[:, 4], own[:, 5]
+    steps = offsets * signs * [1, surface.pair]
+    steps[axis == 1] = steps[axis == 1, ::-1]
+    cells = cell + steps - [region.u0, region.v0]
     inside = ((cells >= 0) & (cells < [region.n_u, region.n_v])).all(axis=1)
-    out = np.full(len(which), -1, dtype=np.int64)
+    out = np.full(len(owners), -1, dtype=np.int64)
     out[inside] = there.number[cells[inside, 1], cells[inside, 0]]
-    elsewhere = there.level[out] != np.array([each.level for each in sited])[which]
+    elsewhere = there.level[out] != level
     out[elsewhere] = -1
     return out

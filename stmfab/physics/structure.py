@@ -145,3 +145,10 @@ def cells_within(material: Material, radius_nm: float) -> Ints:
     offsets = np.stack([u.ravel(), v.ravel()], axis=1)
     inside = np.linalg.norm(offsets @ material.lattice_nm, axis=1) <= radius_nm
     return np.asarray(offsets[inside])
+
+
+def span(whole: Window, changed: Ints) -> int:
+    """Return the cells from any changed orbital to any other, or to any cell of a window."""
+    n_v, n_u = whole.cells.shape
+    corners = np.array([(whole.u0, whole.v0), (whole.u0 + n_u - 1, whole.v0 + n_v - 1)])
+    return int(np.ptp(np.concatenate([corners, changed[:, :2]]), axis=0).max())

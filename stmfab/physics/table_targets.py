@@ -5,6 +5,7 @@ Their arrays end in a dimension by the name of the target and are padded; ``<nam
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,28 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import step_lines, unit_labels
+from . import step_lines, structure, unit_labels
 from .arrays import IN_SAMPLE, ON_PATH, ArraySpec, Column
+from .defects import Dopant, Substitution
+from .guests import Adatom, Antisite
 from .keys import check_ranges, key
 from .orbital_image import OrbitalImage
 from .orbital_scene import Scene
 from .orbitals import OrbitalSurface
 from .step_lines import StepLines
 from .surface_field import Surface
-from .targets import Labels, in_view, pixels_of
-from .units import Bools, Floats
+from .targets import LAYERS, Labels, in_view, pixels_of
+from .units import Bools, Floats, Ints
 
 PLACE = (*IN_SAMPLE, *ON_PATH)
+REGULAR, GONE, CHANGED, ADDED = range(4)
+ATOMS: tuple[Column, ...] = (
+    *PLACE,
+    ("z_nm", "float32", "nm", "height over the plane of the top layer, of the unrelaxed lattice"),
+    ("site", "int16", "1", "site, as its position among the material's sites; -1: an adatom"),
+    ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
+    ("state", "int8", "1", "whether it is the crystal's own, missing, another or changed one, or an adatom"),
+)
 UNITS: tuple[Column, ...] = (
     *PLACE,
     ("rows_deg", "float32", "deg", "direction of its row, counter-clockwise from the sample's x"),
@@ -56,13 +67,14 @@ SLACK = 2  # over the vertices of an edge that crosses the frame once
 class Room:
     """How much there can be in a frame: the largest one of a recipe, as drift and creep may stretch it.
 
-    ``n_steps`` is the most steps there are, ``n_islands`` the most islands in and around it.
+    ``n_steps`` is the most steps there are, ``n_islands`` the most islands in and around it, ``n_atoms`` of a crystal.
     """
 
     area_nm2: float
     n_steps: int
     n_islands: int
     surface: OrbitalSurface | None
+    n_atoms: int = 0
 
     @property
     def diagonal_nm(self) -> float:
@@ -141,6 +153,67 @@ def _around(labels: Labels, points_nm: Floats) -> Bools:
 
 
 @dataclass(frozen=True)
+class AtomTable:
+    """The atoms of a crystal in the frame, all layers, missing and added ones too: where, which site, and whether."""
+
+    of_path: ClassVar[bool] = True
+    words: ClassVar[Mapping[str, Sequence[str]]] = {
+        "layer": LAYERS,
+        "state": ("regular", "missing", "changed", "added"),
+    }
+
+    def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
+        """Return the arrays of this target."""
+        return _arrays(name, ATOMS)
+
+    def n_rows(self, room: Room) -> int:
+        """Return how many rows the table needs at most."""
+        return room.n_atoms
+
+    def render(self, labels: Labels) -> list[NDArray[Any]]:
+        """Return the number of rows and the columns."""
+        material, rows = labels.material, _sites_around(labels)
+        places_nm, state = structure.positions(material, rows[:, :2], rows[:, 2]), np.full(len(rows), REGULAR)
+        number = {row: n for n, row in enumerate(map(tuple, rows.tolist()))}
+        added_nm = [np.zeros((0, 3))]
+        for kind, placed in labels.members.values():
+            own_nm, removed = kind.places_nm(material, placed), kind.perturbation(material, placed).removed
+            gone = np.column_stack([removed[:, :2], material.orbital_site[removed[:, 2]]])
+            state[[number[row] for row in map(tuple, gone.tolist()) if row in number]] = GONE
+            if issubclass(kind, (Dopant, Substitution, Antisite)):
+                known = [number.get((u, v, placed.site), -1) for u, v in placed.cells.tolist()]
+                there = np.array(known, dtype=np.int64) >= 0
+                changed = np.array(known, dtype=np.int64)[there]
+                state[changed], places_nm[changed] = CHANGED, own_nm[there]
+            elif kind is Adatom:
+                added_nm.append(own_nm)
+        return _atoms(labels, rows[:, 2], state, places_nm, np.concatenate(added_nm))
+
+
+def _sites_around(labels: Labels) -> Ints:
+    """Return the sites (u, v, site) in and around the frame, (n, 3)."""
+    material = labels.material
+    room_nm = material.lattice_constant_nm
+    ends = [(pixels.min() - room_nm, pixels.max() + room_nm) for pixels in (labels.x_nm, labels.y_nm)]
+    cells = structure.around(material, np.array(list(itertools.product(*ends)))).indices
+    site = np.repeat(np.arange(len(material.sites)), len(cells))
+    return np.column_stack([np.tile(cells, (len(material.sites), 1)), site])
+
+
+def _atoms(labels: Labels, site: Ints, state: Ints, places_nm: Floats, added_nm: Floats) -> list[NDArray[Any]]:
+    """Return the number of rows and the columns of the atoms in the frame: those on sites, then added ones."""
+    on_top, every_nm = np.zeros(len(added_nm), dtype=np.int64), np.concatenate([places_nm, added_nm])
+    known = {
+        "z_nm": every_nm[:, 2],
+        "site": np.append(site, on_top - 1),
+        "layer": np.append(labels.material.layers[site], on_top),
+        "state": np.append(state, on_top + ADDED),
+    } | _placed(labels, every_nm)
+    seen = in_view(np.stack([known["row"], known["col"]], axis=1), *labels.x_nm.shape)
+    return _rows(ATOMS, {name: column[seen] for name, column in known.items()})
+
+
+@dataclass(frozen=True)
 class LedgeLines:
     """The edges of terraces in and around the frame as lines with corners, the upper terrace on their left."""
 
@@ -211,7 +284,8 @@ def _lines(labels: Labels, lines: StepLines) -> list[NDArray[Any]]:
     return _rows(VERTICES, own | _placed(labels, lines.points_nm))
 
 
-Table: TypeAlias = UnitTable | LedgeLines | FlightLines
+Table: TypeAlias = AtomTable | UnitTable | LedgeLines | FlightLines
 
 CURVED_TABLES: Mapping[str, type[Table]] = {"step_lines": FlightLines}
 LATTICE_TABLES: Mapping[str, type[Table]] = {"dimer_table": UnitTable, "step_lines": LedgeLines}
+CRYSTAL_TABLES: Mapping[str, type[Table]] = {"atom_table": AtomTable}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import _targets_kernels, levelling
 from .arrays import ArraySpec
+from .conductance import ConductanceField
 from .defects import Placed
 from .field import CurrentField
 from .instances import Seen
@@ -56,7 +57,7 @@ class Labels:
     kinds : sequence of types
         The kinds of defects that there are.
     conductance : callable
-        Gives the field of ln(dI/dV / (nA/V)) at a bias in V.
+        Gives the field of dI/dV in nA/V at a bias in V.
     surface : Surface or None
         Of a metal: what its own targets are drawn from.
     seen : Seen or None
@@ -83,7 +84,7 @@ class Labels:
     tip_raised: Callable[[], Bools]
     members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
-    conductance: Callable[[float], CurrentField] | None = None
+    conductance: Callable[[float], CurrentField | ConductanceField] | None = None
     surface: Surface | OrbitalImage | None = None
     seen: Seen | None = None
     spectra: Callable[[Floats, Floats], Floats] | None = None
@@ -291,7 +292,7 @@ class Conductance:
         assert labels.conductance is not None
         held_nm = without_tilt(labels.field, labels.path, labels.log_setpoint)
         field = labels.conductance(self.bias_V)
-        return [np.exp(field.log_current(labels.x_nm, labels.y_nm, held_nm))]
+        return [field.current(labels.x_nm, labels.y_nm, held_nm)]
 
 
 @dataclass(frozen=True)

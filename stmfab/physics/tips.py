@@ -56,6 +56,22 @@ class Tip:
     p_shares: Floats | None = None
     shape: str = "s"
 
+    @property
+    def waves(self) -> list[tuple[str, float]]:
+        """The shapes of its orbitals, as a coherent current takes them, and how much each carries.
+
+        Raises
+        ------
+        ValueError
+            If its atoms have different shares of p waves.
+        """
+        if self.p_shares is None:
+            return [(self.shape, 1.0)]
+        share = float(self.p_shares[0])
+        if np.ptp(self.p_shares) > 0:
+            raise ValueError("a coherent current needs the same share of p waves of all atoms")
+        return [(shape, own) for shape, own in (("s", 1 - share), ("px", share), ("py", share)) if own > 0]
+
     def density(self, energies_eV: Floats) -> Floats:
         """Return the densities of states at energies, shape (n_atoms, n_energies), by 4-point Lagrange interpolation.
 
@@ -185,8 +201,8 @@ class CarbonMonoxide(Apex):
     """A CO molecule at the apex: it tunnels by p waves, which see the slope of the sample's, beside s waves.
 
     By the derivative rule a p_x wave picks (1/kappa) d psi / dx of the sample's exp(-kappa D): over an atom at the
-    lateral distance rho the share of p waves carries (rho / D)^2 of what it would by s waves. Intensities of atoms add:
-    interference between them is left out, and so is the metal 0.3 nm behind.
+    lateral distance rho the share of p waves carries (rho / D)^2 of what it would by s waves. In an incoherent current
+    intensities of atoms add, without interference; the metal 0.3 nm behind is left out of both.
 
     References
     ----------

@@ -27,7 +27,7 @@ from ..parts import (
     numbers,
     sample_kind,
 )
-from ..physics import greens, placement
+from ..physics import placement
 from ..physics.defect_targets import ALL, Instances, Keypoints
 from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
@@ -78,7 +78,7 @@ def check_rules(report: Report, tree: Tree) -> None:
         if sample_kind(tree) == CRYSTAL:
             check_gap(all_parts, material, ends, report)
             check_charges(all_parts, material, ends, report)
-            _check_spectra(all_parts, material, ends, report)
+            _check_spectra(all_parts, report)
         for place, words, legal in OWN_PLACES:
             if get(tree, place) is not None and material.name != legal:
                 report.fault_at(place, f"{material.name} {words}; legal: with {legal}")
@@ -322,23 +322,12 @@ def _check_apart(part: Part, material: Material, density: float, ends: Ends, rep
         report.fault_at(f"{part.path}.density_per_nm2", f"{found}; legal: at most {most:.4g}")
 
 
-def _check_spectra(all_parts: list[Part], material: Material, ends: Ends, report: Report) -> None:
-    """Report points of a crystal's spectrum that it cannot have: in a gap, of several tips, maps of amplitudes."""
-    edges, junctions = greens.band_edges(material), junction_parts(all_parts)
-    levels = {level for part in junctions for level in ends_of(part, "fermi_eV", ends)}
-    coherent = any(part.constants.get("current") == "coherent" for part in junctions)
-    several = any(part.path.startswith("later_tips.") for part in all_parts)
-    asked = [part for slot, part in report.parts if slot.path == "targets"]
-    for part in (part for part in asked if issubclass(part.cls, (Conductance, Spectra))):
-        refused = several or (coherent and not issubclass(part.cls, Spectra))
-        if refused:
-            report.fault_at(part.path, f"found with {'later_tips' if several else 'current: coherent'}; legal: without")
-        if refused or issubclass(part.cls, Spectra):
-            continue
-        at_eV = sorted(level + part.constants["bias_V"] for level in levels)
-        if edges is not None and at_eV[-1] > edges[0] and at_eV[0] < edges[1]:
-            gap = f"lies in the gap of {material.name}, {edges[0]:.3g} to {edges[1]:.3g} eV"
-            report.fault_at(f"{part.path}.bias_V", f"{at_eV[0]:g} eV {gap}; legal: a bias outside it")
+def _check_spectra(all_parts: list[Part], report: Report) -> None:
+    """Report maps and points of a crystal's dI/dV under a tip that changes."""
+    if any(part.path.startswith("later_tips.") for part in all_parts):
+        for part in (part for slot, part in report.parts if slot.path == "targets"):
+            if issubclass(part.cls, (Conductance, Spectra)):
+                report.fault_at(part.path, "found with later_tips; legal: without")
 
 
 def _check_meant(tree: Tree, report: Report) -> None:
@@ -349,13 +338,15 @@ def _check_meant(tree: Tree, report: Report) -> None:
         if metal and get(tree, path) is not None:
             report.fault_at(path, f"belongs to {SAMPLE}.{KIND} {CRYSTAL}; legal: nothing here")
     coherent = any(get(tree, f"{place}.current") == "coherent" for place in junctions)
-    for place in (
-        "tip",
-        *(f"{group}.{name}" for group in ("extra_apexes", "later_tips") for name in get(tree, group) or ()),
-    ):
-        if (metal or coherent) and get(tree, f"{place}.p_share") is not None:
-            legal = f"{SAMPLE}.{KIND} {CRYSTAL}" if metal else "current: incoherent"
-            report.fault_at(place, f"tunnels through p waves, which need {legal}; legal: another kind of tip")
+    beside = [f"extra_apexes.{name}" for name in get(tree, "extra_apexes") or ()]
+    for place in ("tip", *beside, *(f"later_tips.{name}" for name in get(tree, "later_tips") or ())):
+        if get(tree, f"{place}.p_share") is None:
+            continue
+        if metal:
+            legal = f"need {SAMPLE}.{KIND} {CRYSTAL}; legal: another kind of tip"
+            report.fault_at(place, f"tunnels through p waves, which {legal}")
+        elif coherent and beside and not place.startswith("later"):
+            report.fault_at(place, "tunnels through p waves; legal with current: coherent: without extra_apexes")
 
 
 def _check_polarity(all_parts: list[Part], report: Report) -> None:

@@ -10,7 +10,6 @@ from stmfab.physics import (
     _coherent_kernels,
     barrier,
     coherent,
-    crystal,
     current,
     greens,
     lobes,
@@ -23,6 +22,7 @@ from stmfab.physics.defects import Placed, Substitution, Vacancy
 from stmfab.physics.guests import Adatom
 from stmfab.physics.junction import Junction
 from stmfab.physics.materials import MATERIALS, ORBITALS
+from tests import plain
 from tests import second_reading as second
 
 KAPPA = 10.87  # 4.5 eV
@@ -75,130 +75,91 @@ def cells_phase(material, orbitals, k):
 
 
 WSE2 = MATERIALS["wse2-s"]
+TRAPEZOID = {"barrier": "trapezoid", "work_function_eV": 4.2, "tip_work_function_eV": 5.0}
+
+
+def defect(kind, cell, site, words=None, **values):
+    return kind, Placed(
+        np.array([cell]), site, {name: np.array([value]) for name, value in values.items()}, words or {}
+    )
+
+
 DEFECTS = {
-    "hole": (Vacancy, Placed(np.array([[0, 0]]), 0, {})),
-    "nitrogen": (
-        Substitution,
-        Placed(
-            np.array([[2, -1]]),
-            1,
-            {k: np.array([v]) for k, v in (("onsite_eV", -4.0), ("bond_ratio", 1.1), ("neighbour_eV", -1.0))},
-        ),
-    ),
+    "hole": defect(Vacancy, (0, 0), 0),
+    "nitrogen": defect(Substitution, (2, -1), 1, onsite_eV=-4.0, bond_ratio=1.1, neighbour_eV=-1.0),
 }
+S_ON_TOP = {"position": "top", "orbital": "s"}
+ADATOM = defect(Adatom, (-2, 0), 2, S_ON_TOP, height_nm=0.12, onsite_eV=-0.2, hopping_eV=0.8)
+STEP = 0.7  # of the trapezoidal rule's energies, in broadenings: exp(-pi^2 / 0.49) off
 
 
-def plain_log_current(scene, tip, junction, points, *, reach_nm=2.4, n_k=128):
+def rule_energies(low_eV, high_eV, sigma):
+    return np.arange(low_eV - 5 * sigma, high_eV + 5 * sigma, STEP * sigma) + 0.5j * math.pi * sigma / STEP
+
+
+def plain_log_current(scene, tip, junction, points, **near):
     """ln|I / nA|: every orbital within some nm, every tip atom, the full G in float64; its own contour and weights.
 
     Through a trapezoid each energy of the rule has a decay constant of its own.
     """
-    material = scene.material
-    bias_V, sigma = junction.sample_bias_V, material.broadening_eV
-    step = 0.7 * sigma  # the trapezoidal rule: exp(-pi^2 / 0.49) off
-    low, high = min(0, bias_V), max(0, bias_V)
-    z = np.arange(low - 5 * sigma, high + 5 * sigma, step) + 0.5j * math.pi * sigma**2 / step
+    bias_V, sigma = junction.sample_bias_V, scene.material.broadening_eV
+    z = rule_energies(min(0, bias_V), max(0, bias_V), sigma)
     nodes, shares = np.polynomial.legendre.leggauss(64)
     at_eV = bias_V * (nodes + 1) / 2
     densities = tip.density(at_eV - bias_V) * shares * abs(bias_V) / 2
-    weights = second.contour_weights(z, at_eV, sigma) * (step / sigma) @ densities.T
-    cells = structure.cells_within(material, reach_nm)
-    orbitals = np.concatenate([np.column_stack([cells, np.full(len(cells), o)]) for o in range(material.n_orbitals)])
-    gone = {tuple(row) for row in scene.change.removed.tolist()}
-    orbitals = np.array([row for row in orbitals.tolist() if tuple(row) not in gone])
-    table = greens.lattice_green(material, z, n_k=n_k, reach=20, dtype=np.complex128)
+    of_energies = second.contour_weights(z, at_eV, sigma) * STEP
     # as the model has it: an atom's spectrum is the front atom's, scaled by its mean in the window
     scale = densities.sum(axis=1) / densities[0].sum()
-    kappas, parts = np.array([junction.decay_per_nm]), weights[:, :1]
+    parts = [(junction.decay_per_nm, of_energies @ densities[0])]
     if junction.barrier == "trapezoid":
         ends = {"sample_eV": junction.work_function_eV, "tip_eV": junction.tip_work_function_eV}
         kappas = units.trapezoid_decay(at_eV, bias_V=bias_V, **ends)
-        parts = second.contour_weights(z, at_eV, sigma) * (step / sigma) * densities[0]
-    total, g = np.zeros(len(points)), greens.green(table, scene.change, orbitals)
-    for kappa, weight in zip(kappas, parts.T, strict=True):
-        a = np.tensordot(weight, g, axes=1).imag
-        for way, share in zip(tip.positions_nm - tip.positions_nm[0], scale, strict=True):
-            f = coherent.amplitudes(material, orbitals, points + way, kappa_per_nm=kappa, tip=tip.shape)
-            total += share * (f * (a @ f)).sum(axis=0)
-    return np.log(total * current.calibration_nA_eV(material))
+        parts = zip(kappas, (of_energies * densities[0]).T, strict=True)
+    total = plain.amplitudes_squared(scene, tip, points, z, parts, scale, **near)
+    return np.log(total * current.calibration_nA_eV(scene.material))
+
+
+def largest_error_nm(material, members, tip, junction, raster_nm, *, every=1, **near):
+    """How far the field is from plain sums over the ideal image, as a height."""
+    scene, imaged, points = plain.image_of_members(material, members, tip, junction, raster_nm)
+    points = points[::every]
+    exact = plain_log_current(scene, tip, junction, points, **near)
+    return np.abs(imaged.field.log_current(*points.T) - exact).max() / (2 * junction.decay_per_nm)
 
 
 @pytest.mark.parametrize(("shape", "tolerance_nm"), [("s", 1e-4), ("pz", 2.5e-4)])  # a p tip sees nodal lines
 def test_field_accuracy(shape, tolerance_nm):
-    tip = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
-    tip = dataclasses.replace(
-        tip, positions_nm=tip.positions_nm[:4], ldos_per_eV=tip.ldos_per_eV[:4], shape=shape
-    )  # the front atom and the three behind it
+    tip = plain.front_atoms(4, shape=shape)  # the front atom and the three behind it
     junction = Junction(bias_V=0.4, polarity=-1, kappa_per_nm=KAPPA, height_nm=0.5, current="coherent")
-    x, y = np.meshgrid(np.linspace(-0.3, 0.5, 9), np.linspace(-0.35, 0.3, 9))
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(WSE2, DEFECTS, view),
-        WSE2,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
-    exact = plain_log_current(scene, tip, junction, points)
-    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * KAPPA)
-    assert error_nm.max() < tolerance_nm
+    raster_nm = np.meshgrid(np.linspace(-0.3, 0.5, 9), np.linspace(-0.35, 0.3, 9))
+    assert largest_error_nm(WSE2, DEFECTS, tip, junction, raster_nm) < tolerance_nm
 
 
 def test_field_accuracy_through_a_trapezoid():
     # 0.1 pm against each energy's own decay constant
-    whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
-    tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
-    ends = {"work_function_eV": 4.2, "tip_work_function_eV": 5.0}
-    junction = Junction(bias_V=-0.7, height_nm=0.5, current="coherent", barrier="trapezoid", **ends)
-    x, y = np.meshgrid(np.linspace(-0.3, 0.5, 6), np.linspace(-0.35, 0.3, 5))
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(WSE2, {"hole": DEFECTS["hole"]}, view),
-        WSE2,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::3]
-    exact = plain_log_current(scene, tip, junction, points, reach_nm=1.8, n_k=64)
-    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * junction.decay_per_nm)
-    assert error_nm.max() < 1e-4
+    junction = Junction(bias_V=-0.7, height_nm=0.5, current="coherent", **TRAPEZOID)
+    raster_nm, hole = np.meshgrid(np.linspace(-0.3, 0.5, 6), np.linspace(-0.35, 0.3, 5)), {"hole": DEFECTS["hole"]}
+    near = {"every": 3, "reach_nm": 1.8, "n_k": 64}
+    assert largest_error_nm(WSE2, hole, plain.front_atoms(4), junction, raster_nm, **near) < 1e-4
 
 
 def test_spectra_of_a_flat_tip_integrate_to_the_current():
     # the tip's density does not depend on energy: I(V) = int_0^V dI/dV
     tip = tips.PlatinumIridium(front_atoms=1).tip()
-    adatom = {"height_nm": 0.12, "onsite_eV": -0.2, "hopping_eV": 0.8}
-    guest = Placed(
-        np.array([[-2, 0]]), 2, {k: np.array([v]) for k, v in adatom.items()}, {"position": "top", "orbital": "s"}
-    )
     junction = Junction(bias_V=-0.4, height_nm=0.5, current="coherent", kappa_per_nm=KAPPA)
-    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.35, 0.3, 9))
-    _, imaged = crystal.image(
-        lambda view: crystal.scene_under(WSE2, DEFECTS | {"adatom": (Adatom, guest)}, view),
-        WSE2,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])[::16]
+    raster_nm = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.35, 0.3, 9))
+    _, imaged, points = plain.image_of_members(WSE2, DEFECTS | {"adatom": ADATOM}, tip, junction, raster_nm)
+    points = points[::16]
     nodes, shares = np.polynomial.legendre.leggauss(16)
     found = spectra.at_points(imaged, points, -0.2 * (nodes + 1)) @ shares * 0.2
     np.testing.assert_allclose(found, np.exp(imaged.field.log_current(*points.T)), rtol=4e-3)  # 0.2 pm
     # under a trapezoid each bias has the decay constant of the tip's Fermi level at it
-    ends, biases_V = {"work_function_eV": 4.2, "tip_work_function_eV": 5.0}, np.array([-0.3, 0.1])
-    leaning = Junction(bias_V=-0.4, height_nm=0.5, current="coherent", barrier="trapezoid", **ends)
+    leaning, biases_V = Junction(bias_V=-0.4, height_nm=0.5, current="coherent", **TRAPEZOID), np.array([-0.3, 0.1])
     made = spectra.at_points(dataclasses.replace(imaged, junction=leaning), points[:1], biases_V)
     for n, bias_V in enumerate(biases_V):
         flat = dataclasses.replace(junction, kappa_per_nm=barrier.of_bias(leaning, bias_V))
         alone = spectra.at_points(dataclasses.replace(imaged, junction=flat), points[:1], biases_V[n : n + 1])
         np.testing.assert_allclose(made[:, n], alone[:, 0], rtol=1e-3)
-
-
-def defect(kind, cell, site, **values):
-    return kind, Placed(np.array([cell]), site, {name: np.array([value]) for name, value in values.items()})
 
 
 OXYGEN = {"onsite_eV": -3.0, "bond_ratio": 1.2, "neighbour_eV": 0.0}
@@ -214,22 +175,10 @@ def test_field_accuracy_of_eleven_orbitals():
         "lower": defect(Substitution, (-1, 1), 1, **OXYGEN),
         "chromium": defect(Substitution, (0, -3), 2, **CHROMIUM),
     }
-    whole = tips.Tungsten(apex="w111", rotation_deg=20.0).tip()
-    tip = dataclasses.replace(whole, positions_nm=whole.positions_nm[:4], ldos_per_eV=whole.ldos_per_eV[:4])
     junction = Junction(bias_V=-1.7, kappa_per_nm=KAPPA, height_nm=0.55, current="coherent")
-    x, y = np.meshgrid(np.linspace(-0.4, 0.8, 13), np.linspace(-0.6, 0.4, 11))
-    scene, imaged = crystal.image(
-        lambda view: crystal.scene_under(mos2, members, view),
-        mos2,
-        tip,
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
-    points = np.column_stack([x.ravel(), y.ravel(), imaged.ideal_nm.ravel()])
-    exact = plain_log_current(scene, tip, junction, points, reach_nm=1.8, n_k=64)
-    error_nm = np.abs(imaged.field.log_current(*points.T) - exact) / (2 * KAPPA)
-    assert error_nm.max() < 1e-4
+    raster_nm = np.meshgrid(np.linspace(-0.4, 0.8, 13), np.linspace(-0.6, 0.4, 11))
+    near = {"reach_nm": 1.8, "n_k": 64}
+    assert largest_error_nm(mos2, members, plain.front_atoms(4), junction, raster_nm, **near) < 1e-4
 
 
 WIDE = dataclasses.replace(MATERIALS["wse2"], broadening_eV=0.1)
@@ -239,14 +188,8 @@ def over_the_atoms(member, *, bias_V, fermi_eV=0.0):
     """Height over a defect, over the three metal atoms around it and half-way between, from the undisturbed, in pm."""
     junction = Junction(bias_V=bias_V, fermi_eV=fermi_eV, work_function_eV=4.5, height_nm=0.55, current="coherent")
     x, y = np.meshgrid(np.linspace(-0.4, 1.6, 41), np.linspace(-0.4, 0.4, 17))
-    _, imaged = crystal.image(
-        lambda view: crystal.scene_under(WIDE, {"one": member}, view),
-        WIDE,
-        tips.Tungsten(apex="w111").tip(),
-        junction,
-        lines_nm=[(x, y)],
-        raster_nm=(x, y),
-    )
+    tip = tips.Tungsten(apex="w111").tip()
+    _, imaged, _ = plain.image_of_members(WIDE, {"one": member}, tip, junction, (x, y))
     angles = np.radians([90, 210, 330, 30, 150, 270])
     at = np.append(0.2 * np.cos(angles), 0.0)[None], np.append(0.2 * np.sin(angles), 0.0)[None]
     z = 1e3 * (imaged.field.heights(*at, imaged.log_setpoint)[0] - imaged.ideal_nm[:, 32:].mean())  # 1.2 nm away
@@ -311,3 +254,20 @@ def test_a_form_over_the_products_of_its_basis():
     empty = np.zeros(0)
     through = coherent.Vacuum(empty, basis, empty, empty)
     np.testing.assert_allclose(form[through.pairs] @ through.products, ((form @ basis) * basis).sum(axis=0), rtol=1e-4)
+
+
+def test_a_molecule_of_co_takes_the_slopes_of_amplitudes():
+    # (1 - p) of the s tip's current and p of those of p_x and p_y, by Chen's rule; 0.25 pm, as near nodal lines
+    tip = tips.CarbonMonoxide(p_share=0.7).tip()
+    junction = Junction(bias_V=-0.4, kappa_per_nm=KAPPA, height_nm=0.5, current="coherent")
+    raster_nm = np.meshgrid(np.linspace(-0.3, 0.5, 7), np.linspace(-0.35, 0.3, 7))
+    scene, imaged, points = plain.image_of_members(WSE2, DEFECTS, tip, junction, raster_nm)
+    total = 0
+    for shape, share in (("s", 0.3), ("px", 0.7), ("py", 0.7)):
+        alone = dataclasses.replace(tip, p_shares=None, shape=shape)
+        total = total + share * np.exp(plain_log_current(scene, alone, junction, points))
+    error_nm = np.abs(imaged.field.log_current(*points.T) - np.log(total)) / (2 * KAPPA)
+    assert error_nm.max() < 2.5e-4
+    biases_V = np.array([-0.3])
+    maps, made = imaged.conductance(-0.3).current(*points.T), spectra.at_points(imaged, points[:3], biases_V)
+    np.testing.assert_allclose(made[:, 0], maps[:3], rtol=5e-3)

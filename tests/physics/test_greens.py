@@ -169,7 +169,7 @@ def test_broadened_ldos_is_the_gaussian_convolution(sigma):
     ("contour", "contour_weights", "error"),
     [
         (greens.contour, greens.contour_weights, 1.5e-4),
-        (greens.exact_contour, greens.exact_contour_weights, 2e-5),
+        (greens.exact_contour, greens.exact_contour_weights, 2.5e-5),
     ],
 )
 @pytest.mark.parametrize("bias_V", [-0.5, -0.23, 0.2, 0.31, 1.0, 2.0])

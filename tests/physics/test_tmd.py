@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import constants, special
+from scipy import constants, linalg, special
 
 from stmfab.physics import greens
 from stmfab.physics.greens import Cluster, Perturbation
@@ -109,16 +109,17 @@ def test_top_and_bottom_are_mirror_images():
         np.testing.assert_allclose(mirror @ block @ mirror, block, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3), second.GRAPHENE_FAR_eV[1:]]
-)
+def levels_at(material, k):
+    """Levels at a point of the Brillouin zone, (x, y) per nm."""
+    phases = {cell: np.exp(1j * k @ (np.array(cell) @ material.lattice_nm)) for cell in material.hoppings_eV}
+    return np.linalg.eigvalsh(sum(phases[cell] * block for cell, block in material.hoppings_eV.items()))
+
+
+@pytest.mark.parametrize(("first_eV", "second_eV", "third_eV"), [(-2.7, 0.1, 0.0), (-3.2, 0.05, -0.3)])
 def test_graphene_velocity_and_crossing(first_eV, second_eV, third_eV):
     material = graphene(first_eV, second_eV, third_eV)
     k_point = 4 * math.pi / (3 * 0.246)  # K on the x axis
-    levels = []
-    for k in (k_point, k_point + 1e-3):
-        at = {cell: np.exp(1j * k * (np.array(cell) @ material.lattice_nm)[0]) for cell in material.hoppings_eV}
-        levels.append(np.linalg.eigvalsh(sum(at[cell] * block for cell, block in material.hoppings_eV.items())))
+    levels = [levels_at(material, np.array([k, 0.0])) for k in (k_point, k_point + 1e-3)]
     assert levels[0] == pytest.approx([material.fermi_eV] * 2, abs=1e-9)
     slope_eV_nm = (levels[1][1] - levels[1][0]) / 2e-3
     assert slope_eV_nm == pytest.approx(math.sqrt(3) / 2 * 0.246 * abs(first_eV - 2 * third_eV), rel=1e-3)
@@ -127,20 +128,38 @@ def test_graphene_velocity_and_crossing(first_eV, second_eV, third_eV):
         assert velocity * 2.7 / abs(first_eV) == pytest.approx(second.GRAPHENE_v_F_m_per_s, rel=2e-3)
 
 
-def test_graphene_to_third_neighbours_is_as_published():
-    onsite_eV, *hops_eV = second.GRAPHENE_FAR_eV
-    material, away_nm = MATERIALS["graphene-3n"], [0.246 / math.sqrt(3), 0.246, 2 * 0.246 / math.sqrt(3)]
-    assert material.fermi_eV == pytest.approx(-onsite_eV, abs=1e-12)  # the paper's levels are from the crossing
-    counts = np.zeros(3, dtype=int)
-    for cell, block in material.hoppings_eV.items():
-        for i, j in np.argwhere(block != 0):
-            way_nm = material.positions_nm[j] - material.positions_nm[i]
-            shell = int(np.abs(np.hypot(*(way_nm[:2] + cell @ material.lattice_nm)) - away_nm).argmin())
-            assert block[i, j] == hops_eV[shell]
-            counts[shell] += 1
-    assert counts.tolist() == [6, 12, 6]  # of two atoms: 3, 6 and 3 neighbours
-    slope_eV_nm = math.sqrt(3) / 2 * 0.246 * abs(hops_eV[0] - 2 * hops_eV[2])
-    assert slope_eV_nm * 1e-9 * constants.e / constants.hbar == pytest.approx(0.896e6, rel=1e-3)
+def of_shells(values, k):
+    """sum_R V(R) exp(i k.R) among the two sites, V by the distance: own, first, second and third neighbours."""
+    bond_nm, out = 0.246 / math.sqrt(3), np.zeros((2, 2), dtype=complex)
+    sites_nm, lattice_nm = np.array([[0, 0], [0, bond_nm]]), 0.246 * np.array([[1, 0], [0.5, math.sqrt(3) / 2]])
+    for cell in itertools.product(range(-2, 3), repeat=2):
+        for i, j in itertools.product((0, 1), repeat=2):
+            away = np.linalg.norm(cell @ lattice_nm + sites_nm[j] - sites_nm[i]) / bond_nm
+            for shell, value in zip((0, 1, math.sqrt(3), 2), values, strict=True):
+                out[i, j] += value * np.exp(1j * k @ (cell @ lattice_nm)) * (abs(away - shell) < 1e-6)
+    return out
+
+
+def test_graphene_to_third_neighbours_has_the_levels_of_its_overlapping_orbitals():
+    # H psi = E S psi of the published table, point by point of a path through Gamma, K and M and beside it
+    material = MATERIALS["graphene-3n"]
+    k_point, m_point = np.array([4 * math.pi / (3 * 0.246), 0.0]), np.array([math.pi, math.pi / math.sqrt(3)]) / 0.246
+    for k in (*np.linspace(0, 1, 7)[:, None] * k_point, m_point, 0.5 * m_point, np.array([3.0, 5.0])):
+        h, s = (of_shells(second.GRAPHENE_FAR[name], k) for name in ("hops_eV", "overlaps"))
+        np.testing.assert_allclose(levels_at(material, k), linalg.eigh(h, s, eigvals_only=True), atol=3e-4)
+
+
+def test_graphene_to_third_neighbours_in_numbers():
+    # at Gamma (e + 6 t2 +- 3 (t1 + t3)) / (1 + 6 s2 +- 3 (s1 + s3)); at K (e - 3 t2) / (1 - 3 s2)
+    levels = greens.bands(MATERIALS["graphene-3n"], 48)[0] - MATERIALS["graphene-3n"].fermi_eV
+    crossing = -0.061 / 0.946
+    np.testing.assert_allclose(levels[0, 0] + crossing, [-10.618 / 1.405, 9.182 / 0.811], atol=3e-4)
+    np.testing.assert_allclose(levels[16, 32], 0, atol=3e-4)
+    # the slope at K: sqrt(3)/2 a |t1 - 2 t3 - E (s1 - 2 s3)| / (1 - 3 s2), in m/s
+    k = np.array([4 * math.pi / (3 * 0.246) + 1e-3, 0.0])
+    slope_eV_nm = np.ptp(levels_at(MATERIALS["graphene-3n"], k)) / 2e-3
+    assert slope_eV_nm == pytest.approx(math.sqrt(3) / 2 * 0.246 * (2.31 + crossing * 0.021) / 0.946, rel=2e-3)
+    assert slope_eV_nm * 1e-9 * constants.e / constants.hbar == pytest.approx(0.790e6, rel=2e-3)
 
 
 def dense_scissored(material, n):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..units import Floats
 from .material import Material, Site, bonds, triangular_lattice
 
 A_nm = 0.246
 FIRST_eV, SECOND_eV, THIRD_eV = -2.7, 0.1, 0.0  # Castro Neto et al., Rev. Mod. Phys. 81, 109 (2009), section II.B
-FAR_eV = (
-    -3.0933,
-    0.19915,
-    -0.16214,
-)  # Lherbier et al., Phys. Rev. B 86, 075402 (2012): pi bands of DFT to third neighbours
-FAR_MEAN_LDOS_per_eV = 0.0062  # over |E| <= 0.5 eV; test_tmd.py
+# Reich et al., Phys. Rev. B 66, 035412 (2002), fitted in the optical range: on-site, hops and overlaps to first, second
+# and third neighbours
+FAR_ONSITE_eV, FAR_HOPS_eV, FAR_OVERLAPS = -0.28, (-2.97, -0.073, -0.33), (0.073, 0.018, 0.026)
+FAR_REACH_nm, FAR_N_K = 0.86, 48  # hops of the orthogonal orbitals beyond 6 bonds move no level by 0.3 meV; test_tmd.py
+FAR_MEAN_LDOS_per_eV = 0.0079  # over |E| <= 0.5 eV; test_tmd.py
 # cells of B around A at the origin: B of cell (0, 0) is at (0, a/sqrt3)
 FIRST_CELLS = ((0, 0), (0, -1), (1, -1))
 SECOND_CELLS = ((1, 0), (0, 1), (-1, 1))  # and back
@@ -31,8 +35,6 @@ def graphene(first_eV: float = FIRST_eV, second_eV: float = SECOND_eV, third_eV:
     ----------
     A. H. Castro Neto et al., Rev. Mod. Phys. 81, 109 (2009), doi:10.1103/RevModPhys.81.109.
     """
-    near = {(0, 1, *cell): first_eV for cell in FIRST_CELLS} | {(0, 1, *cell): third_eV for cell in THIRD_CELLS}
-    same = {(site, site, *cell): second_eV for site, cell in itertools.product((0, 1), SECOND_CELLS)}
     return Material(
         name="graphene",
         lattice_nm=triangular_lattice(A_nm),
@@ -40,7 +42,7 @@ def graphene(first_eV: float = FIRST_eV, second_eV: float = SECOND_eV, third_eV:
             Site("A", "C", "top", (0.0, 0.0, 0.0), ("pz",)),
             Site("B", "C", "top", (0.0, A_nm / math.sqrt(3), 0.0), ("pz",)),
         ),
-        hoppings_eV=bonds(2, near | same),
+        hoppings_eV=_blocks(0.0, first_eV, second_eV, third_eV),
         fermi_eV=-3 * second_eV,
         broadening_eV=0.05,
         mean_ldos_per_eV=0.0064,
@@ -48,18 +50,58 @@ def graphene(first_eV: float = FIRST_eV, second_eV: float = SECOND_eV, third_eV:
     )
 
 
-def graphene_to_third_neighbours() -> Material:
-    """Return graphene with hops to its first, second and third neighbours, orthogonal p_z orbitals, fitted to DFT.
+def _blocks(same: float, first: float, second: float, third: float) -> dict[tuple[int, int], Floats]:
+    """Return blocks of what p_z orbitals have with themselves and their first, second and third neighbours."""
+    near = {(0, 1, *cell): first for cell in FIRST_CELLS} | {(0, 1, *cell): third for cell in THIRD_CELLS}
+    alike = {(site, site, *cell): second for site, cell in itertools.product((0, 1), SECOND_CELLS)}
+    return bonds(2, near | alike | {(site, site, 0, 0): same for site in (0, 1)})
 
-    The paper's on-site energy of 0.59745 eV is -E_F here: 3 t2, so that the bands cross at the Fermi level.
+
+def graphene_to_third_neighbours() -> Material:
+    """Return graphene with hops and overlaps to third neighbours, fitted to DFT, in orthogonal orbitals.
+
+    Of the overlapping p_z orbitals, H psi = E S psi, Loewdin's have H' = S^-1/2 H S^-1/2 and the same levels: hops of
+    -2.93, 0.22 and -0.27 eV to first, second and third neighbours, and below 0.04 eV beyond.
 
     References
     ----------
-    A. Lherbier et al., Phys. Rev. B 86, 075402 (2012), doi:10.1103/PhysRevB.86.075402.
+    S. Reich et al., Phys. Rev. B 66, 035412 (2002), doi:10.1103/PhysRevB.66.035412, table I.
     """
+    near = graphene()
+    hops = _orthogonal(_blocks(FAR_ONSITE_eV, *FAR_HOPS_eV), _blocks(1.0, *FAR_OVERLAPS), near)
     return dataclasses.replace(
-        graphene(*FAR_eV),
+        near,
         name="graphene-3n",
+        hoppings_eV=hops,
+        fermi_eV=(FAR_ONSITE_eV - 3 * FAR_HOPS_eV[1]) / (1 - 3 * FAR_OVERLAPS[1]),
         mean_ldos_per_eV=FAR_MEAN_LDOS_per_eV,
-        source="A. Lherbier et al., Phys. Rev. B 86, 075402 (2012)",
+        source="S. Reich et al., Phys. Rev. B 66, 035412 (2002)",
     )
+
+
+Blocks = Mapping[tuple[int, int], Floats]
+
+
+def _orthogonal(hoppings_eV: Blocks, overlaps: Blocks, of: Material) -> dict[tuple[int, int], Floats]:
+    """Return the blocks of S^-1/2 H S^-1/2 up to ``FAR_REACH_nm``, for the sites of a material."""
+    sizes, states = np.linalg.eigh(_over_zone(overlaps))
+    root = (states / np.sqrt(sizes)[..., None, :]) @ np.conj(np.swapaxes(states, -1, -2))
+    blocks = np.fft.fft2(root @ _over_zone(hoppings_eV) @ root, axes=(0, 1)).real / FAR_N_K**2
+    opposite = -np.arange(FAR_N_K)
+    blocks = (blocks + np.swapaxes(blocks[opposite][:, opposite], -1, -2)) / 2  # to the last bit
+    cells = range(-math.ceil(FAR_REACH_nm / A_nm), math.ceil(FAR_REACH_nm / A_nm) + 1)
+    lateral_nm, out = of.positions_nm[:, :2], {}
+    for u, v in itertools.product(cells, cells):
+        ways_nm = lateral_nm - lateral_nm[:, None] + (u, v) @ of.lattice_nm
+        near = np.linalg.norm(ways_nm, axis=2) < FAR_REACH_nm
+        if near.any():
+            out[u, v] = np.where(near, blocks[v, u], 0.0)
+    return out
+
+
+def _over_zone(blocks: Blocks) -> NDArray[np.complex128]:
+    """Return sum_R B(R) exp(i k.R) on a grid of the Brillouin zone, (n_k, n_k, 2, 2)."""
+    cells = np.zeros((FAR_N_K, FAR_N_K, 2, 2))
+    for (u, v), block in blocks.items():
+        cells[v, u] = block
+    return np.asarray(np.fft.ifft2(cells, axes=(0, 1)) * FAR_N_K**2)
