@@ -39,7 +39,7 @@ demo: $(VENV)/.program  ## Make 256 samples, inspect them, draw a contact sheet:
 	@echo "Now look at $(DEMO).png"
 
 test: $(VENV)/.tools  ## Run all tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -46,6 +46,10 @@ class RecipeError(StmfabError):
         self.faults = faults
 
 
+class NotKeptError(StmfabError):
+    """No draw of a sample fulfils the conditions of a recipe's ``keep``."""
+
+
 class StoreError(StmfabError):
     """The store at this place cannot be used as asked: another recipe, not ours, damaged."""
 

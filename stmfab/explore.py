@@ -15,7 +15,7 @@ from . import gallery, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
 from .held import Held, Varied
 from .layout import apart
-from .parts import JUNCTION, JUNCTIONS, KIND, Part, Slot, keys_of
+from .parts import JUNCTION, JUNCTIONS, KEEP, KIND, Part, Slot, keys_of
 from .physics import piezo
 from .physics.arrays import ArraySpec
 from .physics.keys import KeyRangeError
@@ -44,8 +44,8 @@ def form(still: Held, changes: Changes) -> Answer:
     shown = {part.path: part for _, part in parts.parts(plan.tree)}
     groups = [_material(plan), _channels(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.path == JUNCTION and plan.junctions:
-            continue
+        if slot.path == KEEP or (slot.path == JUNCTION and plan.junctions):
+            continue  # one sample is shown, whichever are kept
         if slot.named:
             groups.append(_adding(plan, slot))
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
@@ -149,7 +149,7 @@ def picture(still: Held, changes: Changes) -> Answer:
     specs = gallery.shown(varied.plan.arrays)
     return {
         "sample": still.index,
-        "caption": row.caption,
+        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays)])),
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,

@@ -19,7 +19,7 @@ from . import provenance, receipts, sample, scratch, store, tables, upkeep, veri
 from ._signals import sigterm_raises
 from ._threads import one_thread
 from .bucket import Place
-from .errors import DiskError, StmfabError, StoreError
+from .errors import DiskError, NotKeptError, StmfabError, StoreError
 from .place import Folder
 from .plan import Plan
 from .progress import Progress, Silent
@@ -107,7 +107,11 @@ def generate(
         If the disk refuses, or clearly has no room.
     DamagedError
         If a receipt is damaged, or ``repair`` cannot mend the metadata.
+    NotKeptError
+        If the recipe keeps no draw of its first sample; no store is begun then.
     """
+    if plan.keep and not place.exists():
+        _prepared(plan, prepare)
     dataset = store.create(place, plan)
     notes = list(_machine_notes(dataset))
     if strict and notes:
@@ -154,10 +158,19 @@ def _own_order(shards: Iterable[int]) -> list[int]:
 
 
 def _prepared(plan: Plan, prepare: Callable[[Plan], Mapping[str, NDArray[Any]] | None]) -> Any:
-    """Return the first sample's arrays; None if it fails, which is reported with its shard."""
-    with contextlib.suppress(Exception):
+    """Return the first sample's arrays; None if it fails, which is reported with its shard.
+
+    Raises
+    ------
+    NotKeptError
+        If the recipe keeps none of its draws: the dataset could never be whole.
+    """
+    try:
         return prepare(plan)
-    return None
+    except NotKeptError:
+        raise
+    except Exception:
+        return None
 
 
 @dataclass(frozen=True)

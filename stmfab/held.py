@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _threads, recipe, sample
+from . import _threads, keeping, recipe, sample, streams
 from . import plan as plans
 from .distributions import Expr
 from .errors import StmfabError
+from .joints import Joint
 from .parameters import Parameters
 from .parts import Leaf
-from .plan import Columns, Joint, Plan
+from .plan import REDRAWS, Columns, Plan
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Held:
     plan: Plan
     index: int
     columns: Columns
+
+    @property
+    def attempt(self) -> int:
+        """Return how often the sample was drawn again until the recipe kept it."""
+        return int(self.columns[REDRAWS][0]) if self.plan.keep else 0
 
     def value(self, path: str) -> Any:
         """Return what the sample has of a drawn key: a number or a word."""
@@ -50,6 +56,10 @@ class Varied:
         """Return the arrays of the sample, and its derived numbers, by name."""
         return sample.together(self.plan, [self.parameters])[0]
 
+    def broken(self, arrays: dict[str, NDArray[Any]]) -> str:
+        """Return in words which condition of the recipe's ``keep`` the sample does not fulfil; empty if none."""
+        return keeping.broken(self.plan, self.columns, self.parameters.index, arrays)
+
     def values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the drawn values of the sample by path, choices in words, and the derived ones from its arrays."""
         drawn = {leaf.path: leaf.value(self.columns[leaf.path][0]) for leaf in self.plan.leaves}
@@ -58,8 +68,12 @@ class Varied:
 
 
 def hold(plan: Plan, index: int) -> Held:
-    """Return a sample with its draws."""
-    return Held(plan, index, plans.draw(plan, index, index + 1))
+    """Return a sample with its draws: where the recipe says what to keep, those that are kept."""
+    columns = plans.draw(plan, index, index + 1)
+    if plan.keep:
+        with _threads.one_thread():
+            sample.kept(plan, columns, range(index, index + 1))
+    return Held(plan, index, columns)
 
 
 def setting(path: str, value: Any) -> str:
@@ -88,7 +102,10 @@ def varied(held: Held, changes: Mapping[str, Any]) -> Varied:
     if others:
         plan = recipe.changed(plan, [setting(path, value) for path, value in others.items()])
         kept = {path: column for path, column in columns.items() if path not in others and not _within(path, others)}
-        columns = {**plans.draw(plan, held.index, held.index + 1), **kept}
+        fresh = plans.draw(plan, held.index, held.index + 1)
+        if held.attempt and plan.keep:
+            plans.draw_again(plan, fresh, np.array([held.index]), held.attempt)
+        columns = {**fresh, **kept}
     columns = plans.computed(plan, columns)
     for joint in plan.joints:
         _hold_joint(joint, columns)
@@ -132,15 +149,20 @@ def settled(held: Held, changes: Mapping[str, Any]) -> Plan:
     """Return the recipe that says the changes: its sample of this index is the one that ``varied`` gives.
 
     The changed keys are constants in it; so are the other keys of a joint rule that a changed key is in, which would
-    be drawn again otherwise.
+    be drawn again otherwise. The seed of a sample that was drawn again is that of its last draws.
 
     Raises
     ------
     StmfabError
-        As ``varied``.
+        As ``varied``; if the recipe does not keep the sample any more.
     """
     shown = varied(held, changes)
+    why = shown.broken(shown.arrays()) if shown.plan.keep else ""
+    if why:
+        raise StmfabError(f"sample {held.index} as shown is none that the recipe keeps: {why}")
     fixed = dict(changes)
+    if held.attempt:
+        fixed["seed"] = streams.seed_again(held.plan.seed, held.attempt)
     for joint in shown.plan.joints:
         if any(path.startswith(f"{joint.path}.") for path in changes):
             fixed = {leaf.path: leaf.value(shown.columns[leaf.path][0]) for leaf in joint.drawn.values()} | fixed

@@ -93,7 +93,8 @@ def check_finite(plan: Plan, made: Arrays) -> None:
         Naming the first array that is not finite.
     """
     for name in plan.finite:
-        if not math.isfinite(made[name].sum()):
+        array = made[name]
+        if not math.isfinite(array.sum() if array.ndim else array):
             raise ArithmeticError(f"NaN after stage {name}")
 
 

@@ -92,11 +92,12 @@ class DefectDraw:
 class Parameters:
     """The parameters of one sample.
 
-    ``junctions`` has names in their order; the name of an only one may be empty. ``left_out`` names a defect that is
-    taken away, and its cell (u, v).
+    ``seed`` is that of its streams: the recipe's, unless the sample was drawn again. ``junctions`` has names in their
+    order; the name of an only one may be empty. ``left_out`` names a defect that is taken away, and its cell (u, v).
     """
 
     index: int
+    seed: int
     raster: Raster
     material: Material
     defects: Mapping[str, DefectDraw]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import forms
+from . import conditions, forms
 from .distributions import Distribution, Words
 from .physics import (
     defect_targets,
@@ -42,6 +42,7 @@ KIND = "kind"
 PER = "per"
 SAMPLE = "sample"
 JUNCTION, JUNCTIONS = "junction", "junctions"
+KEEP = "keep"
 LEARNT = "what a network learns, by names of your choice"
 CRYSTAL, SURFACE_STATE, ORBITALS = "tight-binding", "surface-state", "local-orbitals"
 MATERIALS: Mapping[str, Mapping[str, Material]] = {  # by kind of sample; the first is meant where none is given
@@ -148,6 +149,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("targets", defect_targets.CRYSTAL_TARGETS, LEARNT, named=True, fixed=True, sample=CRYSTAL),
     Slot("targets", defect_targets.SURFACE_TARGETS, LEARNT, named=True, fixed=True, sample=SURFACE_STATE),
     Slot("targets", defect_targets.ORBITAL_TARGETS, LEARNT, named=True, fixed=True, sample=ORBITALS),
+    Slot(KEEP, {PLAIN: conditions.Condition}, "what every sample fulfils", named=True, fixed=True),
 )
 
 

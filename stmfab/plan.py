@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from . import expressions, shifts, specs, streams
+from .conditions import Condition
 from .distributions import Distribution, Expr
 from .errors import StmfabError
+from .joints import Joint, joint, redraw
 from .parameters import DEFECTS, NOISE, PICK_UPS, PLACES, DefectDraw, Parameters, place_of
-from .parts import JUNCTION, JUNCTIONS, Leaf, Part, Tree, lattice_of, numbers, parts, sample_kind
+from .parts import JUNCTION, JUNCTIONS, KEEP, Leaf, Part, Slot, Tree, lattice_of, numbers, parts, sample_kind
 from .physics import halos
 from .physics.arrays import JUNCTION as JUNCTION_AXIS
 from .physics.arrays import ArraySpec
@@ -31,7 +33,6 @@ from .streams import Floats, Ints
 
 INDEX = "index"  # the column that says which samples the others hold
 REDRAWS = "redraws"
-MAX_ATTEMPTS = 10_000  # a recipe is refused when fewer than 1 in 100 draws hold: this many failures have odds e^-100
 N_FIRST = 1024  # draws that stand for the range of a formula
 NO_CONTENT = ("samples", "description")  # top-level keys that change no sample
 OFFSETS = ("offset_x_nm", "offset_y_nm")
@@ -61,21 +62,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Joint:
-    """A rule over several keys of one part: rows of draws that break it are drawn again."""
-
-    path: str
-    cls: type[Any]
-    constants: Mapping[str, float]
-    drawn: Mapping[str, Leaf]
-
-    def holds(self, columns: Mapping[str, Floats], n_rows: int) -> Any:
-        """Return which rows obey the rule, shape (n_rows,)."""
-        constants = {name: np.full(n_rows, value) for name, value in self.constants.items()}
-        return self.cls.joint_holds(**constants, **{name: columns[leaf.path] for name, leaf in self.drawn.items()})
-
-
-@dataclass(frozen=True)
 class Plan:
     """A checked recipe.
 
@@ -95,6 +81,8 @@ class Plan:
         The recorded images.
     targets : mapping of str to Target
         The targets by their names.
+    keep : mapping of str to Condition
+        What every sample fulfils, by names: one that does not is drawn again as a whole.
     """
 
     name: str
@@ -110,6 +98,7 @@ class Plan:
     joints: tuple[Joint, ...]
     channels: tuple[str, ...]
     targets: Mapping[str, Target]
+    keep: Mapping[str, Condition]
 
     @property
     def identity(self) -> str:
@@ -219,7 +208,8 @@ class Plan:
     def record_columns(self) -> tuple[Column, ...]:
         """Return the columns of ``param``: the drawn keys by path, the counts of redraws, the derived numbers."""
         drawn = (Column(leaf.path, leaf.unit, leaf.categories, leaf.distribution) for leaf in self.leaves)
-        redraws = (Column(f"{joint.path}.{REDRAWS}", "1") for joint in self.joints)
+        places = [*(f"{joint.path}." for joint in self.joints), *([""] if self.keep else [])]
+        redraws = (Column(f"{place}{REDRAWS}", "1") for place in places)
         return (*drawn, *redraws, *(Column(name, unit) for name, unit in self.derived))
 
 
@@ -247,8 +237,14 @@ def from_tree(tree: Tree) -> Plan:
         numbers=numbers(drawn_parts),
         joints=tuple(joint(part) for part in drawn_parts if hasattr(part.cls, "joint") and part.drawn),
         channels=tuple(tree["channels"]),
-        targets={part.path.split(".", 1)[1]: part.build({}) for slot, part in placed if slot.path == "targets"},
+        targets=_built(placed, "targets"),
+        keep=_built(placed, KEEP),
     )
+
+
+def _built(placed: Iterable[tuple[Slot, Part]], place: str) -> dict[str, Any]:
+    """Return the parts of a place where nothing is drawn, by their names."""
+    return {part.path.split(".", 1)[1]: part.build({}) for slot, part in placed if slot.path == place}
 
 
 def _in_order(leaves: list[Leaf]) -> tuple[Leaf, ...]:
@@ -275,26 +271,33 @@ def junction_parts(all_parts: Iterable[Part]) -> list[Part]:
     return [part for part in all_parts if part.path == JUNCTION or part.path.startswith(f"{JUNCTIONS}.")]
 
 
-def joint(part: Part) -> Joint:
-    """Return the joint rule of a part whose kind has one."""
-    names = part.cls.joint
-    constants = {name: part.constants[name] for name in names if name in part.constants}
-    return Joint(part.path, part.cls, constants, {name: part.drawn[name] for name in names if name in part.drawn})
-
-
 def draw(plan: Plan, start: int, stop: int) -> Columns:
     """Return the drawn parameters of samples start..stop-1 as columns by path, each of shape (n_samples,).
 
     Words are coded by their position among the key's categories. ``index`` holds the sample indices,
-    ``<part>.redraws`` how often a part's draw was repeated because it broke the part's joint rule.
+    ``<part>.redraws`` how often a part's draw was repeated because it broke the part's joint rule. With ``keep`` these
+    are the first draws, whether the samples are kept or not, and ``redraws`` is 0.
     """
-    indices = np.arange(start, stop, dtype=np.int64)
+    columns = _drawn(plan, plan.seed, np.arange(start, stop, dtype=np.int64))
+    return {**columns, REDRAWS: np.zeros(stop - start)} if plan.keep else columns
+
+
+def draw_again(plan: Plan, columns: Columns, indices: Ints, attempt: int) -> None:
+    """Put other draws of some samples, all their streams anew, into the columns: those of an attempt, from 1."""
+    rows = indices - int(columns[INDEX][0])
+    for path, column in _drawn(plan, streams.seed_again(plan.seed, attempt), indices).items():
+        columns[path][rows] = column
+    columns[REDRAWS][rows] = attempt
+
+
+def _drawn(plan: Plan, seed: int, indices: Ints) -> Columns:
+    """Return the parameters of some samples as a seed gives them."""
     columns: Columns = {INDEX: indices.astype(np.float64)}
     for leaf in plan.leaves:
         if not isinstance(leaf.distribution, Expr):
-            columns[leaf.path] = leaf.distribution.ppf(streams.column_at(plan.seed, leaf.path, indices))
-    for joint in plan.joints:
-        columns[f"{joint.path}.{REDRAWS}"] = _redraw(plan.seed, joint, columns, indices)
+            columns[leaf.path] = leaf.distribution.ppf(streams.column_at(seed, leaf.path, indices))
+    for rule in plan.joints:
+        columns[f"{rule.path}.{REDRAWS}"] = redraw(seed, rule, columns, indices)
     return computed(plan, columns)
 
 
@@ -332,22 +335,6 @@ def _check_formula(plan: Plan, leaf: Leaf, columns: Columns) -> None:
             raise StmfabError(f"{sample}: {leaf.path}: the formula gives {value:g}; legal: {leaf.key.legal}")
 
 
-def _redraw(seed: int, joint: Joint, columns: Columns, indices: Ints) -> Floats:
-    """Draw the rows that break a joint rule again until they obey it; return how often, shape (n_samples,)."""
-    redraws = np.zeros(len(indices))
-    broken = np.flatnonzero(~joint.holds(columns, len(indices)))
-    for attempt in range(1, MAX_ATTEMPTS):
-        if not broken.size:
-            return redraws
-        redraws[broken] = attempt
-        again = {}
-        for leaf in joint.drawn.values():
-            uniforms = streams.column_at(seed, leaf.path, indices[broken], attempt=attempt)
-            again[leaf.path] = columns[leaf.path][broken] = leaf.distribution.ppf(uniforms)
-        broken = broken[~joint.holds(again, len(broken))]
-    raise StmfabError(f"{joint.path}: no draw in {MAX_ATTEMPTS} has {joint.cls.joint_words}")
-
-
 def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
     """Return the parameters of the sample with this index, whose row is in the columns.
 
@@ -374,6 +361,7 @@ def parameters(plan: Plan, columns: Columns, index: int) -> Parameters:
     single, instrument = built[""], built["instrument"]
     return Parameters(
         index=index,
+        seed=streams.seed_again(plan.seed, int(columns[REDRAWS][row]) if plan.keep else 0),
         raster=single["scan"],
         material=plan.lattice,
         defects=built[DEFECTS],

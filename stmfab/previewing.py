@@ -199,6 +199,7 @@ def _steps(still: Held, path: str, unit: str, values: list[Any], pictures: list[
             yield gallery.Row({}, 0.0, name, trouble=str(error).splitlines()[0])
             continue
         arrays = varied.arrays()
+        name += ", not kept" if varied.broken(arrays) else ""
         every = apart(varied.plan.arrays, {name: array[None] for name, array in arrays.items()})
         images = {spec.name: every[spec.name][0] for spec in pictures}
         yield gallery.row(images, name, varied.plan.tree, varied.values(arrays))

@@ -21,6 +21,7 @@ from .receipts import ArrayRecord, Receipt
 from .store import Store
 from .verify import Fault
 
+REDRAWS = "redraws"  # what the names of columns end in that count them
 FAILED = ".failed.json"  # in the folder of receipts: a shard that could not be made
 BINS = 8  # of a text histogram
 MOST_READ = 64  # shards whose parameters are read for the medians of a large store
@@ -178,7 +179,8 @@ def _spread(values: NDArray[Any], column: Mapping[str, Any], bins: int) -> dict[
         counts = Counter(column["categories"][int(code)] for code in there)
         return {"read": int(there.size), "counts": {word: counts[word] for word in column["categories"]}}
     histogram, _ = np.histogram(there, bins=bins)
-    return {
+    again = {"redrawn": int(np.count_nonzero(there))} if column["name"].endswith(REDRAWS) else {}
+    return again | {
         "read": int(there.size),
         "minimum": float(there.min()),
         "median": float(np.median(there)),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _threads, labels, plan, scenes, streams
+from . import _threads, keeping, labels, plan, scenes, streams
 from .labels import Listed
 from .parameters import Parameters
 from .parts import JUNCTIONS
@@ -36,9 +36,7 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     derived: Arrays = {name: np.empty(stop - start) for name, _ in recipe.derived}
     for first in range(start, stop, _batch(recipe)):
         batch = range(first, min(first + _batch(recipe), stop))
-        for index, made in zip(
-            batch, together(recipe, [plan.parameters(recipe, columns, i) for i in batch]), strict=True
-        ):
+        for index, made in zip(batch, kept(recipe, columns, batch), strict=True):
             if made.keys() | {"param"} != out.keys() | derived.keys():
                 raise KeyError(f"sample {index}: the arrays made are not those of the plan")
             for name, array in made.items():
@@ -72,7 +70,7 @@ def scanned(
     ``pristine`` of the same without its defects, where someone asks what they change.
     """
     junction = drawn.junctions[name]
-    shared = functools.partial(streams.stream, recipe.seed, drawn.index)
+    shared = functools.partial(streams.stream, drawn.seed, drawn.index)
     random = _own(shared, name) if name else shared
     path = tip_path(drawn.raster, drawn.instrument, streams=shared, offset_nm=junction.offset_nm)
     yield
@@ -138,6 +136,14 @@ def together(recipe: Plan, drawn: Sequence[Parameters]) -> list[Arrays]:
                 error.add_note(f"sample {each.index} (seed {recipe.seed}); remake it: {again}")
                 raise
     return made
+
+
+def kept(recipe: Plan, columns: plan.Columns, indices: range) -> list[Arrays]:
+    """Return the arrays of some samples; one that the recipe does not keep is drawn again, in the columns too."""
+    make = functools.partial(together, recipe)
+    if recipe.keep:
+        return keeping.kept(recipe, columns, indices, make)
+    return make([plan.parameters(recipe, columns, index) for index in indices])
 
 
 def _batch(recipe: Plan) -> int:

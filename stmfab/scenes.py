@@ -50,7 +50,7 @@ def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junctio
     """Return a crystal with its defects, and its current field along a path, tip after tip."""
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
     return crystal.image(
-        lambda window: scene(recipe.seed, drawn, window),
+        lambda window: scene(drawn.seed, drawn, window),
         drawn.material,
         _tip(drawn),
         junction,
@@ -74,7 +74,7 @@ def surface_image(
     """Return a metal's face with what is on it, and its current field along a path."""
     metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
-        lambda grid, margin_nm: surface(recipe.seed, drawn, metal, band, grid, margin_nm=margin_nm),
+        lambda grid, margin_nm: surface(drawn.seed, drawn, metal, band, grid, margin_nm=margin_nm),
         metal,
         band,
         _tip(drawn),
@@ -120,7 +120,7 @@ def orbitals_image(
     surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
-            lambda view: orbitals(recipe.seed, drawn, surface, view, shapes=shapes),
+            lambda view: orbitals(drawn.seed, drawn, surface, view, shapes=shapes),
             surface,
             _tip(drawn),
             junction,

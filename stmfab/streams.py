@@ -14,8 +14,9 @@ c3     attempt (redraws of a joint rule)    0
 ====== ==================================== ==================================
 
 The word is lane ``word % 4`` of the block; a number is (top 52 bits + 1/2) 2^-52. Stage streams (``stream``) are PCG64
-generators for the few stages that need arrays of numbers, started by blake2b of seed, index and name. A change of any
-of this changes every dataset: count up ``store.FORMAT``.
+generators for the few stages that need arrays of numbers, started by blake2b of seed, index and name. A sample that is
+drawn again as a whole (a recipe's ``keep``) has all streams under another seed, ``seed_again``. A change of any of this
+changes every dataset: count up ``store.FORMAT``.
 """
 
 from __future__ import annotations
@@ -86,6 +87,14 @@ class _Seed(ISeedSequence):
         """Return the words that numpy starts a bit generator with, shape (n_words,)."""
         size = n_words * np.dtype(dtype).itemsize
         return np.frombuffer(hashlib.blake2b(self.name, digest_size=size, person=b"stage").digest(), dtype)
+
+
+def seed_again(seed: int, attempt: int) -> int:
+    """Return the seed of all streams of a sample that was drawn again so many times; of none the seed itself."""
+    if not attempt:
+        return seed
+    digest = hashlib.blake2b(f"{seed}\0{attempt}".encode(), digest_size=8, person=b"again").digest()
+    return int.from_bytes(digest, "little") >> 1  # what a recipe may have as its seed
 
 
 def philox(key: Words, counters: Words) -> Words:

@@ -133,6 +133,8 @@ def distribution(column: Mapping[str, Any]) -> str:
     ('uniform 0.1 to 0.25', 'computed')
     """
     form: dict[str, Any] = column.get("distribution") or {}
+    if "redrawn" in column:
+        return f"{column['redrawn']} redrawn"
     if not form:
         return "computed"
     kind, ends = next(iter(form.items()))

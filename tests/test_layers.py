@@ -22,8 +22,9 @@ LAYERS = (
         "expressions",
         "distributions",
         "forms",
+        "conditions",
     ),
-    ("parts", "shifts", "specs", "parameters", "plan", "splits", "conventions"),
+    ("parts", "shifts", "specs", "parameters", "joints", "plan", "keeping", "splits", "conventions"),
     ("provenance", "place", "scratch", "tables", "bucket", "layout", "receipts", "progress"),
     ("recipe", "scenes", "labels", "sample", "coded", "metadata", "store"),
     ("verify", "text", "statistics", "growth", "dataset", "failures", "upkeep", "workers", "held", "ranges"),
@@ -40,8 +41,8 @@ PHYSICS = """
     metals scattering terraces scatterers surface_state surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_figures orbital_field orbital_image
-    noise piezo instrument path loop scan constant_height levelling instances targets point_targets
-    step_lines unit_labels table_targets defect_targets
+    white spectrum noise piezo instrument motions path loop scan constant_height levelling instances targets
+    point_targets step_lines unit_labels table_targets defect_targets
 """.split()
 
 HOME = {

@@ -173,7 +173,7 @@ def test_two_questions_at_once_are_refused(cheap, capsys, options):
 
 @pytest.mark.parametrize("name", recipe.builtin_recipes())
 def test_the_printed_recipe_makes_the_same_store(cheap, capsys, name):
-    assert cli.run(["generate", name, "first.zarr", "-n", "5", "--seed", "3", "-j", "1"]) == 0
+    assert cli.run(["generate", name, "first.zarr", "-n", "2", "--seed", "3", "-j", "1"]) == 0
     code, text = said(capsys, "inspect", "first.zarr", "--recipe")
     assert code == 0
     Path("printed.yaml").write_text(text, "utf-8")

@@ -77,10 +77,8 @@ def test_every_value_is_finite_and_every_image_shows_something(serial):
     for name, values in serial.items():
         if not name.startswith("defect_"):
             assert np.isfinite(values).all(), name
-    # an s wave leaves 0.8 pm of a 0.288 nm period at a gap of 0.6 nm the least of a frame without defect
-    swing_nm = np.ptp(serial["ideal"], axis=(1, 2))
-    assert swing_nm.min() > 0.4e-3
-    assert (swing_nm > 1e-3).mean() > 0.98
+    # an s wave leaves 0.8 pm of a 0.288 nm period at a gap of 0.6 nm the least of a frame without defect: not kept
+    assert np.ptp(serial["ideal"], axis=(1, 2)).min() > 1e-3
     for name in ("topography", "topography_backward"):
         flat = np.ptp(serial[name], axis=2) == 0
         assert not (flat & ~(serial["events"] & 1).any(axis=2)).any()  # no constant row but at the z stop

@@ -8,6 +8,7 @@ F8 = NDArray[np.float64]
 U8 = NDArray[np.uint64]
 
 BLOCK = 512
+PIECE, CLOSE = 64, 0.03  # times, of which those this near in ratio take ten terms of a series, to 1e-16
 LN2 = 0.6931471805599453
 BIAS = np.uint64(1024 << 52)  # keeps the exponents below positive
 ROOT_HALF = np.uint64(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
@@ -55,6 +56,30 @@ def efolds(t: F8, start: float, rate: float, out: F8) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def crept(t: F8, start: float, rate: float, less: float, out: F8) -> None:
+    """Write ln(1 + rate (t - start)) - less of times that ascend in each row, (n_rows, n), to out; see ``efolds``.
+
+    Near the first of a piece it is its logarithm and ln(1 + v) = v - v^2 / 2 + ...
+    """
+    for row in range(t.shape[0]):
+        for first in range(0, t.shape[1], PIECE):
+            times, piece = t[row, first : first + PIECE], out[row, first : first + PIECE]
+            begin = 1.0 + rate * (times[0] - start)
+            share = rate / begin
+            if times[0] >= start and share * (times[-1] - times[0]) < CLOSE:
+                at, value = times[0], np.log(begin) - less
+                for i in range(times.size):
+                    v = share * (times[i] - at)
+                    tail = 1 / 6 - v * (1 / 7 - v * (1 / 8 - v * (1 / 9 - v * (1 / 10))))
+                    series = 1.0 - v * (1 / 2 - v * (1 / 3 - v * (1 / 4 - v * (1 / 5 - v * tail))))
+                    piece[i] = value + v * series
+            else:
+                efolds(times, start, rate, piece)
+                for i in range(piece.size):
+                    piece[i] -= less
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _exp(x: F8, power: U8, out: F8) -> None:
     """Write exp(x) to out, |x| below 700: 2**k times the Taylor series of what is left, to 1e-15."""
     for i in range(x.shape[0]):
@@ -74,12 +99,27 @@ def _exp(x: F8, power: U8, out: F8) -> None:
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def relaxed(t: F8, tau: float, size: float, out: F8) -> None:
-    """Write size (1 - exp(-t / tau)) of times (n,) to out; the exponent is held within +-700."""
-    x, power = np.empty(BLOCK), np.empty(BLOCK, dtype=np.uint64)
-    for first in range(0, t.shape[0], BLOCK):
-        n = min(BLOCK, t.shape[0] - first)
-        for i in range(n):
-            x[i] = max(min(-t[first + i] / tau, 700.0), -700.0)
-        _exp(x[:n], power[:n], out[first : first + n])
-        for i in range(n):
-            out[first + i] = size * (1.0 - out[first + i])
+    """Write size (1 - exp(-t / tau)) of times (n_rows, n) to out; the exponent is held within +-700.
+
+    Near the first of a piece it is its exponential times exp(v) = 1 + v + v^2 / 2 + ...
+    """
+    x, power = np.empty(PIECE), np.empty(PIECE, dtype=np.uint64)
+    for row in range(t.shape[0]):
+        for first in range(0, t.shape[1], PIECE):
+            times, piece = t[row, first : first + PIECE], out[row, first : first + PIECE]
+            farthest, at = 0.0, times[0]
+            for i in range(times.size):
+                farthest = max(farthest, abs(times[i] - at))
+            if farthest < CLOSE * abs(tau) and abs(at) < 700.0 * abs(tau):
+                gone, left = size * -np.expm1(-at / tau), size * np.exp(-at / tau)
+                for i in range(times.size):
+                    v = (at - times[i]) / tau
+                    tail = 1 / 24 + v * (1 / 120 + v * (1 / 720 + v * (1 / 5040 + v * (1 / 40320))))
+                    piece[i] = gone - left * (v * (1.0 + v * (1 / 2 + v * (1 / 6 + v * tail))))
+            else:
+                n = times.size
+                for i in range(n):
+                    x[i] = max(min(-times[i] / tau, 700.0), -700.0)
+                _exp(x[:n], power[:n], piece)
+                for i in range(n):
+                    piece[i] = size * (1.0 - piece[i])

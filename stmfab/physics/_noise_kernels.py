@@ -1,4 +1,4 @@
-"""Noise in time, added to ln|I| of every sample of some lines from the ``first`` on: (n_lines, n_samples)."""
+"""Noise in time, added to ln|I| of samples that follow one another, through the lines: (n,)."""
 
 import numba
 import numpy as np
@@ -6,44 +6,14 @@ from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
-U4 = NDArray[np.uint32]
 
-LANES, PAIR = 16, np.uint32(0x00FF00FF)
-BYTES_MEAN, BYTES_SIGMA = 510, np.sqrt((256.0**2 - 1) / 3)  # of the sum of four numbers of 8 bits
+RENEWED = 64  # points after which a turn is worked out anew
 
 fast = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 
-@fast
-def add_white(state: U4, sigma: float, out: F4) -> None:
-    """Add to each sample, (n,), sigma times the standardised sum of the four bytes of a random word.
-
-    The words are those of xoshiro128++ generators side by side, states (4, ``LANES``), which go on from call to call
-    (D. Blackman and S. Vigna, ACM Trans. Math. Softw. 47, 36 (2021), doi:10.1145/3460772).
-    """
-    scale = np.float32(sigma / BYTES_SIGMA)
-    noise = np.empty(LANES, dtype=np.float32)
-    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
-    for start in range(0, out.shape[0], LANES):
-        for lane in range(LANES):
-            total = np.uint32(s0[lane] + s3[lane])
-            word = np.uint32(np.uint32((total << np.uint32(7)) | (total >> np.uint32(25))) + s0[lane])
-            shifted = np.uint32(s1[lane] << np.uint32(9))
-            s2[lane] ^= s0[lane]
-            s3[lane] ^= s1[lane]
-            s1[lane] ^= s2[lane]
-            s0[lane] ^= s3[lane]
-            s2[lane] ^= shifted
-            s3[lane] = np.uint32(s3[lane] << np.uint32(11)) | np.uint32(s3[lane] >> np.uint32(21))
-            pairs = np.uint32((word & PAIR) + (np.uint32(word >> np.uint32(8)) & PAIR))
-            both = np.int32((pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16)))
-            noise[lane] = scale * np.float32(both - np.int32(BYTES_MEAN))
-        for lane in range(min(LANES, out.shape[0] - start)):
-            out[start + lane] += noise[lane]
-
-
 @numba.njit(cache=True, error_model="numpy")
-def wander(innovations: F8, kept: float) -> None:
+def wander(innovations: F4, kept: float) -> None:
     """Replace unit normal numbers, (2, n), by signals of unit variance that keep a share from point to point."""
     new = np.sqrt(1.0 - kept * kept)
     for axis in range(innovations.shape[0]):
@@ -51,50 +21,77 @@ def wander(innovations: F8, kept: float) -> None:
             innovations[axis, i] = kept * innovations[axis, i - 1] + new * innovations[axis, i]
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _end(begin: float, points_a_sample: float, k: int, i: int, n: int) -> int:
-    """Return the sample after i and those behind it that lie before point k + 1, n at most."""
-    return min(n, max(i + 1, int(np.ceil((k + 1 - begin) / points_a_sample))))
-
-
 @fast
-def add_carried(envelope: F4, points_a_sample: float, turn: F4, line_turn: F4, first: int, out: F4) -> None:
-    """Add Re(envelope exp(i w t)) to (n_lines, n_samples): the envelope, (2, n), by straight lines.
+def turned(envelope: F4, angle: float, out: F4) -> None:
+    """Write to out, (n, 4), an envelope a, (2, n + 1), and its rise to the next point, both times exp(i k angle).
 
-    exp(i w t) as cosine and sine: ``turn``, (2, n_samples), within a line, ``line_turn``, (n_lines, 2), at its start.
+    The turn goes on by products, and anew from the cosine every ``RENEWED`` points.
     """
-    step, cos, sin = np.float32(points_a_sample), turn[0], turn[1]
-    for line in range(out.shape[0]):
-        c, s, row = line_turn[first + line, 0], line_turn[first + line, 1], out[line]
-        begin = ((first + line) * out.shape[1] + 0.5) * points_a_sample
-        i = 0
-        while i < out.shape[1]:
-            k = int(begin + i * points_a_sample)
-            end = _end(begin, points_a_sample, k, i, out.shape[1])
-            real, imaginary, share = envelope[0, k], envelope[1, k], np.float32(begin - k)
-            rise, turned = envelope[0, k + 1] - real, envelope[1, k + 1] - imaginary
-            real, imaginary = real + share * rise, imaginary + share * turned
-            x, y = c * real - s * imaginary, s * real + c * imaginary
-            x_step, y_step = step * (c * rise - s * turned), step * (s * rise + c * turned)
-            for n in range(i, end):
-                at = np.float32(np.int32(n))
-                row[n] += (x + at * x_step) * cos[n] - (y + at * y_step) * sin[n]
-            i = end
+    step_cos, step_sin, cos, sin = np.cos(angle), np.sin(angle), 1.0, 0.0
+    for k in range(out.shape[0]):
+        if k % RENEWED == 0:
+            cos, sin = np.cos(k * angle), np.sin(k * angle)
+        x, y = envelope[0, k], envelope[1, k]
+        x_rise, y_rise = envelope[0, k + 1] - x, envelope[1, k + 1] - y
+        out[k, 0], out[k, 1] = cos * x - sin * y, sin * x + cos * y
+        out[k, 2], out[k, 3] = cos * x_rise - sin * y_rise, sin * x_rise + cos * y_rise
+        cos, sin = cos * step_cos - sin * step_sin, sin * step_cos + cos * step_sin
 
 
 @fast
-def add_joined(points: F4, points_a_sample: float, scale: float, first: int, out: F4) -> None:
-    """Add scale times the points, joined by straight lines, to the samples, (n_lines, n_samples)."""
-    step, size = np.float32(points_a_sample), np.float32(scale)
-    for line in range(out.shape[0]):
-        begin, row, i = ((first + line) * out.shape[1] + 0.5) * points_a_sample, out[line], 0
-        while i < out.shape[1]:
-            k = int(begin + i * points_a_sample)
-            end = _end(begin, points_a_sample, k, i, out.shape[1])
-            value, rise, share = size * points[k], size * (points[k + 1] - points[k]), np.float32(begin - k)
-            for n in range(i, end):
-                row[n] += value + (share + np.float32(np.int32(n)) * step) * rise
-            i = end
+def add_carried(points: F4, within: F4, first: int, out: F4) -> None:
+    """Add Re((a + share rise) exp(i w t)) to the samples, (n,), the ``first`` of them in time.
+
+    ``points``, (n_points, 4), are a and its rise to the next point, turned by w t at the point; ``within``,
+    (3, n_between), the cosine and the sine of w t and the share, for the samples from a point to the next.
+    """
+    n_between, i = within.shape[1], 0
+    while i < out.shape[0]:
+        k = (first + i) // n_between
+        j = first + i - k * n_between
+        n = min(n_between - j, out.shape[0] - i)
+        row, cos, sin, share = out[i : i + n], within[0, j : j + n], within[1, j : j + n], within[2, j : j + n]
+        x, y, x_rise, y_rise = points[k, 0], points[k, 1], points[k, 2], points[k, 3]
+        for m in range(n):
+            row[m] += (x + share[m] * x_rise) * cos[m] - (y + share[m] * y_rise) * sin[m]
+        i += n
+
+
+@fast
+def add_steady(points: F4, within: F4, first: int, out: F4) -> None:
+    """Add oscillations of constant amplitudes to the samples, (n,), the ``first`` of them in time.
+
+    ``points``, (n_points, n_waves, 2), are the amplitudes that go with cosine and sine from a point on; ``within``,
+    (n_waves, 2, n_between), cosine and sine for the samples from a point to the next.
+    """
+    n_between, i = within.shape[2], 0
+    while i < out.shape[0]:
+        k = (first + i) // n_between
+        j = first + i - k * n_between
+        n = min(n_between - j, out.shape[0] - i)
+        row = out[i : i + n]
+        for wave in range(within.shape[0]):
+            cos, sin = within[wave, 0, j : j + n], within[wave, 1, j : j + n]
+            x, y = points[k, wave, 0], points[k, wave, 1]
+            for m in range(n):
+                row[m] += x * cos[m] + y * sin[m]
+        i += n
+
+
+@fast
+def add_joined(points: F4, n_between: int, scale: float, first: int, out: F4) -> None:
+    """Add scale times points, one every so many samples, joined by straight lines, to the samples, (n,)."""
+    size, i = np.float32(scale), 0
+    step = np.float32(scale / n_between)
+    while i < out.shape[0]:
+        k = (first + i) // n_between
+        j = first + i - k * n_between
+        n = min(n_between - j, out.shape[0] - i)
+        rise, row = step * (points[k + 1] - points[k]), out[i : i + n]
+        value = size * points[k] + np.float32(np.int32(j)) * rise
+        for m in range(n):
+            row[m] += value + np.float32(np.int32(m)) * rise
+        i += n
 
 
 @numba.njit(cache=True, error_model="numpy")

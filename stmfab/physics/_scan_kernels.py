@@ -31,6 +31,8 @@ STILL = (0.0, 0.0, 0.0, 0.0)  # no swing
 N_STATE = 14
 LANES = 8  # coefficients of nearly all height polynomials
 N_SWINGS = 4  # in a row are ringing
+RUN = 128  # sub-steps, at least, whose limits are checked together
+PATIENCE = 16  # runs sub-step by sub-step after one that met a limit
 
 lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 inlined = lean(forceinline=True, fastmath={"contract"})
@@ -254,6 +256,149 @@ def _dwell(
 
 
 @inlined
+def _prepare(coefficients: F4, noise: F4, memory: float, setpoint: float, room: F8, driven: F8) -> None:
+    """Write the share of coefficients and noise that the amplifier takes on in a sub-step, in double precision."""
+    fresh = 1.0 - memory
+    for k in range(coefficients.size):
+        room[k] = fresh * np.float64(coefficients[k])
+    for n in range(noise.size):
+        driven[n] = fresh * (np.float64(noise[n]) - setpoint)
+
+
+@inlined
+def _heard(room: F8, k: int, s: float, kept: float) -> float:
+    """Return the height polynomial at s of the eight coefficients from k on, and what is kept of the last one."""
+    square = s * s
+    near = (room[k] + kept + s * room[k + 1]) + square * (room[k + 2] + s * room[k + 3])
+    far = (room[k + 4] + s * room[k + 5]) + square * (room[k + 6] + s * room[k + 7])
+    return float(near + square * square * far)
+
+
+@inlined
+def _bent(h: float, a: float, b: float, c: float) -> Pair:
+    """Return what dV^2 and dV |dV| take from H: half of A - C |H| -+ B H times C sign(H) +- B, up and down."""
+    side, lost, bend = np.copysign(c, h), a - c * abs(h), b * h
+    return 0.5 * (lost * side - bend * b), 0.5 * (lost * b - bend * side)
+
+
+@inlined
+def _run_calmly(
+    room: F8,
+    plane: F8,
+    memory: float,
+    heights: Pair,
+    loop: Loop,
+    piezo: Piezo,
+    start: float,
+    state: F8,
+    trace: F8,
+    n_sub: int,
+    topography: F8,
+) -> None:
+    """Run the loop over some pixels as ``_dwell`` does, with an update a sub-step and without its checks.
+
+    What a step need not wait for is worked out before it. Over a move dV of z, H moves by s dV (1 - r dV / 2),
+    s = A - C |H| -+ B H and r = C sign(H) +- B up and down. Below ``TINY`` the second term is 1e-4 of the move, the
+    next one 1e-9: it is taken with s and r of the pixel's start, and the tip follows it a sub-step later. H is in units
+    of s.
+    """
+    (scale, offset), (kp, ki, kd, _, _, _), (a, b, c, gain) = heights, loop, piezo
+    driven, places, signals, moves = trace[0], trace[1], trace[2], trace[3]
+    move, total, signal, reached = state[0], state[2], state[4], scale * gain
+    signals[0], moves[0] = signal, move
+    base, strength = ki * total - kd * state[3] - move, kp + ki + kd
+    lag, reach, least, n = reached * state[1], reached * state[8], reached * a, 0
+    for i in range(topography.size):
+        fall = scale * (plane[i + 1] - plane[i]) / n_sub
+        s = (reached * move - lag) - (scale * (plane[i] - start) + 0.5 * fall + offset)
+        commanded, late, end = 0.0, 0.0, n + n_sub
+        straight, kinked = _bent(lag, least, b, c)
+        while n < end:
+            signal = _heard(room, n * LANES, s, driven[n] + memory * signal)
+            places[n] = s
+            dv = base + strength * signal
+            if a > 0.0:
+                size, width = abs(dv), abs(lag)
+                lost, bend, reach = least - c * width, b * lag, max(reach, width)
+                pull = reached - lost
+                s = (((s - fall) + (late + pull * base)) + (pull * strength) * signal) + bend * size
+                late = dv * (dv * straight + size * kinked)
+                lag += (dv * lost - size * bend) - late
+            else:
+                s = ((s - fall) + reached * base) + (reached * strength) * signal
+            commanded, total, move, n = commanded + move, total + signal, move + dv, n + 1
+            base = ki * total - kd * signal - move
+            signals[n], moves[n] = signal, move
+        topography[i] = start + commanded / n_sub
+    state[0], state[1], state[2], state[3], state[4] = move, lag / reached, total, signal, signal
+    state[8] = max(reach, abs(lag)) / reached
+
+
+@inlined
+def _was_calm(
+    plane: F8, start: float, memory: float, loop: Loop, piezo: Piezo, ceiling: float, trace: F8, n_steps: int
+) -> bool:
+    """Return whether a run met no limit, nor moved too far for its series.
+
+    Where the plane is tilted, the stops are taken for the worse end of it.
+    """
+    places, signals, moves, unruly = trace[1], trace[2], trace[3], 0
+    low, high, loudest = plane[0], plane[0], (1.0 - memory) * ceiling
+    for i in range(plane.size):
+        low, high = min(low, plane[i]), max(high, plane[i])
+    low, high, largest = high - start + loop[4], low - start + loop[5], min(loop[3], TINY / (piezo[1] + piezo[2]))
+    for n in range(n_steps):
+        met = (abs(places[n]) <= 1.0) & (moves[n + 1] >= low) & (moves[n + 1] <= high)
+        unruly += 0 if met else 1
+    for n in range(n_steps):
+        met = (signals[n + 1] - memory * signals[n] <= loudest) & (abs(moves[n + 1] - moves[n]) <= largest)
+        unruly += 0 if met else 1
+    return unruly == 0
+
+
+@inlined
+def _calm_run(
+    polynomials: F4,
+    noise: F4,
+    plane: F8,
+    memory: float,
+    heights: Pair,
+    loop: Loop,
+    piezo: Piezo,
+    hearing: Hearing,
+    ring: Ring,
+    start: float,
+    state: F8,
+    draft: F8,
+    room: F8,
+    trace: F8,
+    topography: F8,
+    events: U1,
+) -> bool:
+    """Run the loop over some pixels and return whether that met no limit; if it did, it is to be run again by steps.
+
+    ``room``, (n_steps * LANES), and ``trace``, (4, n_steps + 1), are for what goes on, ``draft`` for the state.
+    """
+    n_steps, n_sub, heard = noise.size, noise.shape[1], noise.reshape(-1)
+    _prepare(polynomials.reshape(-1), heard, memory, hearing[0], room, trace[0])
+    for k in range(N_STATE):
+        draft[k] = state[k]
+    _run_calmly(room, plane, memory, heights, loop, piezo, start, draft, trace, n_sub, topography)
+    if not _was_calm(plane, start, memory, loop, piezo, hearing[2] - hearing[0], trace, n_steps):
+        return False
+    for k in range(N_STATE):
+        state[k] = draft[k]
+    for n in range(n_steps):
+        heard[n] = trace[2, n + 1]
+    for i in range(events.size):
+        reached = 0
+        for n in range(n_sub if ring[1] > 0 else 0):
+            reached |= _rings(noise[i, n], ring, state)
+        events[i] = reached
+    return True
+
+
+@inlined
 def _exponentials(x: F4) -> None:
     """Turn numbers into their exponentials, 1e-8 wrong: exp(x / 16) by its series, squared four times."""
     far = False
@@ -300,6 +445,9 @@ def scan_steps(
     start: float,
     noise: F4,
     state: F8,
+    draft: F8,
+    room: F8,
+    trace: F8,
     topography: F8,
     current: F8,
     events: U1,
@@ -311,17 +459,27 @@ def scan_steps(
     sub-step, of the tip's distance from its place and of its speed: zeros without a resonance. Without a place for it
     the current is not computed.
     """
-    n_sub = noise.shape[2]
+    n_sub, wait = noise.shape[2], 0
+    plain = timing[0] == 1 and swing == STILL and not hearing[1] and polynomials.shape[3] == LANES
+    a_run = (trace.shape[1] - 1) // n_sub if plain else 1
     for row in range(polynomials.shape[0]):
-        for i in range(polynomials.shape[1]):
-            ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
-            move, reached = _dwell(
-                *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
-                *(hearing, ring, state),
-            )
+        for first in range(0, polynomials.shape[1], a_run):
+            end, calm = min(first + a_run, polynomials.shape[1]), False
+            if plain and wait == 0 and state[7] == 0.0:
+                pixels = slice(first, end)
+                ends, drawn, marks = plane[row, first : end + 1], topography[row, pixels], events[row, pixels]
+                run = polynomials[row, pixels], noise[row, pixels], ends, timing[1], heights, loop, piezo, hearing, ring
+                calm = _calm_run(*run, start, state, draft, room, trace, drawn, marks)
+            wait = 0 if calm else (PATIENCE if wait == 0 else wait - 1)
+            for i in range(end if calm else first, end):
+                ground = plane[row, i] - start, (plane[row, i + 1] - plane[row, i]) / n_sub
+                move, reached = _dwell(
+                    *(polynomials[row, i], noise[row, i], ground, timing, heights, loop, piezo, swing),
+                    *(hearing, ring, state),
+                )
+                topography[row, i], events[row, i] = start + move, reached
             if np.isnan(state[4]):
                 return False
-            topography[row, i], events[row, i] = start + move, reached
         if current.size > 0:
             _mean_currents(noise[row], hearing[0], hearing[1], current[row])
     return True

@@ -68,6 +68,18 @@ def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> No
     _mark_lines(x, y, inverse, n_grid, low, before, after, cells)
 
 
+@lean()
+def marked_part(cells: B1) -> tuple[int, int, int, int]:
+    """Return the first and the end of the rows, then of the columns, that hold all marked cells."""
+    first_v, end_v, first_u, end_u = cells.shape[0], 0, cells.shape[1], 0
+    for v in range(cells.shape[0]):
+        for u in range(cells.shape[1]):
+            if cells[v, u]:
+                first_v, end_v = min(first_v, v), max(end_v, v + 1)
+                first_u, end_u = min(first_u, u), max(end_u, u + 1)
+    return first_v, end_v, first_u, end_u
+
+
 @numba.njit(cache=True, error_model="numpy")
 def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
     """Return the least and the largest (u, v) of the used offsets."""
@@ -103,6 +115,21 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     reached = np.zeros(shape, dtype=np.bool_)
     _mark_reached(cells, offsets - low, used, reached)
     return low, reached
+
+
+@numba.njit(cache=True, error_model="numpy")
+def rows_of(reached: B1, corner: I8) -> tuple[I8, B1]:
+    """Return rows (u, v, site) of what is marked in (n_sites, n_v, n_u) from a corner on, and where any site is."""
+    rows, some = np.empty((reached.sum(), 3), dtype=np.int64), np.zeros(reached.shape[1:], dtype=np.bool_)
+    n = 0
+    for site in range(reached.shape[0]):
+        for v in range(reached.shape[1]):
+            for u in range(reached.shape[2]):
+                if reached[site, v, u]:
+                    rows[n, 0], rows[n, 1], rows[n, 2] = corner[0] + u, corner[1] + v, site
+                    some[v, u] = True
+                    n += 1
+    return rows, some
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ def _in_cells(
     blocks = _blocks(material, under, orbitals, changed)
     reach = _reach(through.whole, orbitals, changed, blocks)
     green = green_table(material, *energies, reach, exact=exact, keep=keep)
-    local = greens.local_green(green.at(through.energies_eV), change, orbitals, split=lambda _: blocks)
+    local = greens.local_green(green.at(through.energies_eV), change, orbitals, blocks=blocks)
     return incoherent.current_in_cells(
         through, local, orbitals, tip, table, change=change, halo=scene.halos, material=material, view=view
     )
@@ -348,13 +349,13 @@ def _reach(whole: Window, orbitals: Ints, changed: Ints, blocks: tuple[Ints, Boo
 def scene_under(material: Material, members: Mapping[str, tuple[type[CrystalDefect], Placed]], view: Window) -> Scene:
     """Return the scene of the placed defects that a window feels."""
     placed = [own for _, own in members.values()]
-    ends = np.cumsum([len(own.cells) for own in placed], dtype=np.int64)
+    counts = [len(own.cells) for own in placed]
     cells = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(own.cells for own in placed)])
-    reach_nm = np.repeat([_felt_nm(own) for own in placed], np.diff(ends, prepend=0))
+    reach_nm = np.repeat([_felt_nm(own) for own in placed], counts)
     near = structure.near_window(material, cells @ material.lattice_nm, view, distance_nm=reach_nm)
     felt = {
-        name: (kind, own.kept(near[end - len(own.cells) : end]))
-        for (name, (kind, own)), end in zip(members.items(), ends, strict=True)
+        name: (kind, own.kept(near[end - count : end]))
+        for (name, (kind, own)), count, end in zip(members.items(), counts, itertools.accumulate(counts), strict=True)
     }
     found = halos.of_members(material, members.values()), bumps.of_members(material, felt.values())
     return Scene(material, felt, *found)

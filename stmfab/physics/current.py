@@ -240,14 +240,6 @@ def _refinement(n_grid: int) -> Floats32:
     return np.asarray(np.kron(along, along).T, dtype=np.float32)
 
 
-def site_windows(material: Material, view: Window, carried: Pairs) -> tuple[Window, Ints]:
-    """Return the window that holds every site the pairs reach, and those sites as rows (u, v, site)."""
-    low, reached = structure.reach(view, carried.offsets, carried.used)
-    site, v, u = np.nonzero(reached)
-    u0, v0 = low
-    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
-
-
 def site_strengths(
     local: Complexes,
     change: Perturbation,

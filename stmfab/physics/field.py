@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -196,7 +197,7 @@ class FieldLines:
             If the iteration does not settle, as on a field that does not fall with height.
         """
         s = np.asarray(_field_kernels.invert(self.polynomials, log_current)).reshape(self.shape)
-        if np.isnan(s).any():
+        if math.isnan(s.sum()):
             raise ArithmeticError("constant-current height not found: the field has holes or does not fall with z")
         return self.z_mid_nm + self.z_half_nm * s
 

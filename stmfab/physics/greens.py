@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -205,16 +203,13 @@ def _add_orbitals(
             g[:, row, column] = 1 / (energies_eV - added_eV[rows[row]])
 
 
-Split: TypeAlias = Callable[[Ints], tuple[Ints, Bools]]
-
-
 def changed_orbitals(perturbation: Perturbation) -> Ints:
-    """Return the orbitals (u, v, orbital) that a ``Split`` is asked about, shape (n_changed, 3)."""
+    """Return the orbitals (u, v, orbital) whose changes a block may feel, shape (n_changed, 3)."""
     return perturbation.columns.orbitals
 
 
 def local_green(
-    table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, split: Split | None = None
+    table: GreenTable, perturbation: Perturbation, orbitals: Ints, *, blocks: tuple[Ints, Bools] | None = None
 ) -> Complexes:
     """Return the diagonal of G on orbitals (u, v, orbital), shape (n_energies, n_orbitals), in 1/eV.
 
@@ -222,9 +217,9 @@ def local_green(
 
     Parameters
     ----------
-    split : callable, optional
-        Changed orbitals (n, 3) -> the block of each of ``orbitals``, shape (n_orbitals,), and which changes each block
-        feels, shape (n_blocks, n): with many changes the cost then grows with the area, not with its cube.
+    blocks : (int array of shape (n_orbitals,), bool array of shape (n_blocks, n_changed)), optional
+        The block of each of ``orbitals``, and which of the ``changed_orbitals`` each block feels: with many changes the
+        cost then grows with the area, not with its cube.
 
     References
     ----------
@@ -233,8 +228,8 @@ def local_green(
     local, q = _local_bare(table, perturbation, orbitals), perturbation.columns
     if not q.n_columns:
         return local
-    block, felt = (_one_block if split is None else split)(q.orbitals)
-    block = np.array(np.broadcast_to(block, len(orbitals)))
+    one_block = np.zeros(len(orbitals), dtype=np.int64), np.ones((1, len(q.orbitals)), dtype=np.bool_)
+    block, felt = blocks or one_block
     if not q.clusters and not len(perturbation.added_eV):
         inverse = q.inverse.astype(local.real.dtype)
         _greens_kernels.add_corrections(table.g, q.orbitals, inverse, felt, orbitals, block, local)
@@ -243,11 +238,6 @@ def local_green(
     added = _added_green(table, perturbation)
     _greens_kernels.add_spread_corrections(table.g, added, *flat, q.groups_felt(felt), orbitals, block, local)
     return local
-
-
-def _one_block(changed: Ints) -> tuple[Ints, Bools]:
-    """Return the one block that feels every change."""
-    return np.zeros(1, dtype=np.int64), np.ones((1, len(changed)), dtype=np.bool_)
 
 
 def _local_bare(table: GreenTable, perturbation: Perturbation, orbitals: Ints) -> Complexes:

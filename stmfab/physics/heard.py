@@ -39,5 +39,4 @@ def window_under(material: Material, view: Window, atoms: Atoms) -> Window:
     places = np.floor(atoms.ways_nm[:, :2] @ material.to_cells).astype(np.int64)
     around = np.array([(u, v) for v in range(-1, 3) for u in range(-1, 3)])
     offsets = np.unique((places[:, None] + around).reshape(-1, 2), axis=0)
-    (u0, v0), reached = structure.reach(view, offsets, np.ones((len(offsets), 1), dtype=np.bool_))
-    return Window(u0, v0, reached[0])
+    return structure.sites_reached(view, offsets, np.ones((len(offsets), 1), dtype=np.bool_))[0]

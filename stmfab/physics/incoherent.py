@@ -92,24 +92,14 @@ def way(
         ]
         weights.append((barrier.of_bias(junction, at_V), np.concatenate(at_levels)))
     nodes = [_node(material, tip, kappa, given, table) for kappa, given in weights]
-    whole, sites = _reached(material, view, nodes)
+    offsets, used = ([getattr(node.carried, of) for node in nodes] for of in ("offsets", "used"))
+    whole, sites = structure.sites_reached(view, np.concatenate(offsets), np.concatenate(used))
     return Way(energies_eV, levels_eV, nodes, whole, sites)
 
 
 def _node(material: Material, tip: Tip, kappa: float, weights: NDArray[np.complex128], table: Heights) -> Node:
     few = current.mixed(weights, tip, kappa_per_nm=kappa)
     return Node(kappa, few, current.pairs(material, tip, few.mixing, kappa_per_nm=kappa, table=table))
-
-
-def _reached(material: Material, view: Window, nodes: Sequence[Node]) -> tuple[Window, Ints]:
-    """Return the sites that the pairs of any node reach, as ``current.site_windows`` does for one."""
-    if len(nodes) == 1:
-        return current.site_windows(material, view, nodes[0].carried)
-    offsets = np.concatenate([node.carried.offsets for node in nodes])
-    used = np.concatenate([node.carried.used for node in nodes])
-    (u0, v0), reached = structure.reach(view, offsets, used)
-    site, v, u = np.nonzero(reached)
-    return Window(u0, v0, np.asarray(reached.any(axis=0))), np.stack([u + u0, v + v0, site], axis=1)
 
 
 def current_in_cells(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -18,6 +18,8 @@ from .units import Floats
 LN10 = math.log(10)
 S_PER_MIN = 60.0
 NM_PER_UM, NM_PER_PM = 1e3, 1e-3
+Bends: TypeAlias = Iterator[tuple[Floats, tuple[float, float, float]]]
+"""Laws of time, and how far the tip goes along the frame's x and y, and the floor up, by one of each, in nm."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,14 @@ class LogCreep:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def displacement(self, t_s: Floats, *, frame_s: float) -> tuple[Floats, Floats]:
-        """Return the displacement along the frame's x and y (nm) at times since the first recorded pixel.
+    def bends(self, t_s: Floats) -> Bends:
+        """Yield how it goes on at times since the first recorded pixel, which ascend in each row.
 
         Counted from where the tip is at the first recorded pixel; nothing has moved before the move.
         """
-        crept = _efolds(t_s, 1 / self.onset_s, start_s=-self.wait_s)
-        crept -= _efolds(np.zeros(1), 1 / self.onset_s, start_s=-self.wait_s)
-        crept *= self.percent_per_decade / 100 / LN10
-        return self.x_move_nm * crept, self.y_move_nm * crept
+        per_efold = self.percent_per_decade / 100 / LN10
+        crept = _crept(t_s, 1 / self.onset_s, start_s=-self.wait_s, since_s=0.0)
+        yield crept, (self.x_move_nm * per_efold, self.y_move_nm * per_efold, 0.0)
 
 
 @dataclass(frozen=True)
@@ -164,25 +165,30 @@ class ZCreep:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def displacement(self, t_s: Floats, *, jump_s: Floats, jump_nm: Floats) -> Floats:
-        """Return how much higher (nm) the tip is than commanded, shaped as ``t_s``: zero at the first recorded pixel.
+    def bends(self, t_s: Floats, *, jump_s: Floats, jump_nm: Floats) -> Bends:
+        """Yield how the sample comes nearer by it at times, which ascend in each row: zero at the first recorded pixel.
 
         ``jump_s`` and ``jump_nm``, (n,), are later steps of the command.
         """
-        at_s, steps_nm = (-self.wait_s, *jump_s), (self.move_nm, *jump_nm)
-        before = self.move_nm * _efolds(np.zeros(1), 1 / self.onset_s, start_s=-self.wait_s)
-        crept, last_s = np.full(np.shape(t_s), -before), np.max(t_s)
-        for start_s, step_nm in zip(at_s, steps_nm, strict=True):
+        per_efold, last_s = -self.percent_per_decade / 100 / LN10, t_s.max()
+        for start_s, step_nm in zip((-self.wait_s, *jump_s), (self.move_nm, *jump_nm), strict=True):
             if start_s < last_s:
-                crept += step_nm * _efolds(t_s, 1 / self.onset_s, start_s=start_s)
-        crept *= self.percent_per_decade / 100 / LN10
-        return crept
+                crept = _crept(t_s, 1 / self.onset_s, start_s=start_s, since_s=max(0.0, start_s))
+                yield crept, (0.0, 0.0, step_nm * per_efold)
 
 
 def _efolds(t_s: Floats, rate_per_s: float, *, start_s: float = 0.0) -> Floats:
     """Return ln(1 + rate (t - start)) of times of any shape, zero before the start."""
     out = np.empty(np.shape(t_s))
     _instrument_kernels.efolds(np.ravel(t_s), start_s, rate_per_s, out.reshape(-1))
+    return out
+
+
+def _crept(t_s: Floats, rate_per_s: float, *, start_s: float, since_s: float) -> Floats:
+    """Return ln(1 + rate (t - start)), 0 before the start, less that at ``since_s``; the times ascend in each row."""
+    less, out = np.zeros((1, 1)), np.empty(np.shape(t_s))
+    _instrument_kernels.crept(np.full((1, 1), since_s), start_s, rate_per_s, 0.0, less)
+    _instrument_kernels.crept(np.atleast_2d(t_s), start_s, rate_per_s, float(less[0, 0]), np.atleast_2d(out))
     return out
 
 
@@ -222,9 +228,15 @@ class LinearDrift:
         """Return the speed along the frame's x and y."""
         return self.x_nm_per_min / S_PER_MIN, self.y_nm_per_min / S_PER_MIN
 
-    def rise_nm(self, t_s: Floats) -> Floats:
-        """Return how much nearer the sample has come at times since the first recorded pixel."""
-        return np.asarray(self.z_pm_per_min * NM_PER_PM / S_PER_MIN * t_s)
+    def bends(self, t_s: Floats) -> Bends:
+        """Yield how the sample comes nearer at times since the first recorded pixel, which ascend in each row."""
+        if self.z_pm_per_min != 0:
+            yield t_s, (0.0, 0.0, self.z_nm_per_s)
+
+    @property
+    def z_nm_per_s(self) -> float:
+        """Return the speed at which the sample comes nearer."""
+        return self.z_pm_per_min * NM_PER_PM / S_PER_MIN
 
     @property
     def walk_nm_per_sqrt_s(self) -> float:
@@ -250,18 +262,13 @@ class RelaxingDrift(LinearDrift):
     def relaxation_s(self, t_s: Floats) -> Floats:
         """Return the time in which the first speed would have gone as far as the part that dies out: seconds."""
         tau_s, out = S_PER_MIN * self.time_constant_min, np.empty(np.shape(t_s))
-        _instrument_kernels.relaxed(np.ravel(t_s), tau_s, (1 - self.final_share) * tau_s, out.reshape(-1))
+        _instrument_kernels.relaxed(np.atleast_2d(t_s), tau_s, (1 - self.final_share) * tau_s, np.atleast_2d(out))
         return out
 
-    def displacement(self, t_s: Floats) -> tuple[Floats, Floats]:
-        """Return the displacement along the frame's x and y (nm) by what dies out."""
-        x, y = super().velocity_nm_per_s(frame_s=1.0)
-        relaxation_s = self.relaxation_s(t_s)
-        return x * relaxation_s, y * relaxation_s
-
-    def rise_nm(self, t_s: Floats) -> Floats:
-        """Return how much nearer the sample has come."""
-        return super().rise_nm(self.final_share * t_s + self.relaxation_s(t_s))
+    def bends(self, t_s: Floats) -> Bends:
+        """Yield what dies out, and how the sample comes nearer by what is left in the end."""
+        yield self.relaxation_s(t_s), (*super().velocity_nm_per_s(frame_s=1.0), self.z_nm_per_s)
+        yield t_s, (0.0, 0.0, self.final_share * self.z_nm_per_s)
 
 
 @dataclass(frozen=True)
@@ -312,12 +319,11 @@ class Scanner:
         x_gain, y_gain = 1 + self.x_gain_percent / 100, 1 + self.y_gain_percent / 100
         return np.array([[x_gain, y_gain * math.sin(lean)], [0.0, y_gain * math.cos(lean)]])
 
-    def lift_nm(self, x_nm: Floats, y_nm: Floats) -> Floats:
-        """Return how much farther z must reach at offsets from the frame's centre."""
-        lift: Floats = self.z_per_x_percent / 100 * x_nm + self.z_per_y_percent / 100 * y_nm
-        if self.bow_radius_um is not None:
-            lift = lift + (x_nm**2 + y_nm**2) / (2 * NM_PER_UM * self.bow_radius_um)
-        return lift
+    @property
+    def lift(self) -> Floats:
+        """Return how much farther z must reach by offsets from the frame's centre: a nm of x, of y, a nm^2, (3,)."""
+        bow_per_nm = 0.0 if self.bow_radius_um is None else 1 / (2 * NM_PER_UM * self.bow_radius_um)
+        return np.array([self.z_per_x_percent / 100, self.z_per_y_percent / 100, bow_per_nm])
 
 
 @dataclass(frozen=True)

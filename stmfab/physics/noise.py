@@ -17,6 +17,7 @@ from scipy import constants, fft
 
 from . import _noise_kernels
 from .keys import check_ranges, key
+from .spectrum import periodic, stationary
 from .units import ELEMENTARY_CHARGE_C, NA_PER_A, Floats, Floats32
 
 Real = TypeVar("Real", np.float32, np.float64)
@@ -26,6 +27,7 @@ NM_PER_PM = 1e-3
 OHM_PER_GOHM = 1e9
 A_PER_fA = 1e-15
 POINTS_NEEDED, POINTS_JOINED = 2.5, 3.0  # a period of a spectrum's highest frequency: as they are, joined by lines
+WAVE_SAMPLES = 1024  # of an oscillation, from one whose phase is worked out to the next
 NARROW_Q, STEP_OF_MEMORY = 10.0, 0.1  # a line this narrow is a carrier; the steps of its amplitude, in memory times,
 CARRIED_POINTS = 0.03  # where its spectrum would need more points a sample than this: they cost thirty times as much
 
@@ -140,7 +142,7 @@ class FlickerNoise:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+    def power_pm2_per_Hz(self, f_Hz: NDArray[Real]) -> NDArray[Real]:
         """Return the one-sided power density of the gap at frequencies above 0."""
         return np.asarray(self.pm_per_sqrt_Hz**2 / f_Hz / (1 + (f_Hz / self.corner_Hz) ** 2))
 
@@ -148,6 +150,11 @@ class FlickerNoise:
     def highest_Hz(self) -> float:
         """Frequency above which nothing of it is seen."""
         return 4 * self.corner_Hz
+
+    @property
+    def memory_s(self) -> float:
+        """Time in which a line dies out: it has none."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,7 @@ class Vibration:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def power_pm2_per_Hz(self, f_Hz: Floats) -> Floats:
+    def power_pm2_per_Hz(self, f_Hz: NDArray[Real]) -> NDArray[Real]:
         """Return the one-sided power density of the gap: white force on an oscillator, variance rms^2."""
         x = f_Hz / self.frequency_Hz
         line = 1 / ((1 - x**2) ** 2 + (x / self.Q) ** 2)
@@ -172,25 +179,31 @@ class Vibration:
         """Frequency above which nothing of it is seen."""
         return self.frequency_Hz * (1 + 4 / self.Q)
 
+    @property
+    def memory_s(self) -> float:
+        """Time in which it dies out."""
+        return self.Q / (math.pi * self.frequency_Hz)
+
     def heard(self, clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
         """Return what a line with a large Q adds to ln|I|.
 
         Re(a exp(i w t)): a wanders with the line's width, by exact steps of a tenth of its memory, and straight between
         them; means over samples weaken the oscillation alone.
         """
-        omega = 2 * math.pi * self.frequency_Hz
-        kept = math.exp(-STEP_OF_MEMORY)
-        point_s = STEP_OF_MEMORY * 2 * self.Q / omega
-        envelope = rng.standard_normal((2, math.ceil(clock.end_s / point_s) + 2))
+        turn = 2 * math.pi * self.frequency_Hz * clock.step_s
+        memory = 2 * self.Q / turn
+        n_between = max(1, int(STEP_OF_MEMORY * memory))
+        kept = math.exp(-n_between / memory)
+        envelope = rng.standard_normal((2, clock.size // n_between + 2), dtype=np.float32)
         _noise_kernels.wander(envelope, kept)
-        heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - (1 - kept) / 3)  # lines between points: less
-        envelope *= tone.log_per_pm * self.rms_pm * heard
-        turn = omega * (np.arange(clock.n_samples) + 0.5) * clock.step_s
-        line_turn = omega * np.arange(clock.n_lines) * (clock.n_samples * clock.step_s)
-        carried = envelope.astype(np.float32), clock.step_s / point_s
-        within = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
-        begins = np.stack([np.cos(line_turn), np.sin(line_turn)], axis=1).astype(np.float32)
-        return lambda first, out: _noise_kernels.add_carried(*carried, within, begins, first, out)
+        straight = (1 - kept) / 3 * (1 - n_between**-2)  # lost by the straight lines between points
+        heard = np.sinc(self.frequency_Hz * clock.step_s) / math.sqrt(1 - straight)
+        envelope *= np.float32(tone.log_per_pm * self.rms_pm * heard)
+        points = np.empty((envelope.shape[1] - 1, 4), np.float32)
+        _noise_kernels.turned(envelope, n_between * turn, points)
+        between = np.arange(n_between)
+        within = np.stack([np.cos(turn * between), np.sin(turn * between), between / n_between]).astype(np.float32)
+        return lambda first, out: _noise_kernels.add_carried(points, within, first * clock.n_samples, out.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -212,15 +225,14 @@ class Hum:
         omega = 2 * math.pi * self.frequency_Hz * orders
         left = np.sinc(omega * clock.step_s / (2 * math.pi))
         amplitudes = tone.log_per_pm * self.pm * orders**-self.falloff * left
-        at_line = np.multiply.outer(np.arange(clock.n_lines) * clock.n_samples * clock.step_s, omega) + phases
-        in_line = np.multiply.outer(omega, (np.arange(clock.n_samples) + 0.5) * clock.step_s)
-        lines = np.concatenate([amplitudes * np.sin(at_line), amplitudes * np.cos(at_line)], axis=1).astype(np.float32)
-        within = np.concatenate([np.cos(in_line), np.sin(in_line)]).astype(np.float32)
-
-        def add(first: int, out: Floats32) -> None:
-            out += lines[first : first + len(out)] @ within
-
-        return add
+        at_point = np.multiply.outer((np.arange(0, clock.size, WAVE_SAMPLES) + 0.5) * clock.step_s, omega) + phases
+        after = np.multiply.outer(omega * clock.step_s, np.arange(WAVE_SAMPLES))
+        points = (amplitudes * np.stack([np.sin(at_point), np.cos(at_point)])).transpose(1, 2, 0).astype(np.float32)
+        points, within = (
+            np.ascontiguousarray(points),
+            np.stack([np.cos(after), np.sin(after)], axis=1).astype(np.float32),
+        )
+        return lambda first, out: _noise_kernels.add_steady(points, within, first * clock.n_samples, out.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -240,7 +252,7 @@ class LineOffsets:
         power = np.zeros(len(cycles))
         power[1:] = cycles[1:] ** -self.exponent
         half_step2 = (power * (1 - np.cos(2 * math.pi * cycles))).mean()  # half the mean square of a step
-        drawn = _gaussian(power / half_step2, n, rng)[: clock.n_lines, None]
+        drawn = periodic(power / half_step2, n, rng)[: clock.n_lines, None]
         offsets = (tone.log_per_pm * self.rms_pm * drawn).astype(np.float32)
 
         def add(first: int, out: Floats32) -> None:
@@ -288,8 +300,9 @@ class Telegraph:
 
         def add(first: int, out: Floats32) -> None:
             start = first * clock.n_samples
-            some = slice(np.searchsorted(ends, start), np.searchsorted(begins, start + out.size))
-            _noise_kernels.add_stays(begins[some] - start, ends[some] - start, height, out.reshape(-1))
+            some = slice(ends.searchsorted(start), begins.searchsorted(start + out.size))
+            if some.start < some.stop:
+                _noise_kernels.add_stays(begins[some] - start, ends[some] - start, height, out.reshape(-1))
 
         return add
 
@@ -339,48 +352,32 @@ def _is_carrier(source: Noise, clock: Clock) -> TypeGuard[Vibration]:
 def _spectral(sources: list[Spectral], clock: Clock, tone: Tone, rng: np.random.Generator) -> Heard:
     """Return what one Gaussian signal with the sum of the sources' power densities adds to ln|I|.
 
-    It is drawn at as many points as its highest frequency needs, over twice the scan, of which half is kept. Where
-    these are fewer than the samples they are joined by straight lines, whose loss is made up for; else a sample is the
-    mean of its points: what is faster comes back weaker and slower, as from a real converter.
+    It is drawn at as many points as its highest frequency needs. Where these are fewer than the samples they are
+    joined by straight lines, whose loss is made up for; else a sample is the mean of its points: what is faster comes
+    back weaker and slower, as from a real converter.
     """
     highest_Hz = max(source.highest_Hz for source in sources)
-    smooth = POINTS_JOINED * highest_Hz * clock.step_s < 1
-    n_points = 1 if smooth else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
-    step_s = 1 / (POINTS_JOINED * highest_Hz) if smooth else clock.step_s / n_points
-    n = fft.next_fast_len(2 * math.ceil(clock.end_s / step_s) + 2, real=True)
-    f_Hz = fft.rfftfreq(n, step_s).astype(np.float32)
-    power = np.zeros(len(f_Hz), dtype=np.float32)
-    for source in sources:
-        power[1:] += source.power_pm2_per_Hz(f_Hz[1:])
-    heard = np.sinc(f_Hz * step_s) ** 2  # by a mean over a step; a straight line between points loses its square
-    drawn = _gaussian((power / (heard * heard) if smooth else power * heard) / (2 * step_s), n, rng)
-    if smooth:
-        return lambda first, out: _noise_kernels.add_joined(drawn, clock.step_s / step_s, tone.log_per_pm, first, out)
+    n_between = int(1 / (POINTS_JOINED * highest_Hz * clock.step_s))
+    n_points = 1 if n_between else math.ceil(POINTS_NEEDED * highest_Hz * clock.step_s)
+    step_s = n_between * clock.step_s if n_between else clock.step_s / n_points
+
+    def density(f_Hz: Floats32) -> Floats32:
+        power = np.zeros_like(f_Hz)
+        for source in sources:
+            power += source.power_pm2_per_Hz(f_Hz)
+        turn = np.float32(math.pi * step_s) * f_Hz
+        if not n_between:
+            return np.asarray(power * np.square(np.sin(turn) / turn))  # means over a step
+        kept = np.square(np.sin(turn) / (n_between * np.sin(turn / n_between)))  # by straight lines, in amplitude
+        return np.asarray(power / (kept * kept))
+
+    n = clock.size // n_between + 2 if n_between else n_points * clock.size
+    drawn = stationary(density, n, step_s=step_s, memory_s=max(source.memory_s for source in sources), rng=rng)
+    if n_between:
+        return lambda first, out: _noise_kernels.add_joined(
+            drawn, n_between, tone.log_per_pm, first * clock.n_samples, out.reshape(-1)
+        )
     a_line = n_points * clock.n_samples
     return lambda first, out: _noise_kernels.add_means(
         drawn[first * a_line :], n_points, tone.log_per_pm, out.reshape(-1)
     )
-
-
-def white_state(rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Return the state that ``add_white`` begins with."""
-    words = np.asarray(rng.bit_generator.random_raw(2 * _noise_kernels.LANES))
-    return words.view(np.uint32).reshape(4, -1)
-
-
-def add_white(out: Floats32, sigma: float, state: NDArray[np.uint32]) -> None:
-    """Add white noise of a given rms to samples of any shape: nearly Gaussian, the sum of four uniform numbers each.
-
-    ``state`` goes on.
-    """
-    _noise_kernels.add_white(state, sigma, out.reshape(-1))
-
-
-def _gaussian(power: NDArray[Real], n: int, rng: np.random.Generator) -> NDArray[Real]:
-    """Return a periodic Gaussian signal, (n,), whose variance is the mean of ``power``, (n // 2 + 1,), over all.
-
-    In single precision where the power is.
-    """
-    real, imaginary = rng.standard_normal((2, len(power)), dtype=power.dtype)
-    waves = np.sqrt(power * (n / 2)) * (real + 1j * imaginary)
-    return np.asarray(fft.irfft(waves.astype(np.result_type(power.dtype, np.complex64)), n))

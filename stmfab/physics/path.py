@@ -7,15 +7,15 @@ straight and steadily, so that the path is held by the ends of its pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _path_kernels
-from .instrument import NM_PER_PM, Drift, Feedback, Instrument, Jitter, LinearDrift, PickUp, Raster, RelaxingDrift, Tilt
+from . import _path_kernels, motions
+from .instrument import Drift, Feedback, FrameCreep, Instrument, Jitter, Raster, Tilt
 from .noise import Streams
 from .piezo import LateralHysteresis, Resonance
 from .units import Bools, Floats, Ints
@@ -192,14 +192,12 @@ def tip_path(
     walk, t_s = _random_walk(raster, instrument.drift, streams), line_s[:, None, None] + step_s
     if walk is not None:
         _path_kernels.add_straight(*walk, to_sample, x_nm, y_nm)
-    floor_nm = np.empty_like(x_nm)
-    for part in _parts(t_s):
-        for right, up in _bends(instrument, t_s[part], frame_s=frame_s):
-            _path_kernels.add_turned(right, up, to_sample, x_nm[part], y_nm[part])
-        _path_kernels.plane(x_nm[part], y_nm[part], slope, floor_nm[part])
-        if instrument.scanner is not None:
-            floor_nm[part] += instrument.scanner.lift_nm(*_summed(commanded[0][:, part], commanded[1]))
-    changes, holding = _add_changes((x_nm, y_nm, floor_nm), instrument, frame_s, t_s, streams)
+    floor_nm, jumps = np.zeros_like(x_nm), motions.jumps(instrument, frame_s, streams)
+    if instrument.scanner is not None:
+        _path_kernels.add_lift(*commanded, instrument.scanner.lift, floor_nm)
+    places_nm = x_nm, y_nm, floor_nm
+    _add_bends(places_nm, instrument, t_s, jumps, frame_s, to_sample, slope)
+    changes, holding = _add_changes(places_nm, instrument, frame_s, t_s, jumps, streams)
     x_nm += raster.center_x_nm
     y_nm += raster.center_y_nm
     return Path(raster, n_sub, x_nm, y_nm, floor_nm, cos_tilt, changes, holding)
@@ -211,64 +209,41 @@ def _parts(t_s: Floats) -> Iterator[slice]:
     yield from (slice(start, start + step) for start in range(0, len(t_s), step))
 
 
-def _add_changes(
-    places_nm: tuple[Floats, Floats, Floats], instrument: Instrument, frame_s: float, t_s: Floats, streams: Streams
-) -> tuple[Ints | None, Ints | None]:
-    """Add what happens to the tip, and the sample's rise, to x, y and floor; return changes of the tip, things held."""
-    floor_nm, jumps = places_nm[2], (np.zeros(0), np.zeros((0, 3)))
-    changes = holding = None
-    if instrument.tip_jumps is not None:
-        jumps = instrument.tip_jumps.draw(frame_s, streams("tip_jumps"))
-        changes = _add_jumps(*jumps, t_s, places_nm)
-    if instrument.pick_ups:
-        rise_nm, holding = _held(instrument.pick_ups, frame_s, t_s, streams)
-        floor_nm += rise_nm
+def _add_bends(
+    places_nm: tuple[Floats, Floats, Floats],
+    instrument: Instrument,
+    t_s: Floats,
+    jumps: tuple[Floats, Floats],
+    frame_s: float,
+    to_sample: Floats,
+    slope: Floats,
+) -> None:
+    """Add to x and y, (n_lines, 2, n), what bends in time, to the floor that and the slope of the sample's plane."""
     for part in _parts(t_s):
-        for rise_nm in _rises(instrument, t_s[part], *jumps):
-            floor_nm[part] += rise_nm
+        x_nm, y_nm, floor_nm = (place_nm[part] for place_nm in places_nm)
+        if isinstance(instrument.creep, FrameCreep):
+            moves = instrument.creep.displacement(t_s[part], frame_s=frame_s)
+            _path_kernels.add_turned(*moves, to_sample, x_nm, y_nm)
+        for law, (x, y, z) in motions.bends(instrument, t_s[part].reshape(len(x_nm), -1), *jumps):
+            _path_kernels.add_law(law, np.array([*(to_sample @ (x, y)), z]), x_nm, y_nm, floor_nm)
+        _path_kernels.add_plane(x_nm, y_nm, slope, floor_nm)
+
+
+def _add_changes(
+    places_nm: tuple[Floats, Floats, Floats],
+    instrument: Instrument,
+    frame_s: float,
+    t_s: Floats,
+    jumps: tuple[Floats, Floats],
+    streams: Streams,
+) -> tuple[Ints | None, Ints | None]:
+    """Add what happens to the tip to x, y and floor; return changes of the tip, and how many things it holds."""
+    changes = None if instrument.tip_jumps is None else motions.add_jumps(*jumps, t_s, places_nm)
+    if not instrument.pick_ups:
+        return changes, None
+    rise_nm, holding = motions.held(instrument.pick_ups, frame_s, t_s, streams)
+    places_nm[2][:] += rise_nm
     return changes, holding
-
-
-def _rises(instrument: Instrument, t_s: Floats, jump_s: Floats, jumps_nm: Floats) -> Iterator[Floats]:
-    """Yield by how much the sample has come nearer to where z is told to be, shaped as ``t_s``: drift and creep of z.
-
-    A loop answers jumps of the tip, (n,) and (n, 3), by steps of z, after which the piezo creeps.
-    """
-    if isinstance(instrument.drift, LinearDrift) and instrument.drift.z_pm_per_min != 0:
-        yield instrument.drift.rise_nm(t_s)
-    if instrument.z_creep is not None:
-        followed = instrument.constant_height is None
-        steps = (
-            {"jump_s": jump_s, "jump_nm": jumps_nm[:, 2]} if followed else {"jump_s": jump_s[:0], "jump_nm": jump_s[:0]}
-        )
-        yield -instrument.z_creep.displacement(t_s, **steps)
-
-
-def _add_jumps(times_s: Floats, jumps_nm: Floats, t_s: Floats, places_nm: tuple[Floats, Floats, Floats]) -> Ints:
-    """Add a tip's jumps, (n,) and (n, 3), to its x, y and z at ascending times t_s; return how many there were."""
-    starts = np.searchsorted(t_s.ravel(), times_s, side="right")
-    for place_nm, sums_nm in zip(places_nm, np.cumsum(jumps_nm, axis=0).T, strict=True):
-        flat_nm = place_nm.reshape(-1)
-        for start, end, sum_nm in zip(starts, np.append(starts, t_s.size)[1:], sums_nm, strict=True):
-            flat_nm[start:end] += sum_nm
-    return np.repeat(np.arange(len(starts) + 1), np.diff(starts, prepend=0, append=t_s.size)).reshape(t_s.shape)
-
-
-def _held(pick_ups: Mapping[str, PickUp], frame_s: float, t_s: Floats, streams: Streams) -> tuple[Floats, Ints]:
-    """Return by how much a tip is longer at ascending times t_s for what it holds, and how many things it holds.
-
-    What is dropped before the next of these times is held there still: no streak is lost between them.
-    """
-    rise_nm, holding = np.zeros(t_s.size), np.zeros(t_s.size, dtype=np.int64)
-    for name, pick_up in sorted(pick_ups.items()):
-        start_s, end_s = pick_up.draw(frame_s, streams(f"pick_ups.{name}"))
-        first = np.searchsorted(t_s.ravel(), start_s)
-        last = np.maximum(np.searchsorted(t_s.ravel(), end_s), first + 1)
-        changes = np.bincount(first, minlength=t_s.size + 1) - np.bincount(last, minlength=t_s.size + 1)
-        held = np.cumsum(changes)[: t_s.size]
-        rise_nm += NM_PER_PM * pick_up.height_pm * held
-        holding += held
-    return rise_nm.reshape(t_s.shape), holding.reshape(t_s.shape)
 
 
 def _summed(lines: Floats, steps: Floats) -> tuple[Floats, Floats]:
@@ -337,14 +312,6 @@ def _line_jitter(raster: Raster, jitter: Jitter | None, rng: np.random.Generator
         return np.zeros((2, raster.pixels + 1))
     fast, slow = rng.standard_normal((2, raster.pixels + 1))
     return _along_axes(raster, fast=jitter.fast_nm * fast, slow=jitter.slow_nm * slow)
-
-
-def _bends(instrument: Instrument, t_s: Floats, *, frame_s: float) -> Iterator[tuple[Floats, Floats]]:
-    """Yield the displacements along the frame's x and y that bend in time, each shaped as ``t_s``."""
-    if instrument.creep is not None:
-        yield instrument.creep.displacement(t_s, frame_s=frame_s)
-    if isinstance(instrument.drift, RelaxingDrift):
-        yield instrument.drift.displacement(t_s)
 
 
 def _random_walk(raster: Raster, drift: Drift | None, streams: Streams) -> tuple[Floats, Floats] | None:

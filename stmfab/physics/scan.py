@@ -6,7 +6,6 @@ Recorded is the commanded z, as in a real microscope; hysteresis of the z piezo 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from . import _scan_kernels
 from .field import CurrentField, SwitchedField
 from .instrument import Feedback, Instrument, Raster
 from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mark_swings, poles, ringing
-from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, add_white, coloured, white_log_sigma, white_state
+from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
+from .white import fill_white, white_state
 
 STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
 JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
@@ -213,11 +213,8 @@ class _Disturbance:
         self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         self._coloured = coloured(sources, clock, tone, streams)
-
-    @functools.cached_property
-    def _state(self) -> NDArray[np.uint32]:
-        """The state of the white noise within pixels."""
-        return white_state(self._white)
+        self._state = white_state(self._white) if self._sigma > 0 and n_sub > 1 else None
+        self._room: Floats32 | None = None
 
     def sigma(self, timing: Timing) -> float:
         """Return the rms of the white noise in what the controller hears, an update."""
@@ -226,15 +223,19 @@ class _Disturbance:
         return self._sigma * math.sqrt(kept * n_updates / self._shape[1])
 
     def of(self, passes: slice) -> Floats32:
-        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub)."""
+        """Return the noise of the next passes, the two of some lines, (n_passes, n_pixels, n_sub): until the next."""
         first, end, _ = passes.indices(2 * self._shape[0] + 2)
-        noise = np.zeros((end - first, *self._shape), np.float32)
+        if self._room is None:  # one for all: a new one would be new pages
+            self._room = np.empty((end - first, *self._shape), np.float32)
+        noise = self._room[: end - first]
+        if self._state is not None:
+            fill_white(noise, self._sigma, self._state)
+        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
+            noise[:] = np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
+        else:
+            noise[:] = 0.0
         for add in self._coloured:
             add(first // 2, noise.reshape((end - first) // 2, -1))
-        if self._sigma > 0 and self._shape[1] > 1:
-            add_white(noise, self._sigma, self._state)
-        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            noise += np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
         return noise
 
 
@@ -312,13 +313,15 @@ def _scan_steps(
     """Scan with z moving within the pixels, or an amplifier that remembers the last pixel."""
     c, n_passes, n = circuit, len(circuit.x_nm), path.raster.pixels
     lines, state = _lines(n_passes, n, current=current), np.zeros(_scan_kernels.N_STATE)
+    a_run = path.n_sub * max(1, _scan_kernels.RUN // path.n_sub)
+    room = np.zeros(len(state)), np.empty(a_run * _scan_kernels.LANES), np.empty((4, a_run + 1))
     for part in _parts(n_passes, n * path.n_sub * field.n_coefficients):
         seen = _seen(field, c, part)
         polynomials = seen.step_polynomials(c.x_nm[part], c.y_nm[part], path.n_sub)
         current_nA = np.empty((0, 0)) if lines.current_nA is None else lines.current_nA[part]
         inside = _scan_kernels.scan_steps(
             *(polynomials, c.plane_nm[part], timing, c.heights, c.loop, c.piezo, c.swing, c.hearing, ring),
-            *(c.start_nm, noise.of(part), state, lines.topography_nm[part], current_nA, lines.events[part]),
+            *(c.start_nm, noise.of(part), state, *room, lines.topography_nm[part], current_nA, lines.events[part]),
         )
         _check_window(inside)
     return dataclasses.replace(lines, reach_nm=float(state[8]))

@@ -107,8 +107,8 @@ def _densities(
     table = crystal.green_table(material, math.floor(low), math.ceil(high), reach, exact=True, keep=keep)
     known = _known(orbitals, changed, felt, material)
     local = np.zeros((len(table.energies_eV), len(orbitals)), dtype=table.g.dtype)
-    block = np.zeros(1, dtype=np.int64), felt[None]
-    local[:, known] = greens.local_green(table, change, orbitals[known], split=lambda _: block)
+    one_block = np.zeros(np.count_nonzero(known), dtype=np.int64), felt[None]
+    local[:, known] = greens.local_green(table, change, orbitals[known], blocks=one_block)
     gone = {tuple(row) for row in change.removed.tolist()}
     local[:, [tuple(row) in gone for row in orbitals.tolist()]] = 0
     by_level = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,17 +43,17 @@ def window(material: Material, lines_nm: Sequence[tuple[Floats, Floats]], *, n_g
     n_grid : int
         Grid nodes a cell along each lattice vector.
     """
-    extents = np.array([_structure_kernels.extent(x, y) for x, y in lines_nm])
-    corners = np.concatenate([extents[:, [i, j]] for i in (0, 1) for j in (2, 3)])
-    bounds = corners @ material.to_cells
+    low_x, high_x, low_y, high_y = zip(*(_structure_kernels.extent(x, y) for x, y in lines_nm), strict=True)
+    corners = itertools.product((min(low_x), max(high_x)), (min(low_y), max(high_y)))
+    bounds = np.array(list(corners)) @ material.to_cells
     low = np.floor(bounds.min(axis=0)).astype(np.int64) - 2
     high = np.floor(bounds.max(axis=0)).astype(np.int64) + 2
     cells = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), dtype=np.bool_)
     for x, y in lines_nm:
         _structure_kernels.mark_cells(x, y, material.to_cells, n_grid, low, cells)
-    rows, columns = np.nonzero(cells.any(axis=1))[0], np.nonzero(cells.any(axis=0))[0]
-    trimmed = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Window(int(low[0] + columns[0]), int(low[1] + rows[0]), np.ascontiguousarray(trimmed))
+    first_v, end_v, first_u, end_u = _structure_kernels.marked_part(cells)
+    trimmed = np.ascontiguousarray(cells[first_v:end_v, first_u:end_u])
+    return Window(int(low[0]) + first_u, int(low[1]) + first_v, trimmed)
 
 
 def around(material: Material, points_nm: Floats) -> Window:
@@ -63,13 +64,15 @@ def around(material: Material, points_nm: Floats) -> Window:
     return Window(u0, v0, np.ones((n_v, n_u), dtype=np.bool_))
 
 
-def reach(view: Window, offsets: Ints, used: Bools) -> tuple[tuple[int, int], Bools]:
-    """Return a corner (u, v), and which cells from there on the window's cells reach, (n_sites, n_v, n_u).
+def sites_reached(view: Window, offsets: Ints, used: Bools) -> tuple[Window, Ints]:
+    """Return the cells with a site that a window's cells reach, and rows (u, v, site) of those sites.
 
     A cell reaches site s of the cell ``offsets[o]``, (n_offsets, 2), further if ``used[o, s]``, (n_offsets, n_sites).
     """
-    (u, v), reached = _structure_kernels.reach(view.cells, offsets, used)
-    return (view.u0 + int(u), view.v0 + int(v)), reached
+    corner, reached = _structure_kernels.reach(view.cells, offsets, used)
+    corner += (view.u0, view.v0)
+    sites, some = _structure_kernels.rows_of(reached, corner)
+    return Window(int(corner[0]), int(corner[1]), some), sites
 
 
 def tiles(material: Material, view: Window, *, margin_nm: float) -> Ints:

@@ -223,19 +223,21 @@ def _flat(positions_nm: Floats) -> Tip:
 
 
 def _turned(upright: Tip, rotation_deg: float, tilt_x_deg: float, tilt_y_deg: float) -> Tip:
-    """Return an upright tip turned: rotated about its axis first, then tilted about x, then about y."""
-    turn = _rotation(tilt_y_deg, 1) @ _rotation(tilt_x_deg, 0) @ _rotation(rotation_deg, 2)
+    """Return an upright tip turned: rotated about its axis first, then tilted about x, then about y.
+
+    All counter-clockwise seen from the axis' own tip.
+    """
+    angles = [math.radians(angle) for angle in (rotation_deg, tilt_x_deg, tilt_y_deg)]
+    (cos_z, cos_x, cos_y), (sin_z, sin_x, sin_y) = map(math.cos, angles), map(math.sin, angles)
+    back = sin_x * sin_z, sin_x * cos_z, cos_x  # the last row after the first two turns
+    turn = np.array(
+        [
+            [cos_y * cos_z + sin_y * back[0], sin_y * back[1] - cos_y * sin_z, sin_y * back[2]],
+            [cos_x * sin_z, cos_x * cos_z, -sin_x],
+            [cos_y * back[0] - sin_y * cos_z, cos_y * back[1] + sin_y * sin_z, cos_y * back[2]],
+        ]
+    )
     return Tip(upright.positions_nm @ turn.T, upright.at_eV, upright.ldos_per_eV)
-
-
-def _rotation(angle_deg: float, axis: int) -> Floats:
-    """Return the matrix of a rotation about x (0), y (1) or z (2), counter-clockwise seen from its tip, (3, 3)."""
-    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    out = np.eye(3)
-    out[first, first] = out[second, second] = cos
-    out[second, first], out[first, second] = sin, -sin
-    return out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,7 @@ def _slot(slot: Slot, partial: str) -> Any:
     if not slot.named:
         return part
     members = GenericAlias(dict, (Annotated[str, Field(pattern=f"^{MEMBER.pattern}$")], part))
-    names = [GenericAlias(list, (_words(slot.kinds),))] if slot.fixed else []
+    names = [GenericAlias(list, (_words(slot.kinds),))] if slot.fixed and slot.kind_names() else []
     return _either([members, *names, None])
 
 

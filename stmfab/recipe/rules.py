@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import specs, streams
-from ..distributions import Expr, Words
+from ..distributions import Expr
 from ..errors import did_you_mean
+from ..joints import Joint, joint
 from ..parts import (
     CRYSTAL,
     JUNCTION,
@@ -22,7 +23,6 @@ from ..parts import (
     Part,
     Tree,
     get,
-    keys_of,
     material_of,
     numbers,
     sample_kind,
@@ -33,10 +33,11 @@ from ..physics.keys import KeyRangeError
 from ..physics.materials import Material
 from ..physics.point_targets import Spectra
 from ..physics.targets import CHANNELS, Conductance
-from ..plan import DERIVED, Joint, evaluate, formula, joint, junction_parts
+from ..plan import DERIVED, REDRAWS, evaluate, formula, junction_parts
 from ..streams import Floats
 from .across import check_across
 from .checking import Report
+from .formulas import check_keep, unreadable
 from .values import expected, stand_in
 from .windows import check_charges, check_coherent, check_gap, check_holes, ends_of
 
@@ -85,6 +86,7 @@ def check_rules(report: Report, tree: Tree) -> None:
     if sample_kind(tree) == CRYSTAL and material is not None and material.n_filled is None:
         check_holes(all_parts, material, ends, report)
     _check_polarity(all_parts, report)
+    check_keep(all_parts, report)
     _check_meant(tree, report)
 
 
@@ -96,6 +98,7 @@ def _check_target_names(report: Report) -> None:
         *GROUPS,
         *(spec.name for spec in specs.parameters(1)),
         *(name for name, _ in DERIVED),
+        REDRAWS,
     }
     for slot, part in report.parts:
         if slot.path != "targets" or report.hidden(part.path):
@@ -210,21 +213,9 @@ def _readable(all_parts: list[Part], formulas: dict[str, Leaf], report: Report) 
 
 def _names_known(leaf: Leaf, all_parts: list[Part], report: Report) -> bool:
     """Return whether a formula reads numbers of this recipe only; report each other name."""
-    known = set(numbers(all_parts))
-    others = {}
-    for part in all_parts:
-        for name in keys_of(part.cls):
-            path, drawn = part.key_path(name), part.drawn.get(name)
-            if drawn is not None and not isinstance(drawn.distribution, Words):
-                known.add(path)
-            elif path not in known:
-                per_defect = name in part.per_defect
-                words = drawn is not None or isinstance(part.constants.get(name), str)
-                others[path] = "is drawn per defect" if per_defect else "is a word" if words else "is not given"
-    bad = sorted(formula(leaf).names - known)
-    for name in bad:
+    bad = unreadable(formula(leaf).names, all_parts)
+    for name, why in bad.items():
         if not report.hidden(name):
-            why = f"{name} {others[name]}" if name in others else f"unknown key {name!r}{did_you_mean(name, known)}"
             report.fault_at(leaf.path, f"expr: {why}")
     return not bad
 

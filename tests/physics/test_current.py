@@ -23,7 +23,7 @@ def field_of(strengths_of, *, z_nm=(0.3, 0.7), tip=ONE_ATOM, kappa=KAPPA, mixing
     mixing = np.full((1, len(tip.positions_nm)), 1 / current.calibration_nA_eV(WSE2)) if mixing is None else mixing
     view = Window(-2, -2, np.ones((5, 5), dtype=bool))
     carried = current.pairs(WSE2, tip, mixing, kappa_per_nm=kappa, table=table)
-    whole, _ = current.site_windows(WSE2, view, carried)
+    whole, _ = structure.sites_reached(view, carried.offsets, carried.used)
     n_v, n_u = whole.cells.shape
     strengths = np.zeros((n_v, n_u, 3, 1), dtype=np.float32)
     for v, u, s in itertools.product(range(n_v), range(n_u), range(3)):

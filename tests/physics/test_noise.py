@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from stmfab.physics import noise
+from stmfab.physics import noise, white
 
 KAPPA_per_nm = 10.9
 LOG_PER_PM = 2 * KAPPA_per_nm * 1e-3
@@ -60,7 +60,7 @@ def test_a_pixel_of_white_current_noise():
 def test_white_noise_of_sub_steps_is_white_and_nearly_gaussian():
     # the sum of four uniform numbers: kurtosis -1.2 / 4; a mean over ten, which is what is seen, -0.03
     out = np.zeros((400, 1000), np.float32)
-    noise.add_white(out, 0.3, noise.white_state(np.random.default_rng(4)))
+    white.fill_white(out, 0.3, white.white_state(np.random.default_rng(4)))
     assert out.std() == pytest.approx(0.3, rel=0.006)  # 5 / sqrt(2 * 400 000)
     assert abs(out.mean()) < 5 * 0.3 / math.sqrt(out.size)
     assert (out**4).mean() / 0.3**4 - 3 == pytest.approx(-0.3, abs=0.05)
@@ -79,10 +79,10 @@ def test_white_noise_is_the_bytes_of_xoshiro128():
         s[2], s[3] = s[2] ^ shifted, left(s[3], 11)
         return result
 
-    state = noise.white_state(np.random.default_rng(7))
+    state = white.white_state(np.random.default_rng(7))
     twins = [[int(word) for word in lane] for lane in state.T]
     out = np.zeros(1000, np.float32)
-    noise.add_white(out, math.sqrt((256**2 - 1) / 3), state)
+    white.fill_white(out, math.sqrt((256**2 - 1) / 3), state)
     expected = [sum(word(twins[i % 16]).to_bytes(4, "little")) - 510 for i in range(1000)]
     assert np.array_equal(out, expected)
 

@@ -41,11 +41,28 @@ def test_efolds_of_what_has_no_logarithm_is_none():
     np.testing.assert_array_equal(np.isnan(out), [False, False, True])
 
 
-@pytest.mark.parametrize("tau", [0.5, 10.0, 600.0, 1e6])
-def test_relaxed(tau):
-    t = np.concatenate([RNG.uniform(-5, 300, 2000), RNG.uniform(0, 1e-3, 100), [0.0]])
+@pytest.mark.parametrize(("start", "rate"), [(-300.0, 10.0), (-3.0, 10.0), (0.0, 1e4), (2.0, 0.1), (-1.0, 1e-7)])
+def test_crept(start, rate):
+    t = np.sort(RNG.uniform(-1, 4, (7, 514)), axis=1)  # rows of a twentieth and more of the time since the start
+    out = np.empty_like(t)
+    _instrument_kernels.crept(t, start, rate, 0.25, out)
+    exact = np.log1p(rate * np.maximum(t.astype(np.longdouble) - np.longdouble(start), 0)) - 0.25
+    assert (np.abs(out - exact) < 4e-15 * (1 + np.abs(exact))).all()
+
+
+@pytest.mark.parametrize("tau", [2.0, 30.0, 600.0])
+def test_relaxed_in_order(tau):
+    t = np.sort(RNG.uniform(-1, 4, (7, 514)), axis=1)
     out = np.empty_like(t)
     _instrument_kernels.relaxed(t, tau, 3.0, out)
+    assert (np.abs(out + 3 * np.expm1(-t / tau)) < 3e-14).all()
+
+
+@pytest.mark.parametrize("tau", [0.5, 10.0, 600.0, 1e6])
+def test_relaxed(tau):
+    t = np.concatenate([[0.0], RNG.uniform(-5, 300, 2000), RNG.uniform(0, 1e-3, 100)])
+    out = np.empty_like(t)
+    _instrument_kernels.relaxed(t[None], tau, 3.0, out[None])
     exact = -3 * np.expm1(-t / tau)
     assert (np.abs(out - exact) < 1e-14 * (3 + np.abs(exact))).all()
-    assert out[-1] == 0
+    assert out[0] == 0

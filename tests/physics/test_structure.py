@@ -37,12 +37,16 @@ def test_reached_sites_are_sums_of_sets():
     view = structure.Window(3, -2, np.array([[True, False, True], [False, True, False]]))
     offsets = np.array([(0, 0), (-2, 1), (4, -3), (9, 9)])
     used = np.array([[True, False], [False, True], [True, True], [False, False]])  # (9, 9) leads nowhere
-    (u0, v0), reached = structure.reach(view, offsets, used)
+    whole, rows = structure.sites_reached(view, offsets, used)
+    every = set()
     for site in range(2):
         ways = offsets[used[:, site]].tolist()
         expected = {(u + du, v + dv) for u, v in view.indices.tolist() for du, dv in ways}
-        v, u = np.nonzero(reached[site])
-        assert set(zip((u + u0).tolist(), (v + v0).tolist(), strict=True)) == expected
+        found = [(u, v) for u, v, s in rows.tolist() if s == site]
+        assert len(found) == len(expected)
+        assert set(found) == expected
+        every |= expected
+    assert {(u, v) for u, v in whole.indices.tolist()} == every
 
 
 def test_tiles_cover_everything_within_the_margin():
