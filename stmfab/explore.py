@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import gallery, held, parts, ranges, recipe, statistics, text
+from . import gallery, glances, held, parts, ranges, recipe, statistics, text
 from .errors import StmfabError
+from .glances import Memory
 from .held import Held, Varied
 from .layout import apart
 from .parts import JUNCTION, JUNCTIONS, KEEP, KIND, Part, Slot, keys_of
@@ -102,9 +105,12 @@ def _key(plan: Plan, at: Place) -> Answer:
     any_text = at.key.type is str and not legal and distribution is None
     span = Span(0, 0, "") if any_text else ranges.span(plan, at)
     words = legal or (span.words if distribution is not None and at.key.type is str else ())
+    pairs = [set(names) for names in getattr(at.part.cls, "either", ()) if at.name in names]
+    (instead,) = pairs[0] - {at.name} if pairs else ("",)
     return {
         "path": at.path,
         "name": at.name,
+        "instead": at.part.key_path(instead) if instead else "",
         "unit": "" if at.key.unit == "1" or at.key.type is str else at.key.unit,
         "meaning": at.key.meaning,
         "legal": expected(at.key),
@@ -141,25 +147,45 @@ def _middle(plan: Plan, cls: type[Any], name: str) -> Any:
 def picture(still: Held, changes: Changes) -> Answer:
     """Return one sample as the page draws it: images less their plane, spectra, a hysteresis loop, values."""
     varied = held.varied(still, changes)
-    arrays = varied.arrays()
-    raster = varied.parameters.raster
-    every = apart(varied.plan.arrays, {name: array[None] for name, array in arrays.items()})
-    ranges_nm = [float(arrays[name]) for name, _ in varied.plan.derived if name.endswith("ideal_range_nm")]
+    return _drawn(still, varied, varied.arrays())
+
+
+def looked(
+    still: Held, changes: Changes, memory: Memory, *, glance: str | None, left: Callable[[], bool]
+) -> Answer | None:
+    """Return ``picture``, by what is remembered of the last look; None where whoever asked has left meanwhile.
+
+    ``glance`` names the image that is looked at while the hand moves: then only what is made first.
+    """
+    varied, view_of = held.varied(still, changes), memory.view
+    if glance is not None:
+        varied = glances.glance(varied, glance)
+        view_of = functools.partial(memory.view, as_wide_nm=math.inf)
+    arrays = glances.arrays(varied, view_of, left)
+    return (
+        None if arrays is None else _drawn(still, varied, arrays, whole=glance is None) | {"glance": glance is not None}
+    )
+
+
+def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, whole: bool = True) -> Answer:
+    raster, specs = varied.parameters.raster, glances.specs(varied)
+    every = apart(specs, {name: array[None] for name, array in arrays.items()})
+    derived = [(name, unit) for name, unit in varied.plan.derived if name in arrays]
+    ranges_nm = [float(arrays[name]) for name, _ in derived if name.endswith("ideal_range_nm")]
     row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
-    specs = gallery.shown(varied.plan.arrays)
     return {
         "sample": still.index,
-        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays)])),
+        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays) if whole else ""])),
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,
-        "images": [_image(spec, every[spec.name][0]) for spec in specs],
+        "images": [_image(spec, every[spec.name][0]) for spec in gallery.shown(specs)],
         "spectra": _spectra(
             {name: array[0] for name, array in every.items()}, raster.fast_axis, raster.size_nm / raster.pixels
         ),
         "loop": _loop(varied, ranges_nm[0]),
         "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
-        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in varied.plan.derived],
+        "derived": [_derived(name, unit, float(arrays[name])) for name, unit in derived],
     }
 
 
@@ -183,6 +209,7 @@ def _image(spec: ArraySpec, image: NDArray[Any]) -> Answer:
         "low": low,
         "high": high,
         "colours": gallery.GREY if flat else gallery.HOT,
+        "palette": gallery.NUMBERED.tolist() if gallery.is_numbered(spec) else [],
         "data": base64.b64encode(data).decode(),
     }
 

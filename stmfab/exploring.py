@@ -15,7 +15,7 @@ from .options import plan_or_stored
 
 if TYPE_CHECKING:
     from .plan import Plan
-    from .server import Answers, PageServer
+    from .server import Answers, Left, PageServer
 
 PAGE = "explore.html"
 FILES = (PAGE, "explore.css", "explore.js")
@@ -71,18 +71,22 @@ def answers(plan: Plan, first: int, folder: Path) -> Answers:
     """Return the answers to the questions of the page, by name; saved recipes go to a folder."""
     from functools import lru_cache
 
-    from . import explore, held
+    from . import explore, glances, held
 
+    memory = glances.Memory()
     still = lru_cache(maxsize=8)(lambda index: held.hold(plan, index))
 
     def asked(request: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         return still(explore.index_of(request.get("sample", first))), explore.changes_of(request.get("values", {}))
 
-    def save(request: Mapping[str, Any]) -> dict[str, Any]:
+    def form(request: Mapping[str, Any], left: Left) -> dict[str, Any]:
+        return {**explore.form(*asked(request)), "sample": request.get("sample", first)}
+
+    def picture(request: Mapping[str, Any], left: Left) -> dict[str, Any] | None:
+        glance = request.get("glance")
+        return explore.looked(*asked(request), memory, glance=None if glance is None else str(glance), left=left)
+
+    def save(request: Mapping[str, Any], left: Left) -> dict[str, Any]:
         return explore.save(*asked(request), name=str(request.get("name", "")), folder=folder)
 
-    return {
-        "form": lambda request: {**explore.form(*asked(request)), "sample": request.get("sample", first)},
-        "picture": lambda request: explore.picture(*asked(request)),
-        "save": save,
-    }
+    return {"form": form, "picture": picture, "save": save}

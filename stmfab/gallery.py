@@ -22,6 +22,8 @@ GAP = 6
 BAR = 5  # pixels: height of a colour bar
 CAPTION_LINES = 2
 CAPTION = 14 + CAPTION_LINES * LINE + 8  # pixels under a picture, for its colour bar and the sample's values
+FOLD = 34  # pixels between lines of pictures of one sample: colour bar, names
+MOST_A_LINE = 6  # pictures of a sample that is alone on its sheet
 HEADER = 36  # pixels above a block, for the names of its columns
 MARGIN = 12
 FONT = 6.5  # points
@@ -184,7 +186,7 @@ def sheet(title: str, specs: Sequence[ArraySpec], sheet_rows: Sequence[Row], *, 
             _write_ranges(written, grid, position, pictures)
             _write_bar(written, left, top, tile, shown_row.size_nm)
         words = _fitting(shown_row.caption, grid.block_width - 3 * GAP, FONT, CAPTION_LINES)
-        written.write((left, top + tile + 17), words, points=FONT)
+        written.write((left, top + grid.high + 17), words, points=FONT)
     return written.png()
 
 
@@ -211,7 +213,7 @@ def _draw_pictures(
     """Draw the pictures of one sample, each over its colour bar, and its scale bar; return them."""
     if shown_row.trouble:
         return []
-    pictures = [picture(spec, shown_row.images[spec.name]) for spec in specs]
+    pictures = [picture(spec, _thinned(shown_row.images[spec.name], grid.tile)) for spec in specs]
     for column, drawn in enumerate(pictures):
         left, top = grid.corner(position, column)
         canvas[top : top + grid.tile, left : left + grid.tile] = _enlarged(drawn.rgb, grid.tile)
@@ -219,8 +221,7 @@ def _draw_pictures(
         if drawn.words and drawn.bar and long > BAR:
             below = top + grid.tile + 5
             canvas[below : below + BAR, left : left + long] = colours(drawn.bar, np.linspace(0, 1, long))
-    left, top = grid.corner(position, 0)
-    _draw_bar(canvas, left, top, grid.tile, shown_row.size_nm)
+    _draw_bar(canvas, *grid.corner(position, 0), grid.tile, shown_row.size_nm)
     return pictures
 
 
@@ -240,13 +241,20 @@ class Grid:
     lines: int
     columns: int
     tile: int
+    folds: int = 1  # lines that the pictures of one sample take
 
     @classmethod
     def of(cls, n_rows: int, columns: int, tile: int) -> Grid:
         """Return the grid whose shape comes closest to ``ASPECT``."""
         wide, high = columns * (tile + GAP) + 3 * GAP, tile + CAPTION
         blocks = max(1, min(n_rows, round(math.sqrt(ASPECT * n_rows * high / wide))))
-        return cls(blocks, math.ceil(n_rows / blocks), columns, tile)
+        across = pictures_across(n_rows, columns)
+        return cls(blocks, math.ceil(n_rows / blocks), across, tile, math.ceil(columns / across))
+
+    @property
+    def high(self) -> int:
+        """Return the height of all pictures of one sample."""
+        return self.folds * (self.tile + FOLD) - FOLD
 
     @property
     def block_width(self) -> int:
@@ -261,13 +269,24 @@ class Grid:
     @property
     def height(self) -> int:
         """Return the height of the sheet in pixels."""
-        return 2 * MARGIN + HEADER + self.lines * (self.tile + CAPTION)
+        return 2 * MARGIN + HEADER + self.lines * (self.high + CAPTION)
 
     def corner(self, position: int, column: int) -> tuple[int, int]:
         """Return the upper left pixel (x, y) of one picture of the sample at ``position`` on the sheet."""
         line, block = divmod(position, self.blocks)
-        left = MARGIN + block * self.block_width + column * (self.tile + GAP)
-        return left, MARGIN + HEADER + line * (self.tile + CAPTION)
+        fold, place = divmod(column, self.columns)
+        left = MARGIN + block * self.block_width + place * (self.tile + GAP)
+        return left, MARGIN + HEADER + line * (self.high + CAPTION) + fold * (self.tile + FOLD)
+
+
+def pictures_across(n_rows: int, n_pictures: int) -> int:
+    """Return how many pictures of a sample lie side by side: of one alone on its sheet, an even number of a few.
+
+    >>> [pictures_across(1, n) for n in (4, 7, 10)], pictures_across(3, 10)
+    ([4, 4, 6], 10)
+    """
+    lines = math.ceil(n_pictures / MOST_A_LINE) if n_rows == 1 else 1
+    return n_pictures if lines == 1 else 2 * math.ceil(n_pictures / lines / 2)
 
 
 def cut_name(spec: ArraySpec) -> str:
@@ -331,8 +350,13 @@ def _range_words(spec: ArraySpec, low: float, high: float) -> str:
     return "" if is_map(spec) else f"{low:.2g} to {high:.2g}"  # the heading says the unit
 
 
+def _thinned(image: Image, tile: int) -> Image:
+    """Return the pixels of an image that a tile has room for."""
+    return image[np.ix_(*(np.arange(n := min(tile, length)) * length // n for length in image.shape))]
+
+
 def _enlarged(rgb: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
-    """Return a picture enlarged to a tile by repeating pixels (or thinned)."""
+    """Return a picture enlarged to a tile by repeating pixels."""
     pick = [np.arange(tile) * length // tile for length in rgb.shape[:2]]
     return np.asarray(rgb[np.ix_(*pick)], np.uint8)
 

@@ -56,7 +56,7 @@ class Varied:
         """Return the arrays of the sample, and its derived numbers, by name."""
         return sample.together(self.plan, [self.parameters])[0]
 
-    def broken(self, arrays: dict[str, NDArray[Any]]) -> str:
+    def broken(self, arrays: Mapping[str, NDArray[Any]]) -> str:
         """Return in words which condition of the recipe's ``keep`` the sample does not fulfil; empty if none."""
         return keeping.broken(self.plan, self.columns, self.parameters.index, arrays)
 

@@ -68,7 +68,7 @@ def _drawn(plan: Plan, columns: Columns, indices: Ints) -> Numbers:
     return {**numbers(plan.parts), **{path: column[rows] for path, column in columns.items()}}
 
 
-def _of_all(plan: Plan, columns: Columns, made: Mapping[int, Arrays], indices: Ints) -> Numbers:
+def _of_all(plan: Plan, columns: Columns, made: Mapping[int, Mapping[str, NDArray[Any]]], indices: Ints) -> Numbers:
     """Return all numbers of some samples by name, those of their arrays too."""
     names = [name for name, _ in plan.derived] + [spec.name for spec in plan.arrays if not spec.dims]
     found = {name: np.array([made[index][name] for index in indices.tolist()], np.float64) for name in names}
@@ -95,7 +95,7 @@ def _found(plan: Plan, conditions: Mapping[str, Condition], known: Numbers) -> I
             yield f"{KEEP}.{name}" + f" ({place})" * bool(place), condition, condition.formula({**known, **own})
 
 
-def broken(plan: Plan, columns: Columns, index: int, arrays: Arrays | None) -> str:
+def broken(plan: Plan, columns: Columns, index: int, arrays: Mapping[str, NDArray[Any]] | None) -> str:
     """Return in words which condition a sample does not fulfil, empty where it is kept; None: it was not made."""
     conditions, known = _conditions(plan)[0], _drawn(plan, columns, np.array([index]))
     if arrays is not None:

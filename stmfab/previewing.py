@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 12
 SCANNED = 1 << 17  # where -n is not given: pixels scanned for a sheet, all frames and renders of a sample; about 1 s
-CHARGED = 2  # a frame of bent bands takes as long as so many others
+SMALLEST = 1 << 13  # a smaller frame takes as long as one of so many pixels
+CHARGED, SPECTRA = 2, 2  # a frame of bent bands takes as long as so many others, and one with spectra over points
 RENDERS = {None: 1, "all": 2, "each": 12}  # of a sample: it is scanned again without its defects, or without each
 STEPS = 9  # values of a sweep
 TILES = ((1, 256), (6, 160))  # pixels of a picture on a sheet of at most so many samples
@@ -79,7 +80,8 @@ def preview(
         title, rows = _swept(plan, sample or 0, sweep, samples or STEPS, pictures)
     else:
         title, rows = f"{plan.name} (seed {plan.seed})", _samples(plan, first, stop, pictures, told=alone)
-    tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // len(pictures))
+    across = gallery.pictures_across(len(rows), len(pictures))
+    tile = min(next((tile for most, tile in TILES if len(rows) <= most), SMALL_TILE), WIDEST // across)
     fewer = sample is None and sweep is None and stop < (samples or SAMPLES)
     words = f"{title}{_fewer(plan, stop) if fewer else ''}: heights less their plane; pm from black to white"
     gallery.save(gallery.sheet(words, pictures, rows, tile=tile), path)
@@ -92,11 +94,13 @@ def preview(
 
 def few(plan: Plan) -> int:
     """Return how many samples a sheet shows where nobody says, by what each takes: never by the clock."""
+    from .physics.point_targets import Spectra
     from .shifts import is_charged
 
     renders = RENDERS[plan.instances.renders if plan.instances else None]
     frames = max(1, len(plan.junctions)) * renders * (CHARGED if any(map(is_charged, plan.parts)) else 1)
-    return min(SAMPLES, max(1, SCANNED // (plan.raster.pixels**2 * frames)))
+    frames *= SPECTRA if any(isinstance(target, Spectra) for target in plan.targets.values()) else 1
+    return min(SAMPLES, max(1, SCANNED // (max(SMALLEST, plan.raster.pixels**2) * frames)))
 
 
 def _fewer(plan: Plan, shown: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .physics.path import tip_path
 from .plan import Plan
 from .scenes import View
 
+ViewOf = Callable[[Plan, Parameters], View]
 Arrays = dict[str, NDArray[Any]]
 BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
 
@@ -45,8 +46,10 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     return out
 
 
-def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
+def one(recipe: Plan, drawn: Parameters, view_of: ViewOf = scenes.view) -> Generator[None, None, Arrays]:
     """Return the arrays of one sample, and its derived numbers, by name; between stages, give way to other samples.
+
+    ``view_of`` says how the sample is looked at: as ``scenes.view``, which whoever looks again may remember.
 
     Raises
     ------
@@ -54,8 +57,8 @@ def one(recipe: Plan, drawn: Parameters) -> Generator[None, None, Arrays]:
         If a stage gives something that is not a number; a note names the sample.
     """
     seen: dict[str, Arrays] = {}
-    listed, view = None, scenes.view(recipe, drawn)
-    pristine = None if recipe.instances is None else scenes.view(recipe, drawn.pristine())
+    listed, view = None, view_of(recipe, drawn)
+    pristine = None if recipe.instances is None else view_of(recipe, drawn.pristine())
     for name in drawn.junctions:
         seen[name], listed = yield from scanned(recipe, drawn, name, view=view, pristine=pristine, listed=listed)
     return labels.joined(recipe, seen)

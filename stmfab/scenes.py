@@ -69,7 +69,7 @@ def _tip(drawn: Parameters) -> tips.Tip:
 
 
 def surface_image(
-    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+    recipe: Plan, drawn: Parameters, as_wide_nm: float, path: Path, junction: Junction
 ) -> tuple[surface_state.Scene, surface_field.Surface]:
     """Return a metal's face with what is on it, and its current field along a path."""
     metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
@@ -82,6 +82,7 @@ def surface_image(
         lines_nm=[path.lines_nm],
         raster_nm=nominal_raster(drawn.raster),
         rotation_deg=drawn.raster.rotation_deg,
+        as_wide_nm=as_wide_nm,
     )
 
 
@@ -108,7 +109,7 @@ def surface(
 
 
 def orbitals_image(
-    recipe: Plan, drawn: Parameters, shapes: orbital_scene.Shapes, path: Path, junction: Junction
+    recipe: Plan, drawn: Parameters, as_wide_nm: float, shapes: orbital_scene.Shapes, path: Path, junction: Junction
 ) -> tuple[orbital_scene.Scene, Imaged]:
     """Return a surface of local orbitals with what is on it, and its current field along a path.
 
@@ -126,6 +127,7 @@ def orbitals_image(
             junction,
             lines_nm=[path.lines_nm],
             raster_nm=nominal_raster(drawn.raster),
+            as_wide_nm=as_wide_nm,
         )
     except KeyRangeError as fault:
         raise StmfabError(f"sample {drawn.index} (seed {recipe.seed}): sample.defects: {fault}") from None
@@ -312,17 +314,20 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
 
 Scene: TypeAlias = crystal.Scene | surface_state.Scene | orbital_scene.Scene
 View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
-VIEWS: Mapping[str, Callable[[Plan, Parameters], View]] = {
-    parts.CRYSTAL: lambda recipe, drawn: functools.partial(crystal_image, recipe, drawn),
-    parts.SURFACE_STATE: lambda recipe, drawn: functools.partial(surface_image, recipe, drawn),
-    parts.ORBITALS: lambda recipe, drawn: functools.partial(orbitals_image, recipe, drawn, {}),
+VIEWS: Mapping[str, Callable[[Plan, Parameters, float, orbital_scene.Shapes], View]] = {
+    parts.CRYSTAL: lambda recipe, drawn, *_: functools.partial(crystal_image, recipe, drawn),
+    parts.SURFACE_STATE: lambda recipe, drawn, wide, _: functools.partial(surface_image, recipe, drawn, wide),
+    parts.ORBITALS: lambda *given: functools.partial(orbitals_image, *given),
 }
 
 
-def view(recipe: Plan, drawn: Parameters) -> View:
+def view(
+    recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0, shapes: orbital_scene.Shapes | None = None
+) -> View:
     """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
 
     What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample
-    that makes its scene before its fields makes it once, here.
+    that makes its scene before its fields makes it once, here. Nodes of fields are at least as far apart as in frames
+    ``as_wide_nm``: for a first look only, never for a dataset. ``shapes`` are those of defects that are known already.
     """
-    return VIEWS[recipe.sample_kind](recipe, drawn)
+    return VIEWS[recipe.sample_kind](recipe, drawn, as_wide_nm, {} if shapes is None else shapes)

@@ -11,6 +11,8 @@ import hmac
 import importlib.resources
 import json
 import secrets
+import select
+import socket
 import sys
 import threading
 import time
@@ -39,7 +41,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-Answers = Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
+Left = Callable[[], bool]  # whether whoever asked has hung up meanwhile
+Answer = Callable[[Mapping[str, Any], Left], Mapping[str, Any] | None]  # None: to nobody
+Answers = Mapping[str, Answer]
 
 
 class PageServer(ThreadingHTTPServer):
@@ -63,6 +67,11 @@ class PageServer(ThreadingHTTPServer):
         """Return the names by which this machine may ask."""
         port = self.server_address[1]
         return (f"{LOOPBACK}:{port}", f"localhost:{port}")
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, but of a browser that hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         """Take the port, without asking the network for this machine's name."""
@@ -110,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(self.server.answers[self.path.removeprefix("/")], body)
 
-    def _answer(self, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]], body: bytes) -> None:
+    def _answer(self, answer: Answer, body: bytes) -> None:
         """Send what an answer gives; the user's mistakes as their lines, ours with a traceback on the terminal."""
         try:
             asked = json.loads(body)
@@ -118,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise StmfabError("legal: a mapping")
             with self.server.one_at_a_time:
                 began = time.perf_counter()
-                body = json.dumps(answer(asked)).encode()
+                found = None if self._left() else answer(asked, self._left)
+                body = json.dumps(found).encode() if found is not None else b""
                 spent_ms = 1e3 * (time.perf_counter() - began)
         except (StmfabError, json.JSONDecodeError) as error:
             self._json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
@@ -126,7 +136,18 @@ class _Handler(BaseHTTPRequestHandler):
             traceback.print_exc(file=sys.stderr)
             self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": f"{error} (a fault of stmfab; see the terminal)"})
         else:
+            if found is None:
+                self.close_connection = True
+                return
             self._send(HTTPStatus.OK, body, JSON, {"Server-Timing": f"answer;dur={spent_ms:.1f}"})
+
+    def _left(self) -> bool:
+        """Return whether the browser has given up this request: the hand has moved on."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        try:
+            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _own(self) -> bool:
         """Return whether a request is for this server by name, and not from a page of another one."""

@@ -20,11 +20,11 @@ import shutil
 import stat
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ from . import provenance, scratch
 from .physics.tables import Facts, Tables
 
 PLACE = "STMFAB_CACHE"  # of the environment: the folder; empty: keep nothing
-FORMAT = 1  # of a file
+FORMAT = 2  # of a file
 LIMIT_BYTES = 2 << 30  # of all files: those used longest ago go first
 FREE_SHARE = 0.25  # of the free disk: no larger table is written
 SUFFIX, PART = ".table", ".part"
@@ -158,14 +158,14 @@ def _written(path: Path, tables: Tables) -> bool:
     """Write a file, whole or not at all; return whether it is there."""
     arrays = {name: np.ascontiguousarray(table) for name, table in tables.items()}
     told = [{"name": name, "dtype": array.dtype.str, "shape": array.shape} for name, array in arrays.items()]
-    size, crc = sum(_room(array.nbytes) for array in arrays.values()), zlib.crc32(provenance.canonical(told))
+    size, crc = sum(_room(array.nbytes) for array in arrays.values()), google_crc32c.value(provenance.canonical(told))
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
     try:
         if size > min(LIMIT_BYTES, FREE_SHARE * shutil.disk_usage(path.parent).free):
             return False
         for array in arrays.values():
-            crc = zlib.crc32(_padding(array), zlib.crc32(_bytes(array), crc))
-        head = provenance.canonical({"format": FORMAT, "crc32": crc, "arrays": told})
+            crc = google_crc32c.extend(_checked(_bytes(array), crc), _padding(array))
+        head = provenance.canonical({"format": FORMAT, "crc32c": crc, "arrays": told})
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(head + b" " * (-(len(head) + 1) % PAGE) + b"\n")
             for array in arrays.values():
@@ -178,6 +178,13 @@ def _written(path: Path, tables: Tables) -> bool:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()  # not there where all went well
+
+
+def _checked(data: memoryview, crc: int) -> int:
+    """Return a checksum, extended by some bytes."""
+    for first in range(0, len(data), CHUNK):
+        crc = google_crc32c.extend(crc, bytes(data[first : first + CHUNK]))
+    return crc
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
@@ -219,16 +226,16 @@ def _places(file: BinaryIO) -> list[tuple[str, np.dtype[Any], list[int], int]]:
     """
     found, line = os.fstat(file.fileno()), file.readline()
     head = json.loads(line)
-    crc = zlib.crc32(provenance.canonical(head["arrays"]))
+    crc = google_crc32c.value(provenance.canonical(head["arrays"]))
     while chunk := file.read(CHUNK):
-        crc = zlib.crc32(chunk, crc)
+        crc = google_crc32c.extend(crc, chunk)
     places, end = [], len(line)
     for told in head["arrays"]:
         dtype = np.dtype(told["dtype"])
         places.append((str(told["name"]), dtype, told["shape"], end))
         end += _room(math.prod(told["shape"]) * dtype.itemsize)
     ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-    if not ours or (head["format"], head["crc32"], end) != (FORMAT, crc, found.st_size):
+    if not ours or (head["format"], head["crc32c"], end) != (FORMAT, crc, found.st_size):
         raise ValueError(f"{file.name}: damaged")
     return places
 

@@ -1,5 +1,6 @@
 """Preview: what a recipe makes, as a picture; a sweep holds everything but one key."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -176,6 +177,7 @@ def test_a_sheet_of_large_frames_has_fewer_samples_and_says_so(monkeypatch, caps
     monkeypatch.setattr(
         gallery, "sheet", lambda title, *rest, **more: titles.append(title) or real(title, *rest, **more)
     )
+    monkeypatch.setattr(previewing, "SMALLEST", 1)
     arguments = ["preview", STILL, "--set", "scan.pixels=24"]
     monkeypatch.setattr(previewing, "SCANNED", 2 * 24**2)
     assert cli.run(arguments) == 0
@@ -197,9 +199,21 @@ def test_a_sheet_has_as_many_samples_as_their_frames_and_renders_allow():
     counts = {name: previewing.few(recipe.load(name)) for name in recipe.builtin_recipes()}
     assert counts["wse2-defects"] == 12  # of 64 x 64
     assert counts["metal-steps"] == 2  # of 256 x 256
-    assert counts["wse2-native-defects"] == 4  # two frames of 64 x 64, their bands bent by charges
+    assert counts["graphene-adatoms"] == 4  # small frames, scanned again without defects, and spectra over points
+    assert counts["wse2-native-defects"] == 2  # scanned again too, two frames of 64 x 64, their bands bent by charges
     assert counts["h-si-100-atoms"] == 1  # two frames of 256 x 256, each scanned again without defects
     assert min(counts.values()) == 1
+
+
+def test_a_sample_alone_on_its_sheet_has_its_pictures_in_lines_that_do_not_overlap():
+    for n_pictures in (3, 7, 16):
+        grid = gallery.Grid.of(1, n_pictures, 50)
+        corners = {grid.corner(0, column) for column in range(n_pictures)}
+        assert len(corners) == n_pictures
+        assert max(left for left, _ in corners) + 50 < grid.width
+        assert max(top for _, top in corners) + 50 + gallery.CAPTION <= grid.height
+        rows = sorted({top for _, top in corners})
+        assert all(below - above >= 50 + 14 + 12 for above, below in itertools.pairwise(rows))  # a range and a name
 
 
 def test_words_lie_over_pictures_pixel_on_pixel():

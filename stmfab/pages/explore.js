@@ -2,12 +2,13 @@
 const token = new URLSearchParams(location.search).get("token") || "";
 const at = (id) => document.getElementById(id);
 const state = {sample: undefined, values: {}, images: [], shown: "topography", row: null, answer: null, form: null};
-const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0}; // for whoever measures
+const drawn = {count: 0, ms: 0, server_ms: 0, drawing_ms: 0, settled: false}; // for whoever measures
 window.stmfab = drawn;
 
-async function ask(question, more) {
+async function ask(question, more, signal) {
   const response = await fetch(question, {
     method: "POST",
+    signal,
     headers: {"Content-Type": "application/json", "X-Stmfab-Token": token},
     body: JSON.stringify({sample: state.sample, values: state.values, ...more}),
   });
@@ -28,28 +29,48 @@ function short(value) {
   return typeof value === "number" ? String(Number(value.toPrecision(4))) : value == null ? "" : String(value);
 }
 
-/* ---- the picture: one question under way at a time; what the hand does meanwhile is asked next ---- */
+/* ---- the picture: one question under way at a time; what the hand does meanwhile is asked next ----
+   Where all of a sample takes long, the hand sees a glance of it first: one junction, the ideal image and what is
+   looked at. All of it is asked for once the hand rests, and given up when it moves again. */
 
-let busy = false, waiting = false, touched = 0;
+const LONG_ms = 80, REST_ms = 250;
+let busy = false, waiting = false, touched = 0, rest = 0, whole = null, long = false;
 
-async function draw() {
+function draw() {
+  clearTimeout(rest);
+  if (whole) whole.abort();
   if (busy) { waiting = true; return; }
+  const known = state.images.some((image) => image.name === state.shown);
+  answered(long && known ? {glance: state.shown} : {});
+}
+
+async function answered(question) {
+  const began = touched || performance.now(), glance = "glance" in question;
   busy = true;
-  const began = touched || performance.now();
+  touched = 0;
+  drawn.settled = false;
+  whole = glance ? null : new AbortController();
   try {
-    const answer = await ask("picture"), came = performance.now();
+    const answer = await ask("picture", question, whole?.signal), came = performance.now();
     show(answer);
     tell("");
+    if (!glance) long = drawn.server_ms > LONG_ms;
     drawn.drawing_ms = performance.now() - came;
     drawn.ms = performance.now() - began;
-    at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
+    if (glance || !state.glanced) at("time").textContent = `${drawn.ms.toFixed(0)} ms`;
+    state.glanced = glance;
+    drawn.count += 1;
+    drawn.settled = !glance;
   } catch (error) {
-    tell(error.message);
+    if (error.name !== "AbortError") {
+      tell(error.message);
+      drawn.count += 1;
+      drawn.settled = true;
+    }
   }
-  drawn.count += 1;
-  touched = 0;
+  whole = null;
   busy = false;
-  if (waiting) { waiting = false; touched = performance.now(); draw(); }
+  if (waiting) { waiting = false; draw(); } else if (!drawn.settled) rest = setTimeout(() => answered({}), REST_ms);
 }
 
 function tell(words) {
@@ -67,13 +88,15 @@ function show(answer) {
   at("sample").value = answer.sample;
   at("caption").textContent = answer.caption.replace(/^#\d+ */, "");
   for (const image of answer.images) {
-    image.values = new Float32Array(Uint8Array.from(atob(image.data), (c) => c.charCodeAt(0)).buffer);
+    const text = atob(image.data), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    image.values = new Float32Array(bytes.buffer);
   }
-  state.images = answer.images;
+  const seen = new Map(answer.images.map((image) => [image.name, image]));
+  state.images = answer.glance ? state.images.map((image) => seen.get(image.name) || {...image, old: true}) : answer.images;
   if (!state.images.some((image) => image.name === state.shown)) state.shown = state.images[0].name;
   tiles();
   main();
-  plot(at("spectrum"), answer.spectra, {log: true, x: "1/nm", y: "pm\u00b2 nm"});
   at("loopname").textContent = answer.loop.title;
   plot(at("loop"), [{...answer.loop, name: ""}], {x: answer.loop.x_name, y: answer.loop.y_name});
   at("derived").replaceChildren(...answer.derived.map((one) => make("div", {},
@@ -84,18 +107,23 @@ function show(answer) {
 }
 
 function paint(canvas, image) {
-  const {rows, cols, low, high, values} = image;
+  const {rows, cols, low, high, values, palette} = image;
   canvas.width = cols;
   canvas.height = rows;
   const picture = new ImageData(cols, rows), span = high > low ? high - low : 1, hot = image.colours === "hot";
   for (let row = 0, to = 0; row < rows; row++) {
     const from = (rows - 1 - row) * cols; // row 0 is the smallest y: at the bottom
     for (let col = 0; col < cols; col++, to += 4) {
+      picture.data[to + 3] = 255;
+      if (palette.length) { // a number is a name: one of a class, or of a defect
+        const number = values[from + col];
+        picture.data.set(palette[number > 0 ? 1 + (number - 1) % (palette.length - 1) : 0], to);
+        continue;
+      }
       const grey = high > low ? (values[from + col] - low) / span : 0.5;
       picture.data[to] = 255 * (hot ? 2 * grey : grey);
       picture.data[to + 1] = 255 * (hot ? 2 * grey - 0.5 : grey);
       picture.data[to + 2] = 255 * (hot ? 2 * grey - 1 : grey);
-      picture.data[to + 3] = 255;
     }
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);
@@ -117,13 +145,16 @@ function tiles() {
       box.append(tile);
     }
     tile.dataset.name = image.name;
+    tile.classList.toggle("old", Boolean(image.old));
     tile.title = image.meaning;
     tile.setAttribute("aria-pressed", image.name === state.shown);
-    tile.children[1].textContent = image.name;
+    tile.children[1].textContent = breakable(image.name);
     tile.children[2].textContent = range(image);
-    paint(tile.children[0], image);
+    if (!image.old) paint(tile.children[0], image);
   });
 }
+
+const breakable = (name) => name.replace(/[._]/g, "\u200b$&"); // at its dots
 
 const current = () => state.images.find((image) => image.name === state.shown);
 
@@ -133,12 +164,21 @@ function main() {
   at("mainname").title = image.meaning;
   paint(at("maincanvas"), image);
   const pm = image.unit === "pm", from = pm ? 0 : image.low, to = pm ? image.high - image.low : image.high;
-  at("low").textContent = short(Number(from.toPrecision(3)));
-  at("high").textContent = `${short(Number(to.toPrecision(3)))} ${image.unit}`;
-  at("ramp").className = image.colours;
+  const named = image.palette.length > 0;
+  at("low").textContent = named ? "" : short(Number(from.toPrecision(3)));
+  at("high").textContent = named ? `numbers 0 to ${to}` : `${short(Number(to.toPrecision(3)))} ${image.unit}`;
+  at("ramp").className = named ? "" : image.colours;
   if (state.row === null || state.row >= image.rows) state.row = image.rows >> 1;
   mark(image);
   profile(image);
+  spectrum(image);
+}
+
+const junction = (name) => name.split(/(?=\.)/)[1] || ""; // ".filled" of "topography.filled"
+
+function spectrum(image) {
+  const own = state.answer.spectra.filter((curve) => junction(curve.name.split(",")[0]) === junction(image.name));
+  plot(at("spectrum"), own.length ? own : state.answer.spectra.slice(0, 4), {log: true, x: "1/nm", y: "pm\u00b2 nm"});
 }
 
 function mark(image) {
@@ -160,15 +200,16 @@ function mark(image) {
 
 function profile(image) {
   const step = state.answer.size_nm / image.cols, twin = {topography: "topography_backward", current: "current_backward"};
-  const names = [image.name, twin[image.name], image.unit === "pm" && image.name !== "ideal" ? "ideal" : ""];
-  const lines = names.map((name) => state.images.find((one) => one.name === name)).filter(Boolean).map((one) => ({
+  const of = junction(image.name), what = image.name.slice(0, image.name.length - of.length);
+  const names = [image.name, twin[what] + of, image.unit === "pm" && what !== "ideal" ? `ideal${of}` : ""];
+  const lines = names.map((name) => state.images.find((one) => one.name === name && !one.old)).filter(Boolean).map((one) => ({
     name: one.name,
     x: Array.from({length: one.cols}, (_, col) => (col + 0.5) * step),
     y: Array.from(one.values.subarray(state.row * one.cols, (state.row + 1) * one.cols)),
-    style: one.name === "ideal" ? 2 : one.name === image.name ? 0 : 1,
+    style: one.name === `ideal${of}` ? 2 : one.name === image.name ? 0 : 1,
   }));
   at("profilename").textContent = `Line profile, row ${state.row}`;
-  plot(at("profile"), lines, {x: "nm", y: image.unit || "share"});
+  plot(at("profile"), lines, {x: "nm", y: image.unit || (image.palette.length ? "number" : "share")});
 }
 
 at("mark").addEventListener("pointermove", (event) => {
@@ -267,7 +308,7 @@ async function build() {
 
 function section(group, open) {
   const box = make("details", {open: new Set(open).has(group.path)},
-    make("summary", {}, make("b", {textContent: group.path.replace(/[._]/g, "$&\u200b")}), make("span", {textContent: group.meaning})));
+    make("summary", {}, make("b", {textContent: breakable(group.path)}), make("span", {textContent: group.meaning})));
   box.dataset.path = group.path;
   if (Object.keys(group.kinds).length) box.append(kinds(group));
   if (Object.keys(group.choices).length) box.append(choices(group));
@@ -355,7 +396,11 @@ function entry(key) {
   const name = make("label", {textContent: key.name, title: `${key.path}: ${key.meaning} (${key.legal})`});
   name.htmlFor = `k-${key.path}`;
   const undo = make("button", {type: "button", className: "undo", textContent: "\u21ba", title: "as in the recipe"});
-  undo.addEventListener("click", () => { delete state.values[key.path]; put(key.path, own(key)); changed(); go(); });
+  undo.addEventListener("click", () => {
+    for (const one of [key, find(key.instead)].filter(Boolean)) { delete state.values[one.path]; put(one.path, own(one)); }
+    changed();
+    go();
+  });
   const line = make("div", {className: "key"}, name);
   line.dataset.path = key.path;
   if (key.words.length) {
@@ -408,6 +453,11 @@ function put(path, value) {
 function set(key, value, slider) {
   state.values[key.path] = value;
   if (!slider) put(key.path, value);
+  const instead = value === null ? null : find(key.instead); // exactly one of two keys is given
+  if (instead) {
+    state.values[instead.path] = null;
+    put(instead.path, null);
+  }
   changed();
   go();
 }

@@ -88,15 +88,17 @@ def bands(material: Material, n_k: int, *, n_rows: int | None = None) -> tuple[F
     return levels, states
 
 
+@functools.lru_cache(maxsize=16)  # asked by every check of a recipe
 def band_edges(material: Material) -> tuple[float, float] | None:
     """Return the highest filled and the lowest empty energy of a material with a gap, from its Fermi level, in eV.
 
-    Of the levels themselves, without broadening, on a k-grid that holds Gamma and K.
+    Of the levels themselves, without broadening, on a k-grid that holds Gamma and K; E(-k) = E(k), so of half of it.
     """
     if material.n_filled is None:
         return None
-    levels = bands(material, EDGE_N_K)[0] - material.fermi_eV
-    return float(levels[..., material.n_filled - 1].max()), float(levels[..., material.n_filled].min())
+    levels = np.linalg.eigvalsh(bloch_hamiltonian(material, EDGE_N_K)[: EDGE_N_K // 2 + 1]) - material.fermi_eV
+    filled, empty = levels[..., material.n_filled - 1], levels[..., material.n_filled] + material.scissor_eV
+    return float(filled.max()), float(empty.min())
 
 
 def lattice_green(

@@ -18,7 +18,7 @@ from scipy import constants
 
 from .defects import PERMITTIVITY, CrystalDefect, DEPTH_nm, Placed, SCREENING_nm
 from .materials import Material
-from .units import Floats, Ints
+from .units import Bools, Floats, Ints
 
 COULOMB_eV_nm = (
     1e9 * constants.e / (4 * math.pi * constants.epsilon_0)
@@ -113,6 +113,12 @@ def needed(levels_eV: Floats, shift_eV: Floats) -> slice:
         return slice(0, len(levels_eV))
     below = _below(levels_eV, shift_eV)
     return slice(int(below.min()), int(below.max()) + POINTS)
+
+
+def taken(levels_eV: Floats, shift_eV: Floats) -> Bools:
+    """Return at which of some shifts ``between_levels`` takes each level, (n_levels, n_places)."""
+    above = np.arange(len(levels_eV))[:, None] - _below(levels_eV, shift_eV)
+    return np.asarray((above >= 0) & (above < POINTS))
 
 
 def _below(levels_eV: Floats, shift_eV: Floats) -> Ints:

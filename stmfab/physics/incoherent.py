@@ -6,6 +6,7 @@ levels, the weights are tabulated at several shifts and each atom's strength is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -164,14 +165,17 @@ def _strengths(
 ) -> Floats32:
     """Return A over the window of all sites, (n_v, n_u, n_sites, n_mixed), each site's at its own shift."""
     (u, v, site), whole = through.sites.T, through.whole
+    strengths = functools.partial(current.site_strengths, change=change, material=material, whole=whole)
+    if len(by_level) == 1:
+        return strengths(local, weights=by_level[0], orbitals=orbitals)
     some = halos.needed(through.levels_eV, shift_eV)
-    values = [
-        current.site_strengths(local, change, weights, material=material, orbitals=orbitals, whole=whole)
-        for weights in by_level[some]
-    ]
-    if len(values) == 1:
-        return values[0]
-    at = v - whole.v0, u - whole.u0, site
-    out = np.zeros_like(values[0])
-    out[at] = halos.between_levels(np.array([value[at] for value in values]), through.levels_eV[some], shift_eV)
+    at, levels_eV = (v - whole.v0, u - whole.u0, site), through.levels_eV[some]
+    n_orbitals = np.array([one.n_orbitals for one in material.sites])[site]
+    values = []
+    for weights, taken in zip(by_level[some], halos.taken(levels_eV, shift_eV), strict=True):
+        own = np.repeat(taken, n_orbitals)
+        value = strengths(np.ascontiguousarray(local[:, own]), weights=weights, orbitals=orbitals[own])
+        values.append(value[at])
+    out = np.zeros((*whole.cells.shape, len(material.sites), by_level.shape[2]), dtype=np.float32)
+    out[at] = halos.between_levels(np.array(values), levels_eV, shift_eV)
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Feedback:
     is the same in time. Kp and Kd are ratios to Ki.
     """
 
+    either: ClassVar[tuple[tuple[str, str], ...]] = (("loop_gain", "crossover_Hz"),)
     update: str = key(
         "controller updates: once a pixel, or at every sub-step",
         default="pixel",
@@ -76,7 +77,8 @@ class Feedback:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        exactly_one(self, "loop_gain", "crossover_Hz")
+        for names in self.either:
+            exactly_one(self, *names)
         if self.z_max_nm <= self.z_min_nm:
             raise KeyRangeError("z_max_nm", self.z_max_nm, f"above z_min_nm = {self.z_min_nm:g}")
 

@@ -80,7 +80,7 @@ def _flipped(maker: Maker, each: Sited) -> tuple[list[Group], list[Group]]:
     if not each.edit.flipped:
         return [], []
     scene, offsets = maker.scene, np.array(each.edit.flipped, dtype=np.int64)
-    units = units_at(scene.surface, scene.units, scene.region, [each] * len(offsets), offsets)
+    units = units_at(scene.surface, scene.units, scene.region, [each], np.zeros(len(offsets), np.int64), offsets)
     units = units[units >= 0]
     units = units[scene.states[units] > 0]
     kept = maker.seen.strengths / maker.seen.clean[scene.states]
@@ -111,10 +111,14 @@ def _widened(view: Window) -> Window:
     return Window(view.u0 - 1, view.v0 - 1, ndimage.maximum_filter(np.pad(view.cells, 1), 3))
 
 
-def per_cell(cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats]) -> tuple[int, int]:
+def per_cell(
+    cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats], as_wide_nm: float = 0.0
+) -> tuple[int, int]:
     """Return the nodes a cell along x and along y for a frame: fewer in wide frames."""
     width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)), math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm))
+        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)),
+        math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm)),
+        as_wide_nm,
     )
     step_nm = next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
     along, up = (round(cell_nm / step_nm) for cell_nm in cells_nm)
@@ -129,6 +133,7 @@ def image(
     *,
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
+    as_wide_nm: float = 0.0,
 ) -> tuple[Scene, OrbitalImage]:
     """Return a scene and its field along lines at one junction.
 
@@ -140,6 +145,8 @@ def image(
         Where the tip goes, straight lines in the sample frame, arrays (n_lines, n_points).
     raster_nm : (x, y)
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
+    as_wide_nm : float, optional
+        Nodes are at least as far apart as in frames of this width: for a first look.
 
     Raises
     ------
@@ -148,7 +155,7 @@ def image(
     ArithmeticError
         If the setpoint is.
     """
-    nodes = per_cell(surface.cells_nm, raster_nm)
+    nodes = per_cell(surface.cells_nm, raster_nm, as_wide_nm)
     view = _widened(structure.window(surface.lattice, [*lines_nm, raster_nm], n_grid=STENCIL_CELLS))
     scene = scene_of(view)
     maker = Maker(scene, tip, junction, Grid(view, nodes, surface.cells_nm))

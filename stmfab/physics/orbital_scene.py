@@ -125,12 +125,11 @@ class Scene:
     @functools.cached_property
     def edits(self) -> Edits:
         """What the defects do to the units' lobes."""
-        numbers = np.array([i for i, each in enumerate(self.sited) for _ in each.edit.scaled], dtype=np.int64)
-        owners = [self.sited[i] for i in numbers]
+        numbers = np.repeat(np.arange(len(self.sited)), [len(each.edit.scaled) for each in self.sited])
         table = np.concatenate([np.zeros((0, 6)), *(each.edit.scaled_table for each in self.sited)])
         offsets, layer = table[:, :2].astype(np.int64), table[:, 3].astype(np.int64)
-        side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in owners], dtype=np.int64)
-        unit = units_at(self.surface, self.units, self.region, owners, offsets)
+        side = table[:, 2].astype(np.int64) * np.array([each.signs[1] for each in self.sited], dtype=np.int64)[numbers]
+        unit = units_at(self.surface, self.units, self.region, self.sited, numbers, offsets)
         there = unit >= 0
         return Edits(numbers[there], unit[there], layer[there], side[there], table[there, 4], table[there, 5])
 
@@ -380,12 +379,13 @@ def _without_overlap(found: Sequence[Sited | None], surface: OrbitalSurface, the
     Whether the earlier one is there does not matter, so that what is far away decides nothing.
     """
     kept: Bools = np.array([each is not None for each in found], dtype=np.bool_)
-    claims = [(number, offset) for number, each in enumerate(found) if each for offset in each.edit.footprint]
-    owners = [each for each in found if each for _ in each.edit.footprint]
-    if not claims:
+    here = [each for each in found if each is not None]
+    owners = np.repeat(np.arange(len(here)), [len(each.edit.footprint) for each in here])
+    if not len(owners):
         return kept
-    numbers = np.array([number for number, _ in claims])
-    asked = units_at(surface, there, region, owners, np.array([offset for _, offset in claims]))
+    numbers = np.flatnonzero(kept)[owners]
+    offsets = np.concatenate([each.edit.footprint_table for each in here])
+    asked = units_at(surface, there, region, here, owners, offsets)
     first = np.full(len(there.u) + 1, len(found))
     np.minimum.at(first, asked, numbers)
     kept[numbers[(asked < 0) | (first[asked] < numbers)]] = False

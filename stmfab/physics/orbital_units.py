@@ -126,20 +126,23 @@ def middle_nm(surface: OrbitalSurface, u: int, v: int, axis: int) -> tuple[float
     return (u + aside * (axis == 1)) * surface.cells_nm[0], (v + aside * (axis == 0)) * surface.cells_nm[1]
 
 
-def units_at(surface: OrbitalSurface, there: Units, region: Box, owners: Sequence[Sited], offsets: Ints) -> Ints:
-    """Return the numbers of the units so many units along and across, (n, 2), from each of n defects' own.
+def units_at(
+    surface: OrbitalSurface, there: Units, region: Box, sited: Sequence[Sited], owners: Ints, offsets: Ints
+) -> Ints:
+    """Return the numbers of the units so many units along and across, (n, 2), from those of the n owners, (n,).
 
-    -1 where there is none, or on another terrace.
+    Owners are positions among ``sited``. -1 where there is no unit, or on another terrace.
     """
-    if not owners:
+    if not len(owners):
         return np.zeros(0, dtype=np.int64)
-    steps = offsets * np.array([each.signs for each in owners]) * [1, surface.pair]
-    turned = np.array([each.axis for each in owners]) == 1
-    steps[turned] = steps[turned, ::-1]
-    cells = np.array([each.cell for each in owners]) + steps - [region.u0, region.v0]
+    own = np.array([(*each.signs, *each.cell, each.axis, each.level) for each in sited], dtype=np.int64)[owners]
+    signs, cell, axis, level = own[:, :2], own[:, 2:4], own[:, 4], own[:, 5]
+    steps = offsets * signs * [1, surface.pair]
+    steps[axis == 1] = steps[axis == 1, ::-1]
+    cells = cell + steps - [region.u0, region.v0]
     inside = ((cells >= 0) & (cells < [region.n_u, region.n_v])).all(axis=1)
     out = np.full(len(owners), -1, dtype=np.int64)
     out[inside] = there.number[cells[inside, 1], cells[inside, 0]]
-    elsewhere = there.level[out] != np.array([each.level for each in owners])
+    elsewhere = there.level[out] != level
     out[elsewhere] = -1
     return out

@@ -16,7 +16,7 @@ from .defects import Spread
 from .keys import key
 from .materials import Material
 from .orbitals import TOP
-from .units import Floats
+from .units import Floats, Ints
 
 SILICON, GERMANIUM, RUTILE = "si001-h", "ge001", "tio2-110"
 DIMERS = (SILICON, GERMANIUM)
@@ -67,6 +67,11 @@ class Edit:
     def scaled_table(self) -> Floats:
         """The scaled lobes, rows of ``Scaled``, (n_scaled, 6)."""
         return np.array(self.scaled, dtype=np.float64).reshape(-1, len(Scaled._fields))
+
+    @functools.cached_property
+    def footprint_table(self) -> Ints:
+        """The units that it takes, (n, 2)."""
+        return np.array(self.footprint, dtype=np.int64).reshape(-1, 2)
 
     @functools.cached_property
     def added_table(self) -> Floats:

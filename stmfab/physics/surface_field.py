@@ -348,6 +348,7 @@ def image(
     lines_nm: Lines,
     raster_nm: tuple[Floats, Floats],
     rotation_deg: float,
+    as_wide_nm: float = 0.0,
 ) -> tuple[Scene, Surface]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
@@ -361,6 +362,8 @@ def image(
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
     rotation_deg : float
         Of the frame: the grid is turned with it.
+    as_wide_nm : float, optional
+        Nodes are at least as far apart as in frames of this width: for a first look.
 
     Raises
     ------
@@ -368,7 +371,7 @@ def image(
         If the heights do not settle in a table: the setpoint is out of reach.
     """
     kappa, bias_V = junction.decay_per_nm, junction.sample_bias_V
-    grid = grid_over([*lines_nm, raster_nm], rotation_deg, grid_step_nm(metal, band, raster_nm))
+    grid = grid_over([*lines_nm, raster_nm], rotation_deg, grid_step_nm(metal, band, raster_nm, as_wide_nm))
     waves, _ = bias_window(metal, tip, bias_V)
     scene = scene_of(grid, MARGIN_SHARE * heard_nm(band, waves, kappa) + _spread_nm(tip.positions_nm))
     surface_nm, expected_nm = scene.heights(*raster_nm), junction.expected_height_nm()
@@ -389,11 +392,13 @@ def image(
     raise ArithmeticError(f"the ideal image ({gap_nm.min():.3g} to {gap_nm.max():.3g} nm) does not settle in a table")
 
 
-def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Floats]) -> float:
+def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Floats], as_wide_nm: float = 0.0) -> float:
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
     width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)), math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm))
+        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)),
+        math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm)),
+        as_wide_nm,
     )
     return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)

@@ -25,6 +25,7 @@ LEAST_TERRACE = 0.2  # of the mean width: the next edge is at least this far
 FOLDS = 2  # of the wander of an edge with kinks: a kink takes a third of the way from row to row
 ROUND = 0.03  # how round the herringbone's elbows are
 ELBOW_nm, ELBOWS = 0.9, 96  # half width of an elbow of uneven domains; elbows to either side that are drawn
+FAR = 20.0  # times that from an elbow tanh is 1 to the last bit
 ELBOW_STEP_nm, LEAST_DOMAIN = 0.05, 0.3  # of a table along the ridges; a domain of the mean length is at least this
 RIDGE_nm = 0.55  # half width of a ridge; J. V. Barth et al., Phys. Rev. B 42, 9307 (1990), doi:10.1103/PhysRevB.42.9307
 
@@ -224,11 +225,14 @@ def _elbows(along_nm: Floats, elbows_nm: Floats) -> tuple[Floats, Floats]:
         raise ArithmeticError("the frame reaches beyond the ends of the herringbone")
     at_nm = np.arange(low - ELBOW_STEP_nm, high + 2 * ELBOW_STEP_nm, ELBOW_STEP_nm)
     signs = np.where(np.arange(len(elbows_nm)) % 2 == 0, -1.0, 1.0)
-    away = (at_nm[:, None] - elbows_nm) / ELBOW_nm
+    behind, reached = elbows_nm < at_nm[0] - FAR * ELBOW_nm, elbows_nm < at_nm[-1] + FAR * ELBOW_nm
+    near = reached & ~behind
+    away = (at_nm[:, None] - elbows_nm[near]) / ELBOW_nm
     passed = np.logaddexp(0, 2 * away) / 2 * ELBOW_nm  # the integral of (1 + tanh) / 2
+    turns, before_nm = signs[behind].sum(), signs[behind] @ elbows_nm[behind]
     steep = math.tan(math.pi / 6)
-    slope = steep * (1 + (1 + np.tanh(away)) @ signs)
-    value = steep * (at_nm + 2 * passed @ signs)
+    slope = steep * (1 + 2 * turns + (1 + np.tanh(away)) @ signs[near])
+    value = steep * (at_nm + 2 * (turns * at_nm - before_nm + passed @ signs[near]))
     value -= np.interp(0.0, at_nm, value)
     return np.interp(along_nm, at_nm, value), np.interp(along_nm, at_nm, slope)
 

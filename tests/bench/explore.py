@@ -1,8 +1,8 @@
 """From slider to picture on the page of ``stmfab explore``: ``python -m tests.bench.explore [RECIPE]``.
 
 A headless Chromium (playwright) moves sliders of a sample of 64 x 64 pixels. The time runs from the slider's event to
-the frame in which the picture, the plots and the numbers are painted; the server's share is what it says itself.
-Run it on an idle machine.
+the frame in which the picture, the plots and the numbers are painted, of a sample that takes long: those of a glance;
+the server's share is what it says itself. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 MOVES = 40
-KEYS = ("junction.bias_V", "scan.size_nm", "scan.rotation_deg", "instrument.feedback.loop_gain", "scan.dwell_s")
+KEYS = (
+    "junction.bias_V",
+    "junctions.empty.bias_V",
+    "scan.size_nm",
+    "scan.rotation_deg",
+    "instrument.feedback.loop_gain",
+    "instrument.feedback.crossover_Hz",
+    "scan.dwell_s",
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LIMIT_ms = 150
 TIMED = """async ([path, place]) => {

@@ -391,9 +391,9 @@ def test_no_two_defects_share_a_dimer():
     crowd = {name: placed(SITE_DEFECTS[name], [(u, v) for u in range(-9, 9, 3) for v in range(-9, 9, 2)])
              for name in ("dangling_bond", "vacancy", "as_b")}  # fmt: skip
     scene, _, _ = imaged(members=crowd, n=9)
-    asked = [(each, offset) for each in scene.sited for offset in each.edit.footprint]
-    owners, offsets = [each for each, _ in asked], np.array([offset for _, offset in asked])
-    taken = orbital_units.units_at(SI, scene.units, scene.region, owners, offsets)
+    asked = [(number, offset) for number, each in enumerate(scene.sited) for offset in each.edit.footprint]
+    owners, offsets = np.array([number for number, _ in asked]), np.array([offset for _, offset in asked])
+    taken = orbital_units.units_at(SI, scene.units, scene.region, scene.sited, owners, offsets)
     assert (taken >= 0).all()
     assert len(set(taken.tolist())) == len(taken)
     assert 0 < len(scene.sited) < sum(len(place.cells) for _, place in crowd.values())
