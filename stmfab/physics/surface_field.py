@@ -396,9 +396,5 @@ def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Float
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
-    width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)),
-        math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm)),
-        as_wide_nm,
-    )
+    width_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
     return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
