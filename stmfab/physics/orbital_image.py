@@ -114,11 +114,7 @@ def per_cell(
     cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats], as_wide_nm: float = 0.0
 ) -> tuple[int, int]:
     """Return the nodes a cell along x and along y for a frame: fewer in wide frames."""
-    width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)),
-        math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm)),
-        as_wide_nm,
-    )
+    width_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
     step_nm = next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
     along, up = (round(cell_nm / step_nm) for cell_nm in cells_nm)
     return along, up

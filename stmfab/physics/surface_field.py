@@ -89,6 +89,7 @@ class Maker:
     height_nm: float
     polarity: int
     grid: Grid
+    thinner: int = 1  # so many times farther apart than they should be are the nodes of waves: for a first look
 
     def current(self, bias_V: float) -> CurrentField:
         """Return the field of ln|I / nA| at a bias."""
@@ -141,7 +142,7 @@ class Maker:
     def _density(self, waves: Waves, grid: Grid) -> Floats:
         """Return rho / rho_0 of the surface state at the nodes, from a grid as wide as the waves allow."""
         k_per_nm = float(np.abs(waves.numbers_per_nm).max())
-        every = max(1, int(min(WAVE_nm, WAVE_PHASE / k_per_nm) / self.step_nm + ROUNDING))
+        every = max(1, int(self.thinner * min(WAVE_nm, WAVE_PHASE / k_per_nm) / self.step_nm + ROUNDING))
         reach_nm = heard_nm(self.scene.band, waves, self.kappa_per_nm)
         if (
             self.scene.flight is None
@@ -223,8 +224,7 @@ def half_nm(band: SurfaceBand) -> float:
 
 def heard_nm(band: SurfaceBand, waves: Waves, kappa_per_nm: float) -> float:
     """Return how far a scatterer is heard: where it changes the height by ``HEARD_pm``."""
-    share = max(band.share, UNFELT)
-    return scattering.reach_nm(waves, error=2 * kappa_per_nm * HEARD_pm * NM_PER_PM / share)
+    return scattering.reach_nm(waves, error=2 * kappa_per_nm * HEARD_pm * NM_PER_PM / max(band.share, UNFELT))
 
 
 def row_decay(lattice: Material, kappa_per_nm: float) -> float:
@@ -322,7 +322,7 @@ def image(
     scene = scene_of(grid, MARGIN_SHARE * heard_nm(band, waves, kappa) + _spread_nm(tip.positions_nm))
     surface_nm, expected_nm = scene.heights(*raster_nm), junction.expected_height_nm()
     for _ in range(MAX_TABLES):
-        maker = Maker(scene, tip, kappa, expected_nm, 1 if bias_V > 0 else -1, grid)
+        maker = Maker(scene, tip, kappa, expected_nm, 1 if bias_V > 0 else -1, grid, 2 if as_wide_nm else 1)
         field = maker.current(bias_V)
         over_raster = field.over(*raster_nm)
         if junction.current_nA is not None:
@@ -342,5 +342,5 @@ def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Float
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
-    size_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
-    return next(step_nm for widest_nm, step_nm in GRIDS if size_nm <= widest_nm)
+    width_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
+    return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
