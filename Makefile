@@ -63,6 +63,7 @@ bench: $(VENV)/.tools  ## Measure: samples/s of one core, stage by stage and bes
 	$(BIN)/python -m tests.bench.naive
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.microscope
+	$(BIN)/python -m tests.bench.surfaces
 
 pair: $(VENV)/.tools  ## A= B=: two commits, or settings as .,scan.pixels=64, by turns; see tests/bench/pair.py
 	$(BIN)/python -m tests.bench.pair '$(A)' '$(B)' $(RECIPE)

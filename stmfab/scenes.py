@@ -40,7 +40,7 @@ from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurfa
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
 from .physics.structure import TILE_CELLS, Window
-from .physics.surface_field import Grid
+from .physics.surface_grid import Grid
 from .physics.surface_state import SurfaceBand
 from .physics.units import Bools, Floats, Ints
 from .plan import Plan

@@ -38,7 +38,7 @@ PHYSICS = """
     tungsten tungsten_spd tips field switches
     junction barrier current halos bumps adatoms incoherent lobes coherent_guests heard
     coherent green_tables coherent_scene conductance coherent_field crystal coherent_spectra spectra
-    metals scattering terraces scatterers surface_state surface_field
+    metals scattering terraces scatterers surface_state surface_grid surface_field
     ledges orbitals site_edits dimer_defects site_defects
     orbital_units orbital_scene orbital_lobes orbital_figures orbital_field orbital_image
     white spectrum noise piezo instrument motions path loop scan constant_height levelling instances targets

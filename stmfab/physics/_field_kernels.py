@@ -5,6 +5,7 @@ grid coordinates: (x, y) of the origin, then u of x, u of y, v of x, v of y.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,7 +25,9 @@ LANES = 8  # coefficients taken at once
 BLOCK = 64  # points side by side where heights are sought
 MAX_NEWTON = 60
 SETTLED = 1e-5  # of the half width of the heights: the step after it is of the order of its square, 2e-11 nm
-SEGMENT = 1.5  # grid steps that a cubic in time, or a mean of two points, spans: a tenth of the grid's own error
+SEGMENT = 1.5  # grid steps that a mean of two points spans,
+STRETCH = 1.64  # or a cubic in time: a tenth of the grid's own error,
+INNER = math.sqrt(2) - 1  # through its ends and two points here, from -1 to 1, where it errs least
 
 # node by node: the 4-point Lagrange weights (nodes -1, 0, 1, 2) are CUBIC_0 + t CUBIC_1 + t^2 CUBIC_2 + t^3 CUBIC_3
 ZERO = (0.0, 0.0, 0.0, 0.0)
@@ -148,6 +151,29 @@ def _cubic_code(_typing: Any, nodes: Any, x: Any, out: Any) -> Any:
     return types.void(nodes, x, out), generate
 
 
+def _through_code(_typing: Any, nodes: Any) -> Any:
+    """Return the types and the code of ``_through``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = [
+            builder.bitcast(builder.gep(data, [ir.Constant(ir.IntType(64), row * LANES)]), EIGHT.as_pointer())
+            for row in range(8)
+        ]
+        first, before, after, last = (builder.load(row, align=4) for row in place[:4])
+        half, scale, inverse = (ir.Constant(EIGHT, [x] * LANES) for x in (0.5, 1 / (1 - INNER**2), 1 / INNER))
+        even_end, even_inner = (builder.fmul(half, builder.fadd(a, b)) for a, b in ((last, first), (after, before)))
+        odd_end, odd_inner = (builder.fmul(half, builder.fsub(a, b)) for a, b in ((last, first), (after, before)))
+        square = builder.fmul(scale, builder.fsub(even_end, even_inner))
+        cube = builder.fmul(scale, builder.fsub(odd_end, builder.fmul(inverse, odd_inner)))
+        cubic = builder.fsub(even_end, square), builder.fsub(odd_end, cube), square, cube
+        for row, eight in zip(place[4:], cubic, strict=True):
+            builder.store(eight, row, align=4)
+        return context.get_dummy_value()
+
+    return types.void(nodes), generate
+
+
 def _splats(builder: Any, four: Any) -> list[Any]:
     """Return four numbers, each as a vector of eight."""
     numbers = builder.fptrunc(_vector(builder, four), ir.VectorType(ir.FloatType(), 4))
@@ -162,6 +188,7 @@ def _splats(builder: Any, four: Any) -> list[Any]:
 _plus: Callable[[Four, float, Four], Four] = cast(Any, intrinsic)(_plus_code)
 _add_nodes: Callable[[F4, int, int, int, Four, Four, bool, F4], None] = cast(Any, intrinsic)(_add_nodes_code)
 _cubic: Callable[[F4, np.float32, F4], None] = cast(Any, intrinsic)(_cubic_code)
+_through: Callable[[F4], None] = cast(Any, intrinsic)(_through_code)
 _mean_of_two: Callable[[F4, int, int, int, Four, Four, Four, Four, F4], None] = cast(Any, intrinsic)(_mean_of_two_code)
 
 
@@ -273,56 +300,73 @@ def pixel_means(coefficients: F4, x: F8, y: F8, grid: Grid, n_sub: int, out: F4)
 
 @inlined
 def _to_cubic(nodes: F4) -> None:
-    """Turn values at -1, -1/2, 1/2, 1 (axis 0) into the monomial coefficients of the cubic through them."""
+    """Write the monomial coefficients of the cubics through values at -1, -INNER, INNER, 1 (rows 0 to 3) below them."""
+    if nodes.shape[1] == LANES:
+        _through(nodes)
+        return
+    half, third = np.float32(0.5), np.float32(1 / (1 - INNER**2))
+    inverse = np.float32(1 / INNER)
     for k in range(nodes.shape[1]):
-        even_end, even_half = (nodes[3, k] + nodes[0, k]) / 2, (nodes[2, k] + nodes[1, k]) / 2
-        odd_end, odd_half = (nodes[3, k] - nodes[0, k]) / 2, (nodes[2, k] - nodes[1, k]) / 2
-        nodes[2, k] = (even_end - even_half) * (4 / 3)
-        nodes[0, k] = even_end - nodes[2, k]
-        nodes[3, k] = (odd_end - 2 * odd_half) * (4 / 3)
-        nodes[1, k] = odd_end - nodes[3, k]
+        even_end, even_inner = half * (nodes[3, k] + nodes[0, k]), half * (nodes[2, k] + nodes[1, k])
+        odd_end, odd_inner = half * (nodes[3, k] - nodes[0, k]), half * (nodes[2, k] - nodes[1, k])
+        nodes[6, k], nodes[7, k] = third * (even_end - even_inner), third * (odd_end - inverse * odd_inner)
+        nodes[4, k], nodes[5, k] = even_end - nodes[6, k], odd_end - nodes[7, k]
 
 
 @inlined
-def _steps(coefficients: F4, u: float, v: float, du: float, dv: float, nodes: F4, out: F4) -> None:
-    """Write the height polynomial of each sub-step of a pixel from (u, v) to (u + du, v + dv), one a row of out.
+def _each(coefficients: F4, u: float, v: float, du: float, dv: float, out: F4) -> None:
+    """Write the height polynomial of each sub-step of a pixel, one a row of out, each by itself."""
+    for n in range(out.shape[0]):
+        share = (n + 0.5) / out.shape[0]
+        _add_point(coefficients, u + share * du, v + share * dv, 1.0, True, out[n])
 
-    Where that is cheaper, they are cubics in time through four points of each short segment of the pixel.
+
+@inlined
+def _stretches(coefficients: F4, u: float, v: float, du: float, dv: float, n_long: int, nodes: F4, out: F4) -> None:
+    """Write the height polynomial of each sub-step of a pixel of ``n_long`` stretches from cubics in time through each.
+
+    The first row of ``nodes`` is the height polynomial at (u, v) already; at the end that at the pixel's end.
     """
-    n_sub, n_coefficients = out.shape
-    n_segments = int(max(abs(du), abs(dv)) / SEGMENT) + 1
-    if n_segments < 1 or 4 * n_segments >= n_sub:
-        for n in range(n_sub):
-            share = (n + 0.5) / n_sub
-            _add_point(coefficients, u + share * du, v + share * dv, 1.0, True, out[n])
-        return
-    n = 0
-    for segment in range(n_segments):
-        for node, place in enumerate((0.0, 0.25, 0.75, 1.0)):
-            share = (segment + place) / n_segments
-            _add_point(coefficients, u + share * du, v + share * dv, 1.0, True, nodes[node])
+    n, n_sub, n_coefficients = 0, out.shape[0], out.shape[1]
+    along, across, width = du / n_long, dv / n_long, 2.0 * n_long / n_sub
+    for stretch in range(n_long):
+        for node in range(1, 4):
+            share = stretch + ((1 + (2 * node - 3) * INNER) / 2 if node < 3 else 1.0)
+            _add_point(coefficients, u + share * along, v + share * across, 1.0, True, nodes[node])
         _to_cubic(nodes)
-        while n < n_sub and (n + 0.5) * n_segments <= (segment + 1) * n_sub:
-            x = np.float32(2 * ((n + 0.5) * n_segments / n_sub - segment) - 1.0)
+        middle, end = 2.0 * stretch + 1.0, n_sub if stretch == n_long - 1 else ((stretch + 1) * n_sub) // n_long
+        for step in range(n, end):
+            x = np.float32((step + 0.5) * width - middle)
             if n_coefficients == LANES:
-                _cubic(nodes, x, out[n])
+                _cubic(nodes[4:], x, out[step])
             else:
                 for k in range(n_coefficients):
-                    out[n, k] = nodes[0, k] + x * (nodes[1, k] + x * (nodes[2, k] + x * nodes[3, k]))
-            n += 1
+                    out[step, k] = nodes[4, k] + x * (nodes[5, k] + x * (nodes[6, k] + x * nodes[7, k]))
+        n = end
+        for k in range(n_coefficients):
+            nodes[0, k] = nodes[3, k]
 
 
 @lean()
 def step_polynomials(coefficients: F4, x: F8, y: F8, grid: Grid, nodes: F4, out: F4) -> None:
     """Write the height polynomial of every sub-step to out (n_passes, n_pixels, n_sub, n_coefficients).
 
-    ``nodes`` is room for four polynomials.
+    Where that is cheaper, they are cubics in time through four points of each short stretch of a pixel; the last is the
+    first of the next. ``nodes`` is room for eight polynomials.
     """
+    n_sub = out.shape[2]
     for row in range(out.shape[0]):
         u, v = _on_grid(x[row, 0], y[row, 0], grid)
+        _add_point(coefficients, u, v, 1.0, True, nodes[0])
         for i in range(out.shape[1]):
             next_u, next_v = _on_grid(x[row, i + 1], y[row, i + 1], grid)
-            _steps(coefficients, u, v, next_u - u, next_v - v, nodes, out[row, i])
+            du, dv = next_u - u, next_v - v
+            n_long = int(max(abs(du), abs(dv)) * (1 / STRETCH)) + 1
+            if n_long < 1 or 3 * n_long >= n_sub:
+                _each(coefficients, u, v, du, dv, out[row, i])
+                _add_point(coefficients, next_u, next_v, 1.0, True, nodes[0])
+            else:
+                _stretches(coefficients, u, v, du, dv, n_long, nodes, out[row, i])
             u, v = next_u, next_v
 
 

@@ -11,7 +11,6 @@ F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
-I1 = NDArray[np.int8]
 B1 = NDArray[np.bool_]
 LN_2 = np.float32(np.log(2))
 ROOT_HALF = 0x3F3504F3  # the bits of sqrt(1/2) in single precision
@@ -145,35 +144,39 @@ def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
                 current[i, cell * numbers_a_cell : (cell + 1) * numbers_a_cell] = np.nan
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def take(made: F4, added: F4, which: I1, own: int, out: F4) -> None:
-    """Write polynomials ``made`` of all nodes, with ``added`` to each, to out, both (n_v, n_u, N_HEIGHTS).
-
-    Where ``which``, (n_v, n_u), is ``own``.
-    """
+@numba.njit(cache=True, error_model="numpy")
+def take(made: F4, reference: F8, own: float, out: F4) -> None:
+    """Write polynomials, (n_v, n_u, N_HEIGHTS), to out where the ``reference``, (n_v, n_u), is a terrace's height."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if which[i, j] == own:
+            if abs(reference[i, j] - own) < LEVEL_nm:
                 for k in range(N_HEIGHTS):
-                    out[i, j, k] = made[i, j, k] + added[k]
+                    out[i, j, k] = made[i, j, k]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-def shift_others(
-    which: I1, reference: F8, from_values: F8, base: F8, first: float, rise: float, scale: float, out: F4
+def between_terraces(
+    logs: F4,
+    reference: F8,
+    terraces: tuple[float, float],
+    from_values: F8,
+    base: F8,
+    shift: tuple[float, float, float],
+    out: F4,
 ) -> None:
-    """Turn logarithms where ``which`` is below 0, out (n_v, n_u, N_HEIGHTS), into polynomials p(start + scale s).
+    """Turn logarithms into polynomials p(start + scale s) where no terrace, (lowest, step) of them, is level.
 
-    Start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); a row of ``from_values`` is what
-    a logarithm adds to the coefficients of p, to which ``base`` is added.
+    ``shift`` is (first, rise, scale): start is ``first`` + ``rise`` times the ``reference``, (n_v, n_u); a row of
+    ``from_values`` is what a logarithm adds to the coefficients of p, to which ``base`` is added.
     """
-    monomials = np.empty(N_HEIGHTS)
+    monomials, (lowest, step), (first, rise, scale) = np.empty(N_HEIGHTS), terraces, shift
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            if which[i, j] < 0 and not np.isnan(out[i, j, 0]):
+            above = reference[i, j] - lowest
+            if abs(above - np.rint(above / step) * step) >= LEVEL_nm:
                 monomials[:] = base
                 for k in range(N_HEIGHTS):
-                    log = np.float64(out[i, j, k])
+                    log = np.float64(logs[i, j * N_HEIGHTS + k])
                     for m in range(N_HEIGHTS):
                         monomials[m] += from_values[k, m] * log
                 _shift(monomials, first + rise * reference[i, j], scale)

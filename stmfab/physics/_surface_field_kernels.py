@@ -24,10 +24,11 @@ def _lobe(right: float, up: float, above: float, heights: F8, depth: float, atom
 @numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _add(lobe: F8, amplitude: float, dip: float, most: float, out: F8) -> None:
     """Add a bump to the current at a node, or multiply by a dip."""
-    if dip > 0:
-        out *= 1 + amplitude * np.minimum(1.0, lobe / most)
-    else:
-        out += amplitude * lobe
+    for k in range(N_HEIGHTS):
+        if dip > 0:
+            out[k] *= 1 + amplitude * min(1.0, lobe[k] / most)
+        else:
+            out[k] += amplitude * lobe[k]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -105,3 +106,29 @@ def add_shifted(plane: F8, places: I8, weights: F8, out: F8) -> None:
             row, first, weight = plane[places[s, 0] + i], places[s, 1], weights[s]
             for j in range(out.shape[1]):
                 out[i, j] += weight * row[first + j]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+def to_polynomials(current: F8, to_monomials: F8, base: F8) -> None:
+    """Turn the current at some heights, (n_y, n_x, n_heights), into the polynomials of its logarithm, ``base`` added.
+
+    Where it is the same at all heights, nearly everywhere but under lobes, one logarithm is enough.
+    """
+    logs = np.empty(N_HEIGHTS)
+    for i in range(current.shape[0]):
+        for j in range(current.shape[1]):
+            same = True
+            for k in range(1, N_HEIGHTS):
+                same &= current[i, j, k] == current[i, j, 0]
+            if same:
+                level = np.log(current[i, j, 0])
+                current[i, j] = base
+                current[i, j, 0] += level
+                continue
+            for k in range(N_HEIGHTS):
+                logs[k] = np.log(current[i, j, k])
+            for m in range(N_HEIGHTS):
+                total = base[m]
+                for k in range(N_HEIGHTS):
+                    total += to_monomials[m, k] * logs[k]
+                current[i, j, m] = total

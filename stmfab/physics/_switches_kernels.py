@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
+F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 
 
@@ -31,3 +32,14 @@ def cross(x: F8, y: F8, boxes: F8, piece: int, first: I8, last: I8) -> None:
                     if last[b, one] == 0:
                         first[b, one] = start
                     last[b, one] = end
+
+
+@numba.njit(cache=True, error_model="numpy")
+def add_shares(shares: F4, numbers: F4, out: F4) -> None:
+    """Add a share a pixel of its numbers, (n_pixels, n), to out, (n_pixels * n); nothing of those that are NaN."""
+    n = numbers.shape[1]
+    for i in range(shares.size):
+        if shares[i] != 0:
+            for k in range(n):
+                if not np.isnan(numbers[i, k]):
+                    out[i * n + k] += shares[i] * numbers[i, k]

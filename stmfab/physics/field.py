@@ -90,7 +90,7 @@ class CurrentField:
     def step_polynomials(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
         """Return the height polynomial of every sub-step, (n_passes, n_pixels, n_sub, n_coefficients)."""
         out = np.empty((len(x_nm), x_nm.shape[1] - 1, n_sub, self.n_coefficients), dtype=np.float32)
-        nodes = np.empty((4, self.n_coefficients), dtype=np.float32)
+        nodes = np.empty((8, self.n_coefficients), dtype=np.float32)
         _field_kernels.step_polynomials(self.coefficients, x_nm, y_nm, self._grid, nodes, out)
         return out
 

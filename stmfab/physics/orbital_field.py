@@ -134,10 +134,14 @@ class Maker:
         sigma = EDGE_nm / grid.steps_nm[::-1]
         return np.asarray(ndimage.gaussian_filter(levels * scene.surface.step_nm, sigma, mode="nearest"))
 
+    @property
+    def _base(self) -> Floats:
+        """ln|I / nA| at the tabulated heights where the current over exp(-2 kappa height) is 1."""
+        contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
+        return np.asarray(math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm)
+
     def current(self) -> CurrentField:
         """Return the field of ln|I / nA|."""
-        contact = CONDUCTANCE_QUANTUM_nA_per_V * abs(self.junction.bias_V)
-        base = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm
         n_v, n_u = self.grid.shape
         out = np.empty((n_v, n_u, N_HEIGHTS), dtype=np.float32)
         columns, rows = self.grid.per_cell
@@ -147,7 +151,7 @@ class Maker:
             nodes = slice(cells * rows, min(n_v, (cells + n_cells) * rows)), slice(0, n_u)
             current = self._summed(self.figures.reaching(nodes), nodes, scratch)
             computed = self.grid.view.cells[cells : cells + n_cells]
-            self._write(current, base, computed, (columns, rows), nodes, out[nodes[0]])
+            self._write(current, self._base, computed, (columns, rows), nodes, out[nodes[0]])
         return self._field(out, nodes=self.whole)
 
     @property
@@ -194,21 +198,20 @@ class Maker:
         middle_nm, _, scale = self._heights
         own_middle_nm, own_nm = self.range_nm
         first, rise = (middle_nm - own_middle_nm) / own_nm, -1 / own_nm
-        reference_nm, levels_nm = self.reference_nm[nodes], self._levels_nm
-        number = np.rint((reference_nm - levels_nm[0]) / self.scene.surface.step_nm).astype(np.int8)
-        which = np.where(np.abs(reference_nm - levels_nm[number]) < LEVEL_nm, number, np.int8(-1))
-        to_monomials, logs = values_to_monomials(N_HEIGHTS), current.reshape(out.shape)
+        reference_nm, levels_nm, step_nm = self.reference_nm[nodes], self._levels_nm, self.scene.surface.step_nm
+        to_monomials = values_to_monomials(N_HEIGHTS)
         _orbital_field_kernels.logarithms(current, computed, per_cell)
-        for own in np.unique(which).tolist():
-            if own < 0:
-                _orbital_field_kernels.take(logs, np.zeros(N_HEIGHTS, np.float32), which, own, out)
-                made_of = np.ascontiguousarray(to_monomials.T), to_monomials @ base
-                _orbital_field_kernels.shift_others(which, reference_nm, *made_of, first, rise, scale, out)
-            else:
-                matrix = _shift(first + rise * float(levels_nm[own]), scale) @ to_monomials
-                made = logs.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)
-                added = (matrix @ base).astype(np.float32)
-                _orbital_field_kernels.take(made.reshape(out.shape), added, which, own, out)
+        ends = np.rint((np.array([reference_nm.min(), reference_nm.max()]) - levels_nm[0]) / step_nm).astype(np.int64)
+        for level_nm in levels_nm[ends[0] : ends[1] + 1].tolist():
+            matrix = _shift(first + rise * level_nm, scale) @ to_monomials
+            made = current.reshape(-1, N_HEIGHTS) @ matrix.T.astype(np.float32)
+            made += (matrix @ base).astype(np.float32)
+            _orbital_field_kernels.take(made.reshape(out.shape), reference_nm, level_nm, out)
+        if reference_nm.min() < reference_nm.max():
+            made_of = np.ascontiguousarray(to_monomials.T), to_monomials @ base
+            _orbital_field_kernels.between_terraces(
+                current, reference_nm, (levels_nm[0], step_nm), *made_of, (first, rise, scale), out
+            )
 
     @functools.cached_property
     def _levels_nm(self) -> Floats:
@@ -229,6 +232,17 @@ class Maker:
         rows, columns = nodes
         shape = 2, rows.stop - rows.start, (columns.stop - columns.start) * N_HEIGHTS
         return self._summed(figures.reaching(nodes), nodes, np.empty(shape, dtype=np.float32))
+
+    def current_in(self, field: CurrentField, nodes: Rectangle) -> Floats32:
+        """Return what ``current_of`` does, (n_v, n_u, N_HEIGHTS), of a field of this maker; NaN where it has holes."""
+        coefficients = field.coefficients[nodes]
+        above_nm = self.reference_nm[nodes][..., None] + self.heights_nm
+        s = ((above_nm - field.z_mid_nm) / field.z_half_nm).astype(np.float32)
+        log = np.zeros_like(s)
+        for k in range(N_HEIGHTS - 1, -1, -1):
+            log *= s
+            log += coefficients[..., k, None]
+        return np.asarray(np.exp(log - self._base.astype(np.float32)))
 
     def _summed(self, figures: Figures, nodes: Rectangle, scratch: Floats32) -> Floats32:
         """Return ``current_of`` figures in the first half of the scratch, (2, n_v or more, n_u * N_HEIGHTS)."""
@@ -306,14 +320,13 @@ class Maker:
         """Yield lobes that defects add, rows of ``Seen.added``, those at alike places between nodes together."""
         nodes = (table[:, 1:3] - self.grid.origin_nm) / self.grid.steps_nm
         whole = np.floor(nodes + SAME_PLACE).astype(np.int64)
-        shares = np.round((nodes - whole) / SAME_PLACE) * SAME_PLACE
-        kinds, which = np.unique(np.column_stack([shares, table[:, 3:5]]), axis=0, return_inverse=True)
-        for number, (right, up, z_nm, ratio) in enumerate(kinds):
-            own = which.ravel() == number
-            lobes = np.array([[*([right, up] * self.grid.steps_nm), z_nm, ratio, 1.0]])
-            yield Group(
-                lobes, table[own, 0].astype(np.int64), whole[own, 0], whole[own, 1], table[own, 5].astype(np.float32)
-            )
+        shares = np.round((nodes - whole) / SAME_PLACE) * SAME_PLACE * self.grid.steps_nm
+        kinds: dict[tuple[float, ...], list[int]] = {}
+        for number, kind in enumerate(np.column_stack([shares, table[:, 3:5]]).tolist()):
+            kinds.setdefault(tuple(kind), []).append(number)
+        levels, strengths = table[:, 0].astype(np.int64), table[:, 5].astype(np.float32)
+        for kind, own in kinds.items():
+            yield Group(np.array([[*kind, 1.0]]), levels[own], whole[own, 0], whole[own, 1], strengths[own])
 
 
 def _shift(start: float, scale: float) -> Floats:

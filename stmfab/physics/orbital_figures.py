@@ -84,7 +84,12 @@ class Tables:
 
     def figures(self, groups: Sequence[Group]) -> Figures:
         """Return the figures of groups under every apex."""
-        made = [(group, *self._table(group, number)) for group in groups if len(group.row) for number in self._numbers]
+        made = [
+            (group, *self._known_tables(tuple(map(tuple, group.lobes.tolist())), _ceiling(group.strength), number))
+            for group in groups
+            if len(group.row)
+            for number in self._numbers
+        ]
         shapes = np.array([table.shape[:2] for _, _, table in made], dtype=np.int64).reshape(-1, 2)
         starts = np.cumsum(np.append(0, [table.size for _, _, table in made]))[:-1]
         row = _joined([group.row + place[1] for group, place, _ in made])
@@ -103,10 +108,18 @@ class Tables:
     def _numbers(self) -> range:
         return range(len(self.atoms))
 
-    def _table(self, group: Group, number: int) -> tuple[tuple[int, int], Floats32]:
-        """Return the table of a group under one apex, (n_rows, n_columns, n_heights), and where it starts."""
-        place, atoms = self.atoms[number]
-        lobes, most = group.lobes, float(group.strength.max())
+    @functools.cached_property
+    def _known_tables(self) -> Callable[[tuple[tuple[float, ...], ...], float, int], tuple[tuple[int, int], Floats32]]:
+        return functools.lru_cache(maxsize=None)(self._table)
+
+    def _table(
+        self, figure: tuple[tuple[float, ...], ...], most: float, number: int
+    ) -> tuple[tuple[int, int], Floats32]:
+        """Return the table of a figure of lobes under one apex, (n_rows, n_columns, n_heights), and where it starts.
+
+        It reaches as far as one ``most`` times as strong is felt.
+        """
+        (place, atoms), lobes = self.atoms[number], np.array(figure)
         at = lobes[:, :2] - np.array(place)
         reach_nm = max(self.reach_nm(most * strength, z, ratio) for _, _, z, ratio, strength in lobes.tolist())
         start = np.floor((at.min(axis=0) - reach_nm) / self.steps_nm)
@@ -144,6 +157,11 @@ class Tables:
         gap_nm = self.height_nm - z_nm
         away_nm = (math.log(max(1.0, most / FADED)) / (2 * self.kappa_per_nm) + self.height_nm) / ratio
         return math.sqrt(max(0.0, away_nm**2 - gap_nm**2)) + float(self.steps_nm.max())
+
+
+def _ceiling(strengths: Floats32) -> float:
+    """Return a power of two that no strength exceeds."""
+    return float(np.exp2(np.ceil(np.log2(strengths.max()))))
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:

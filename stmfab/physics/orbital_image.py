@@ -14,13 +14,13 @@ from . import structure
 from .crystal import Imaged
 from .field import CurrentField
 from .junction import Junction
-from .orbital_field import N_HEIGHTS, NM_PER_PM, Grid, Maker
+from .orbital_field import NM_PER_PM, Grid, Maker
 from .orbital_figures import Figures, Group, Rectangle
 from .orbital_scene import Scene
 from .orbital_units import Sited, units_at
 from .orbitals import OrbitalSurface
 from .structure import Window
-from .surface_field import Lines
+from .surface_grid import Lines
 from .switches import Fields, Switch, SwitchingField
 from .tips import Tip
 from .units import Bools, Floats, Floats32
@@ -32,18 +32,18 @@ STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found
 
 def with_switches(maker: Maker, field: CurrentField) -> Fields:
     """Return the field of a scene with the adsorbates that come and go; the field itself where there are none."""
-    found = [_switch(maker, each) for each in maker.scene.sited if each.rates_per_s is not None]
+    found = [_switch(maker, field, each) for each in maker.scene.sited if each.rates_per_s is not None]
     here = [switch for switch in found if switch is not None]
     return SwitchingField(field, here) if here else field
 
 
-def _switch(maker: Maker, each: Sited) -> Switch | None:
+def _switch(maker: Maker, field: CurrentField, each: Sited) -> Switch | None:
     """Return what comes and goes as the scan takes it, ln(1 + change / rest of the current); None off the grid."""
     groups, added = _flipped(maker, each), maker.added_groups(maker.seen.rows([each], maker.height_nm))
     before, after = maker.gathered(groups[0]), maker.gathered([*groups[1], *added])
     if not len(after.row):
         return None
-    share, nodes = _share(maker, before, after)
+    share, nodes = _share(maker, field, before, after)
     if not share.size:
         return None
     known: Bools = np.asarray(~np.isnan(share).any(axis=2))
@@ -53,16 +53,15 @@ def _switch(maker: Maker, each: Sited) -> Switch | None:
     return Switch(field, up_per_s, down_per_s)
 
 
-def _share(maker: Maker, before: Figures, after: Figures) -> tuple[Floats32, Rectangle]:
+def _share(maker: Maker, field: CurrentField, before: Figures, after: Figures) -> tuple[Floats32, Rectangle]:
     """Return what figures that become others change, over the current that stays, (n_v, n_u, N_HEIGHTS), and its nodes.
 
     NaN where no current is known; the nodes are those at which the change is heard, and ``AROUND`` more.
     """
     nodes = maker.nodes_of(after)
-    rest = maker.current_of(maker.figures, nodes)
+    rest = maker.current_in(field, nodes)
     change = maker.current_of(after, nodes) - maker.current_of(before, nodes)
-    share = np.divide(change, rest, out=np.full_like(rest, np.nan), where=rest > 0)
-    share = share.reshape(len(share), share.shape[1] // N_HEIGHTS, N_HEIGHTS)
+    share = change.reshape(rest.shape) / rest
     heard = (np.abs(share) > 2 * maker.kappa_per_nm * HEARD_pm * NM_PER_PM).any(axis=2)
     if not heard.any():
         return share[:0], nodes

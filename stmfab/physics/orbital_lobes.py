@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from .keys import KeyRangeError
 from .orbital_scene import Scene
 from .orbital_units import Sited, points_nm
 from .orbitals import Lobe
-from .site_edits import Edit
+from .site_edits import Edit, Scaled
 from .units import Floats
 
 NM_PER_PM = 1e-3
@@ -168,11 +168,10 @@ class Seen:
 
     def _scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
         """Return ``scale`` of a height at one bias."""
-        kappa = self.kappa_per_nm
-        at = np.array([*edit.probe_nm, gap_nm + height_pm * NM_PER_PM])
+        kappa, at = self.kappa_per_nm, (*edit.probe_nm, gap_nm + height_pm * NM_PER_PM)
         lobes = edit.added_table[:, [0, 1, 2, 5]] * [1, 1, 1, kappa]
-        own = _orbital_lobes_kernels.seen(at, lobes, _weights(edit.added_table, self.state, kappa))
-        share = (self.mean_current(gap_nm) - self._without(edit, at)) / own
+        own = _orbital_lobes_kernels.seen(np.array(at), lobes, _weights(edit.added_table, self.state, kappa))
+        share = self._lacking(edit.scaled, at, gap_nm) / own
         if share < 0:
             name = ("height_filled_pm", "height_empty_pm")[self.state]
             raise KeyRangeError(name, round(height_pm, 3), "above what is left there without the atoms")
@@ -190,11 +189,20 @@ class Seen:
         own = np.array([(lobe.along_nm, lobe.across(self.split_nm), lobe.z_nm, self.kappa_per_nm) for lobe in unit])
         return middles[:, None] + own, np.repeat(self.clean[:1], len(offsets), axis=0)
 
-    def _without(self, edit: Edit, at: Floats) -> float:
-        """Return the current at a point (3,) of a clean terrace with an edit in its middle, added lobes aside."""
+    @functools.cached_property
+    def _lacking(self) -> Callable[[tuple[Scaled, ...], tuple[float, float, float], float], float]:
+        """What the mean current at a gap is over ``_without`` at a point: many defects are alike."""
+        return functools.lru_cache(maxsize=None)(
+            lambda scaled, at, gap_nm: self.mean_current(gap_nm) - self._without(scaled, np.array(at))
+        )
+
+    def _without(self, scaled: tuple[Scaled, ...], at: Floats) -> float:
+        """Return the current at a point (3,) of a clean terrace with lobes scaled in its middle."""
         lobes, clean = self._patch
+        if not scaled:
+            return float(_orbital_lobes_kernels.seen(at, lobes.reshape(-1, 4), clean.ravel()))
         strengths, (along, across) = clean.copy(), PATCH
-        known = edit.scaled_table
+        known = np.array(scaled, dtype=np.float64)
         offsets = known[:, :2].astype(np.int64) - [along.start, across.start]
         within = ((offsets >= 0) & (offsets < [len(along), len(across)])).all(axis=1)
         unit, factors = offsets @ [len(across), 1], known[:, 4 + self.state]

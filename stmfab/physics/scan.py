@@ -60,7 +60,7 @@ class _Circuit:
 
     ``x_nm``, ``y_nm`` and ``plane_nm``, the sample plane there, are the pixels' ends, (n_passes, n_pixels + 1);
     ``tip_numbers``, (n_passes, n_pixels), how often the tip has changed; ``raised`` adds how long each switch is
-    up to some lines.
+    up to some lines, and ``met`` are the pixels that may meet one.
     """
 
     x_nm: Floats
@@ -68,6 +68,7 @@ class _Circuit:
     plane_nm: Floats
     tip_numbers: Ints
     raised: Sequence[Heard]
+    met: Ints
     heights: tuple[float, float]
     loop: tuple[float, float, float, float, float, float]
     piezo: tuple[float, float, float, float]
@@ -138,11 +139,11 @@ def run(
     gains = loop_gains(feedback, kappa_per_nm=kappa_per_nm, update_s=timing.per_update * path.sub_step_s)
     x_nm, y_nm = path.lines_nm
     circuit = _Circuit(
-        x_nm=x_nm,
-        y_nm=y_nm,
+        *(x_nm, y_nm),
         plane_nm=path.floor_nm.reshape(x_nm.shape),
         tip_numbers=path.tip_numbers.reshape(len(x_nm), -1),
         raised=_raised(field, path, streams) if isinstance(field, SwitchingField) else (),
+        met=field.met(x_nm, y_nm) if isinstance(field, SwitchingField) else np.zeros((0, len(x_nm), 2), np.int64),
         heights=(path.cos_tilt / field.z_half_nm, field.z_mid_nm / field.z_half_nm),
         loop=_loop(feedback, gains, _largest_move(feedback, path, timing, ideal_range_nm)),
         piezo=_piezo(instrument, ideal_range_nm),
@@ -267,7 +268,7 @@ def _raised(field: SwitchingField, path: Path, streams: Streams) -> list[Heard]:
 def _seen(field: Fields, circuit: _Circuit, passes: slice) -> CurrentField | SwitchedField | ChangedField:
     """Return the field that the tip meets in some passes."""
     if isinstance(field, SwitchingField):
-        return field.changed(circuit.raised, passes.start // 2)
+        return field.changed(circuit.raised, circuit.met[:, passes], passes.start // 2)
     return field.during(circuit.tip_numbers[passes])
 
 

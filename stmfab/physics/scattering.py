@@ -25,7 +25,8 @@ from scipy import special
 from . import _scattering_kernels
 from .units import Complexes, Floats, Floats32
 
-STEP_nm = 0.02  # of the table of waves: 4-point Lagrange errs by 1e-6 at k = 4 per nm
+STEP_nm, STEP_PHASE = 0.04, 0.08  # of the table of waves, k times it: 4-point Lagrange errs by 1e-6
+EDGE_STEP_nm = 0.02  # of the waves at edges: straight lines between
 CORE_nm = 0.4  # nearer than an atom's radius the wave of a point is cut off smoothly
 BLOCK = 24  # nodes along the side of a block that one list of scatterers serves
 
@@ -44,6 +45,11 @@ class Waves:
         1 - (2 / pi) arg k, from G_0 = -(i m / 2 hbar^2) H_0(k r): a step at the bottom, as wide as the line.
         """
         return float(self.shares @ (1 - 2 / np.pi * np.angle(self.numbers_per_nm)))
+
+    @property
+    def step_nm(self) -> float:
+        """Step of a table of waves over the distance."""
+        return min(STEP_nm, STEP_PHASE / float(np.abs(self.numbers_per_nm).max()))
 
     def hankel(self, distances_nm: Floats) -> NDArray[np.complex128]:
         """Return H_0(k r) at distances, shape (n_distances, n_energies)."""
@@ -91,39 +97,67 @@ def t_matrix(waves: Waves, scatterers: Scatterers, table: NDArray[np.complex128]
     """Return (s^-1 - H)^-1 = (1 - s H)^-1 s, shape (n_energies, n, n)."""
     n, s = len(scatterers.strengths), scatterers.strengths
     bounces = np.empty((len(waves.shares), n, n), dtype=np.complex128)
-    _scattering_kernels.between(*_columns(scatterers.points_nm), table, STEP_nm, bounces)
+    _scattering_kernels.between(*_columns(scatterers.points_nm), table, waves.step_nm, bounces)
     return np.asarray(np.linalg.inv(np.eye(n) - s[:, None] * bounces) * s)
 
 
 def wave_table(waves: Waves, longest_nm: float) -> NDArray[np.complex128]:
     """Return H_0 at -STEP, 0, STEP ... beyond the longest distance, cut off in the core, (n_distances, n_energies)."""
-    distances_nm = np.abs(np.arange(-1, math.ceil(longest_nm / STEP_nm) + 3) * STEP_nm)
+    distances_nm = np.abs(np.arange(-1, math.ceil(longest_nm / waves.step_nm) + 3) * waves.step_nm)
     return waves.hankel(softened(distances_nm))
 
 
-def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y.
+@dataclass(frozen=True)
+class Response:
+    """What scatterers do to the density of electrons; a node hears those within the reach, block by block.
 
-    Every pair of scatterers is in the T-matrix; a node hears those within the reach, block by block.
+    ``table`` holds the waves over the distance, in steps, (n_energies, n_distances), ``forms`` the T-matrix with the
+    energies' shares, which every pair of scatterers is in.
     """
-    change = np.zeros(x_nm.shape)
-    if not len(scatterers.strengths):
+
+    points_nm: Floats
+    reach_nm: float
+    step_nm: float
+    table: NDArray[np.complex64]
+    forms: Floats32
+
+    def change(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y."""
+        change = np.zeros(x_nm.shape)
+        for i in range(0, x_nm.shape[0], BLOCK):
+            for j in range(0, x_nm.shape[1], BLOCK):
+                block = slice(i, i + BLOCK), slice(j, j + BLOCK)
+                x, y = x_nm[block].ravel(), y_nm[block].ravel()
+                near = _near(x, y, self.points_nm, self.reach_nm)
+                if near.any():
+                    heard = np.empty((len(self.forms), x.size, 2 * int(near.sum())), dtype=np.float32)
+                    at = _columns(self.points_nm[near])
+                    _scattering_kernels.waves(x, y, *at, self.table, self.step_nm, self.reach_nm, heard)
+                    forms = self.forms if near.all() else _among(self.forms, near)
+                    change[block] = _summed(heard, forms).reshape(x_nm[block].shape)
         return change
-    across_nm = float(np.hypot(*np.ptp(scatterers.points_nm, axis=0)))
-    table = wave_table(waves, max(across_nm, reach_nm))
-    rounded = np.ascontiguousarray(table.T, dtype=np.complex64)
+
+    def change_at(self, points_nm: Floats) -> Floats:
+        """Return the same at points (n, 2), shape (n,)."""
+        n_rows = -(-len(points_nm) // BLOCK)
+        x, y = (np.resize(column, (n_rows, BLOCK)) for column in points_nm.T)
+        return self.change(x, y).ravel()[: len(points_nm)]
+
+
+def response(waves: Waves, scatterers: Scatterers, *, reach_nm: float, within_nm: float = math.inf) -> Response:
+    """Return the response of scatterers; none is farther than ``within_nm`` from a node that asks."""
+    points_nm = scatterers.points_nm
+    across_nm = float(np.hypot(*np.ptp(points_nm, axis=0))) if len(points_nm) else 0.0
+    table = wave_table(waves, max(across_nm, min(reach_nm, within_nm)))
     forms = _real(t_matrix(waves, scatterers, table) * waves.shares[:, None, None])
-    for i in range(0, x_nm.shape[0], BLOCK):
-        for j in range(0, x_nm.shape[1], BLOCK):
-            block = slice(i, i + BLOCK), slice(j, j + BLOCK)
-            x, y = x_nm[block].ravel(), y_nm[block].ravel()
-            near = _near(x, y, scatterers.points_nm, reach_nm)
-            if near.any():
-                heard = np.empty((len(waves.shares), x.size, 2 * int(near.sum())), dtype=np.float32)
-                at = _columns(scatterers.points_nm[near])
-                _scattering_kernels.waves(x, y, *at, rounded, STEP_nm, reach_nm, heard)
-                change[block] = _summed(heard, forms if near.all() else _among(forms, near)).reshape(x_nm[block].shape)
-    return change
+    return Response(points_nm, reach_nm, waves.step_nm, np.ascontiguousarray(table.T, dtype=np.complex64), forms)
+
+
+def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
+    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y."""
+    if not len(scatterers.strengths):
+        return np.zeros(x_nm.shape)
+    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm)
 
 
 def _real(matrix: Complexes) -> Floats32:
@@ -163,6 +197,6 @@ def self_change(waves: Waves, scatterers: Scatterers) -> Floats:
 def edge_change(distances_nm: Floats, waves: Waves) -> Floats:
     """Return the mean of d rho / rho_0 = -Re H_0(2 k x) over the energies, x from an edge that reflects all."""
     far = float(np.max(distances_nm, initial=0.0))
-    at_nm = np.arange(0.0, 2 * far + 2 * STEP_nm, STEP_nm)
-    heard = waves.hankel(np.maximum(at_nm, STEP_nm * STEP_nm)).real @ waves.shares
+    at_nm = np.arange(0.0, 2 * far + 2 * EDGE_STEP_nm, EDGE_STEP_nm)
+    heard = waves.hankel(np.maximum(at_nm, EDGE_STEP_nm**2)).real @ waves.shares
     return np.asarray(-np.interp(2 * distances_nm, at_nm, heard))

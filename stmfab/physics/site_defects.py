@@ -50,32 +50,45 @@ class Contaminant(SiteDefect):
     def shaped(cls, values: Mapping[str, float], rng: np.random.Generator | None) -> Edit:
         """Return the edit of one of them."""
         assert rng is not None
-        radius_nm = values["radius_nm"]
-        domes = _within(radius_nm * 0.7, int(rng.integers(1, 4)), rng)
-        lower_pm = np.append(0.0, rng.uniform(20, 140, len(domes) - 1))
-        added = []
-        for (x, y), low_pm in zip(domes, lower_pm, strict=True):
-            n_lobes = int(rng.integers(2, 4 + math.ceil(14 * radius_nm**2)))
-            for right, up in _within(radius_nm * 0.6, n_lobes, rng):
-                fall_pm = low_pm + 60 * math.hypot(right, up) / radius_nm + 40 * rng.random()
-                place = (_on_grid(x + right), _on_grid(y + up))
-                added.append(Added(*place, CONTAMINANT_z_nm, fall_pm, fall_pm + 20 * rng.standard_normal()))
-        highest = min(added, key=lambda lobe: lobe.below_filled_pm)
-        return Edit(added=tuple(added), probe_nm=(highest.along_nm, highest.across_nm))
+        sizes_nm = values["radius_nm"] * rng.uniform(*DOME_SIZES, int(rng.integers(2, MOST_DOMES + 1)))
+        middles_nm, lower_pm = _chain(sizes_nm, rng), rng.uniform(*DOME_LOWER_pm, len(sizes_nm))
+        lower_pm[0] = 0.0
+        counts = rng.integers(2, 3 + np.ceil(LOBES_per_nm2 * sizes_nm**2).astype(np.int64))
+        dome = np.repeat(np.arange(len(sizes_nm)), counts)
+        aside_nm = sizes_nm[dome, None] * _within(1.0, len(dome), rng)
+        fall_pm = lower_pm[dome] + 50 * np.hypot(*aside_nm.T) / sizes_nm[dome] + 40 * rng.random(len(dome))
+        empty_pm = fall_pm + 20 * rng.standard_normal(len(dome))
+        places_nm = middles_nm[dome] + aside_nm
+        farthest_nm = float(np.hypot(*places_nm.T).max())
+        places_nm *= min(1.0, EXTENT * values["radius_nm"] / farthest_nm)
+        places_nm = np.round(places_nm / GRID_nm) * GRID_nm
+        rows = np.column_stack([places_nm, np.full(len(dome), CONTAMINANT_z_nm), fall_pm, empty_pm]).tolist()
+        highest = int(fall_pm.argmin())
+        return Edit(added=tuple(Added(*row) for row in rows), probe_nm=(rows[highest][0], rows[highest][1]))
 
 
 CONTAMINANT_z_nm = 0.15  # its lobes sit low and are strong, so that the tip never comes near one
 GRID_nm = DIMER_nm / 12  # their places, so that many share a table
+MOST_DOMES, DOME_SIZES, DOME_LOWER_pm = 6, (0.15, 0.45), (0.0, 160.0)  # sizes over the whole's radius (priors)
+LOBES_per_nm2, EXTENT, STRAY_deg = 14, 1.7, 45.0  # no lobe farther out than so many radii; domes stray from a line
+
+
+def _chain(sizes_nm: Floats, rng: np.random.Generator) -> Floats:
+    """Return the middles of domes that overlap, each joined to one of those before it, roughly along a line, (n, 2)."""
+    line = 2 * math.pi * rng.random()
+    out = np.zeros((len(sizes_nm), 2))
+    for n in range(1, len(sizes_nm)):
+        other = int(rng.integers(n))
+        turn = line + math.radians(STRAY_deg) * rng.standard_normal() + math.pi * int(rng.integers(2))
+        away_nm = 1.5 * (sizes_nm[n] + sizes_nm[other])
+        out[n] = out[other] + away_nm * np.array([math.cos(turn), math.sin(turn)])
+    return out
 
 
 def _within(radius_nm: float, count: int, rng: np.random.Generator) -> Floats:
     """Return points in a disc, shape (count, 2)."""
     away, turn = radius_nm * np.sqrt(rng.random(count)), 2 * math.pi * rng.random(count)
     return np.stack([away * np.cos(turn), away * np.sin(turn)], axis=1)
-
-
-def _on_grid(place_nm: float) -> float:
-    return round(place_nm / GRID_nm) * GRID_nm
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, special
+from scipy import special
 
 from . import _surface_field_kernels, scattering, tips
 from .crystal import Imaged
@@ -24,17 +24,18 @@ from .junction import Junction
 from .materials import Material
 from .metals import Metal
 from .scattering import Waves
-from .surface_state import Scene, SurfaceBand, disturbed
+from .surface_grid import HALVED_MARGIN, Grid, Lines, grid_over, halved, lagrange, upsampled
+from .surface_state import Scene, SurfaceBand, disturbed, mark_nearest
 from .tips import Tip
-from .units import Bools, CONDUCTANCE_QUANTUM_nA_per_V, Floats
+from .units import CONDUCTANCE_QUANTUM_nA_per_V, Floats
 
 NM_PER_PM = 1e-3
 HALF_nm, ROWS_HALF_nm = 0.4, 0.2  # tabulated around the expected height; rows of atoms fade too fast for more,
 N_HEIGHTS = _surface_field_kernels.N_HEIGHTS  # on as many nodes; test_surface_field.py::test_field_accuracy
 GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, and the distance of nodes
 ROW_STEPS = 8  # nodes a row of atoms, where these show
-WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this
-MARGIN = 3  # nodes beyond the path
+WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this,
+STEEP_nm, HALVED_PHASE = 1.4, 0.67  # and twice as far apart, k times that, where no scatterer is nearer
 FALL_STEP_nm2 = _surface_field_kernels.FALL_STEP_nm2
 STENCIL = 2  # nodes beyond a point that its interpolation asks for
 LOBE_RADIUS_nm = 1.6
@@ -79,61 +80,6 @@ def at_bias(metal: Metal, tip: Tip, bias_V: float) -> tuple[Waves, Floats]:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A rectangle of nodes turned with the frame: origin (2,), steps (2, 2) and nodes x, y (n_v, n_u)."""
-
-    origin_nm: Floats
-    steps_nm: Floats
-    x_nm: Floats
-    y_nm: Floats
-
-    def padded(self, pad: int) -> Grid:
-        """Return the grid with some more nodes on every side."""
-        n_v, n_u = self.x_nm.shape
-        return _grid(self.origin_nm - pad * self.steps_nm.sum(axis=0), self.steps_nm, n_v + 2 * pad, n_u + 2 * pad)
-
-    @property
-    def corners_nm(self) -> Floats:
-        """Its corners, shape (4, 2)."""
-        n_v, n_u = self.x_nm.shape
-        return np.asarray(self.origin_nm + np.array([(0, 0), (n_u, 0), (0, n_v), (n_u, n_v)]) @ self.steps_nm)
-
-    def near(self, points_nm: Floats, margin_nm: float) -> Bools:
-        """Return which points (n, 2) lie on the grid or within a margin around it, shape (n,)."""
-        nodes = (points_nm - self.origin_nm) @ np.linalg.inv(self.steps_nm)
-        margin = margin_nm / float(np.hypot(*self.steps_nm[0]))
-        return np.asarray(((nodes > -margin) & (nodes < np.array(self.x_nm.shape[::-1]) + margin)).all(axis=1))
-
-    def thinned(self, every: int) -> tuple[Floats, Floats]:
-        """Return nodes ``every`` steps apart that reach a step beyond the grid on all sides."""
-        n_v, n_u = (math.ceil((n - 1) / every) + 4 for n in self.x_nm.shape)
-        v, u = np.meshgrid((np.arange(n_v) - 1) * every, (np.arange(n_u) - 1) * every, indexing="ij")
-        points = self.origin_nm + np.stack([u, v], axis=-1) @ self.steps_nm
-        return points[..., 0], points[..., 1]
-
-
-Lines = Sequence[tuple[Floats, Floats]]
-
-
-def grid_over(lines_nm: Lines, rotation_deg: float, step_nm: float) -> Grid:
-    """Return the nodes over some lines, turned with the frame."""
-    angle = math.radians(rotation_deg)
-    axes = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned = [axes @ np.stack([x.ravel(), y.ravel()]) for x, y in lines_nm]
-    low = np.min([points.min(axis=1) for points in turned], axis=0) - MARGIN * step_nm
-    high = np.max([points.max(axis=1) for points in turned], axis=0) + MARGIN * step_nm
-    n_u, n_v = np.ceil((high - low) / step_nm).astype(int) + 1
-    return _grid(low @ axes, step_nm * axes, int(n_v), int(n_u))
-
-
-def _grid(origin_nm: Floats, steps_nm: Floats, n_v: int, n_u: int) -> Grid:
-    """Return the grid of n_v rows and n_u columns of nodes."""
-    v, u = np.ogrid[:n_v, :n_u]
-    x_nm, y_nm = (first + (u * along + v * up) for first, along, up in zip(origin_nm, *steps_nm, strict=True))
-    return Grid(origin_nm, steps_nm, x_nm, y_nm)
-
-
-@dataclass(frozen=True)
 class Maker:
     """Makes fields of one scene under one tip on one grid; ``height_nm`` is the expected gap at the setpoint."""
 
@@ -172,8 +118,10 @@ class Maker:
         out = np.repeat(plane[..., None], N_HEIGHTS, axis=2) if plane.ndim == 2 else plane
         out *= np.exp(-2 * self.kappa_per_nm * self.surface_nm)[..., None]
         self._add_lobes(waves, atoms, out)
-        log = math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm + np.log(out)
-        return self._tabulated(log @ values_to_monomials(N_HEIGHTS).T)
+        to_monomials = values_to_monomials(N_HEIGHTS)
+        base = to_monomials @ (math.log(contact) - 2 * self.kappa_per_nm * self.heights_nm)
+        _surface_field_kernels.to_polynomials(out, to_monomials, base)
+        return self._tabulated(out)
 
     def _plane(self, waves: Waves, atoms: Floats, shares: Floats) -> Floats:
         """Return sum_j a_j P(x + t_j) at the nodes, (n_v, n_u), or for each height where the atoms' rows show."""
@@ -192,13 +140,32 @@ class Maker:
 
     def _density(self, waves: Waves, grid: Grid) -> Floats:
         """Return rho / rho_0 of the surface state at the nodes, from a grid as wide as the waves allow."""
-        shortest_nm = WAVE_PHASE / float(np.abs(waves.numbers_per_nm).max())
-        every = max(1, int(min(WAVE_nm, shortest_nm) / self.step_nm + ROUNDING))
-        x_nm, y_nm = grid.thinned(every)
+        k_per_nm = float(np.abs(waves.numbers_per_nm).max())
+        every = max(1, int(min(WAVE_nm, WAVE_PHASE / k_per_nm) / self.step_nm + ROUNDING))
         reach_nm = heard_nm(self.scene.band, waves, self.kappa_per_nm)
-        density = waves.undisturbed + disturbed(self.scene, waves, x_nm, y_nm, reach_nm=reach_nm)
-        along_v, along_u = (_upsampling(n, every) for n in grid.x_nm.shape)
-        return np.asarray((along_u @ (along_v @ density).T).T)
+        if (
+            self.scene.flight is None
+            and len(self.scene.points_nm)
+            and 2 * every * self.step_nm * k_per_nm < HALVED_PHASE
+        ):
+            change = self._around_points(waves, grid, every, reach_nm)
+        else:
+            change = disturbed(self.scene, waves, *grid.thinned(every), reach_nm=reach_nm)
+        return waves.undisturbed + upsampled(change, grid.x_nm.shape, every)
+
+    def _around_points(self, waves: Waves, grid: Grid, every: int, reach_nm: float) -> Floats:
+        """Return d rho / rho_0 at thinned nodes, from nodes twice as far apart where no scatterer is near."""
+        coarse, points_nm = grid.padded(2 * HALVED_MARGIN * every).thinned(2 * every), self.scene.points_nm
+        ends_nm = np.array([(coarse[0][i, j], coarse[1][i, j]) for i in (0, -1) for j in (0, -1)])
+        within_nm = float(np.linalg.norm(ends_nm[:, None] - points_nm, axis=2).max())
+        response = scattering.response(waves, self.scene.scatterers, reach_nm=reach_nm, within_nm=within_nm)
+        x_nm, y_nm = grid.thinned(every)
+        change = halved(response.change(*coarse), x_nm.shape)
+        near, count = np.zeros(x_nm.shape, dtype=np.int64), len(points_nm)
+        mark_nearest(x_nm, y_nm, points_nm, np.full(count, STEEP_nm), np.ones(count, np.int64), near)
+        steep = near > 0
+        change[steep] = response.change_at(np.stack([x_nm[steep], y_nm[steep]], axis=1))
+        return change
 
     @property
     def step_nm(self) -> float:
@@ -277,8 +244,8 @@ def _seen_by_tip(plane: Floats, grid: Grid, pad: int, atoms: Floats, shares: Flo
     taps: dict[tuple[int, int], float] = {}
     for (u, v), share in zip(atoms[:, :2] @ np.linalg.inv(grid.steps_nm), shares, strict=True):
         first_u, first_v = math.floor(u) - 1, math.floor(v) - 1
-        for i, along in enumerate(_lagrange(v - first_v - 1)):
-            for j, across in enumerate(_lagrange(u - first_u - 1)):
+        for i, along in enumerate(lagrange(v - first_v - 1)):
+            for j, across in enumerate(lagrange(u - first_u - 1)):
                 place = (first_v + i, first_u + j)
                 taps[place] = taps.get(place, 0.0) + share * along * across
     n_v, n_u = plane.shape
@@ -286,27 +253,6 @@ def _seen_by_tip(plane: Floats, grid: Grid, pad: int, atoms: Floats, shares: Flo
     out = np.zeros((n_v - 2 * pad, n_u - 2 * pad))
     _surface_field_kernels.add_shifted(plane, places[weights != 0], weights[weights != 0], out)
     return out
-
-
-def _lagrange(t: float) -> Floats:
-    """Return the 4-point Lagrange weights of nodes -1, 0, 1, 2 at t."""
-    return np.array(
-        [
-            -t * (t - 1) * (t - 2) / 6,
-            (t + 1) * (t - 1) * (t - 2) / 2,
-            -(t + 1) * t * (t - 2) / 2,
-            (t + 1) * t * (t - 1) / 6,
-        ]
-    )
-
-
-def _upsampling(n: int, every: int) -> sparse.csr_array:
-    """Return the matrix from a thinned axis (see ``Grid.thinned``) to its n nodes: 4-point Lagrange."""
-    base, rest = np.divmod(np.arange(n), every)
-    weights = np.stack([_lagrange(t) for t in np.arange(every) / every])[rest]
-    columns = base[:, None] + np.arange(4)
-    n_thin = math.ceil((n - 1) / every) + 4
-    return sparse.csr_array((weights.ravel(), columns.ravel(), 4 * np.arange(n + 1)), shape=(n, n_thin))
 
 
 def _shifted(monomials: Floats, start: Floats, scale: float) -> Floats:
@@ -396,9 +342,5 @@ def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Float
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
-    width_nm = max(
-        math.hypot(*(v[0, -1] - v[0, 0] for v in raster_nm)),
-        math.hypot(*(v[-1, 0] - v[0, 0] for v in raster_nm)),
-        as_wide_nm,
-    )
-    return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
+    size_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
+    return next(step_nm for widest_nm, step_nm in GRIDS if size_nm <= widest_nm)

@@ -49,9 +49,18 @@ class SwitchingField:
         """Return the field at rest, however often the tip has changed."""
         return self.field
 
-    def changed(self, raising: Sequence[Raising], first: int) -> ChangedField:
+    def met(self, x_nm: Floats, y_nm: Floats) -> Ints:
+        """Return the pixels of passes that may meet a switch, (n_switches, n_passes, 2): the first, the one after all.
+
+        The pixels' ends are (n_passes, n_pixels + 1); it goes by the extent of the passes' pieces of ``PIECE`` pixels.
+        """
+        out = np.empty((2, len(self.switches), len(x_nm)), dtype=np.int64)
+        _switches_kernels.cross(x_nm, y_nm, self._boxes_nm, PIECE, *out)
+        return np.moveaxis(out, 0, -1)
+
+    def changed(self, raising: Sequence[Raising], met: Ints, first: int) -> ChangedField:
         """Return the field while each switch is up for a share of the time: see ``ChangedField``."""
-        return ChangedField(self.field, [switch.change for switch in self.switches], raising, first, self._boxes_nm)
+        return ChangedField(self.field, [switch.change for switch in self.switches], raising, met, first)
 
     @functools.cached_property
     def _boxes_nm(self) -> Floats:
@@ -88,15 +97,15 @@ class SwitchingField:
 class ChangedField:
     """A field at the pixels of some lines, from the ``first`` on, with a share of each change in ln|I|.
 
-    ``raising`` adds the share of some lines, from a line on, to an array (n_lines, 2 n_pixels), there and back;
-    ``boxes_nm``, (n_changes, 2, 2), hold the patches of the changes.
+    ``raising`` adds the share of some lines, from a line on, to an array (n_lines, 2 n_pixels), there and back; ``met``
+    are the pixels that may meet the changes: see ``SwitchingField.met``.
     """
 
     field: CurrentField
     changes: Sequence[CurrentField]
     raising: Sequence[Raising]
+    met: Ints
     first: int
-    boxes_nm: Floats
 
     def pixel_means(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:
         """Return each pixel's height polynomial, as ``CurrentField`` does."""
@@ -111,31 +120,20 @@ class ChangedField:
     ) -> NDArray[Any]:
         """Return the field's values along passes with those of the changes; outside its patch a change adds nothing."""
         out = values_of(self.field, x_nm, y_nm)
-        for number, passes in _met(x_nm, y_nm, self.boxes_nm):
-            share = np.zeros((len(out) // 2, 2 * out.shape[1]), dtype=np.float32)
-            self.raising[number](self.first, share)
-            share = share.reshape(out.shape[:2])
-            for one, pixels in passes:
-                if share[one, pixels].any():
-                    ends = slice(pixels.start, pixels.stop + 1)
-                    added = values_of(self.changes[number], x_nm[one, None, ends], y_nm[one, None, ends])[0]
-                    added[np.isnan(added)] = 0.0
-                    out[one, pixels] += share[one, pixels].reshape(-1, *[1] * (added.ndim - 1)) * added
+        numbers, passes = np.nonzero(self.met[:, :, 1])
+        shares: dict[int, Floats32] = {}
+        for number, one, (first, end) in zip(
+            numbers.tolist(), passes.tolist(), self.met[numbers, passes].tolist(), strict=True
+        ):
+            if number not in shares:
+                shares[number] = np.zeros((len(out) // 2, 2 * out.shape[1]), dtype=np.float32)
+                self.raising[number](self.first, shares[number])
+            share = shares[number].reshape(out.shape[:2])[one, first:end]
+            if share.any():
+                ends = slice(first, end + 1)
+                added = values_of(self.changes[number], x_nm[one, None, ends], y_nm[one, None, ends])
+                _switches_kernels.add_shares(share, added.reshape(len(share), -1), out[one, first:end].reshape(-1))
         return out
-
-
-def _met(x_nm: Floats, y_nm: Floats, boxes_nm: Floats) -> list[tuple[int, list[tuple[int, slice]]]]:
-    """Return the boxes that passes may cross, and of each these passes and their pixels in which they do.
-
-    The pixels' ends are (n_passes, n_pixels + 1); it goes by the extent of the passes' pieces of ``PIECE`` pixels.
-    """
-    first, last = np.empty((2, len(boxes_nm), len(x_nm)), dtype=np.int64)
-    _switches_kernels.cross(x_nm, y_nm, boxes_nm, PIECE, first, last)
-    found: dict[int, list[tuple[int, slice]]] = {}
-    for number, one in np.argwhere(last > 0).tolist():
-        pixels = slice(int(first[number, one]), int(last[number, one]))
-        found.setdefault(number, []).append((one, pixels))
-    return list(found.items())
 
 
 Fields: TypeAlias = CurrentField | FieldsInTurn | SwitchingField

@@ -153,6 +153,21 @@ def test_field_accuracy(flight):
     assert np.median(error_pm) < 0.05
 
 
+@pytest.mark.parametrize(("bias_V", "every_pm"), [(0.02, 0.02), (0.4, 0.05)])
+def test_waves_are_as_well_known_from_fewer_nodes_away_from_scatterers(monkeypatch, bias_V, every_pm):
+    # a ring on silver, nodes 0.4 nm apart but near its atoms, against nodes as near everywhere
+    turn = np.arange(15) * 2 * np.pi / 15
+    cells = np.rint(4.5 * np.stack([np.cos(turn), np.sin(turn)], axis=1) @ METALS["ag-111"].lattice.to_cells)
+    wanted = {"adatom": placed(SCATTERERS["adatom"], cells.astype(int))}
+    fields = []
+    for phase in (surface_field.HALVED_PHASE, 0.0):
+        monkeypatch.setattr(surface_field, "HALVED_PHASE", phase)
+        fields.append(imaged(wanted, metal=METALS["ag-111"], bias_V=bias_V, size_nm=12.0)[1].field)
+    x, y = np.random.default_rng(0).uniform(-6, 6, (2, 4000))
+    off_pm = np.abs(np.subtract(*(field.log_current(x, y, 0.55) for field in fields))) / (2 * KAPPA) * 1e3
+    assert 0 < off_pm.max() < every_pm
+
+
 def test_a_bare_terrace_follows_the_tunnelling_law():
     # I = G_0 V exp(-2 kappa z) of a point contact on the bulk; the setpoint of a height is the current there
     _, made, (x, y) = imaged(share=0.0, bias_V=0.3)

@@ -129,5 +129,5 @@ def test_switches_add_where_they_are_what_they_add_everywhere(turn_deg):
         want = getattr(FIELD, name)(x, y, 4)
         for change, share in zip(changes, shares, strict=True):
             want = want + share.reshape(shape) * np.nan_to_num(getattr(change, name)(x, y, 4))
-        got = getattr(world.changed(raising, 0), name)(x, y, 4)
+        got = getattr(world.changed(raising, world.met(x, y), 0), name)(x, y, 4)
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)  # single precision
