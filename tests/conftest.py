@@ -11,9 +11,27 @@ settings.register_profile("compiled", deadline=None)  # the first example may co
 settings.load_profile("compiled")
 
 # The files that take longest, so that none of them is the last; the first compiles nearly all kernels, and those that
-# run beside it need none: two processes never compile the same.
-FIRST = ("test_proof", "test_faults", "test_bucket", "test_recipe", "test_export", "test_cli", "test_dask")
-FIRST += ("test_coherent", "test_scan", "test_orbitals", "test_tmd", "test_sample", "test_seen", "test_keep")
+# run beside it need hardly any: two processes seldom compile the same.
+FIRST = (
+    "test_proof",
+    "test_faults",
+    "test_factory",
+    "test_dask",
+    "test_bucket",
+    "test_recipe",
+    "test_export",
+    "test_cli",
+)
+FIRST += (
+    "test_coherent",
+    "test_scan",
+    "test_orbitals",
+    "test_torch",
+    "test_tmd",
+    "test_sample",
+    "test_silicon",
+    "test_keep",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -128,14 +128,15 @@ def test_an_unfinished_store_gives_what_is_made_and_has_no_means(tmp_path):
         loaders.Dataset(tmp_path / "part.zarr", standardise=["topography"])
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_lose_and_repeat_no_sample(place, context):
+@pytest.mark.parametrize(("context", "n_workers"), [("fork", 3), ("spawn", 2)])  # of five shards, not alike for either
+def test_workers_lose_and_repeat_no_sample(place, context, n_workers):
     expected = sorted(read(place, "topography")[:, 0, 0].astype(float))
     dataset = loaders.Dataset(place, targets=["ideal"])
     shards = loaders.Shards(place, targets=["ideal"], seed=3)
     store.read(store.open_store(Folder(place)), "topography", 0, 1)  # so that zarr's threads are there to be forked
     for chosen, shuffle in ((dataset, True), (shards, None)):
-        loader = DataLoader(chosen, batch_size=16, shuffle=shuffle, num_workers=3, multiprocessing_context=context)
+        options = {"num_workers": n_workers, "multiprocessing_context": context}
+        loader = DataLoader(chosen, batch_size=16, shuffle=shuffle, **options)
         assert sorted(seen(loader)) == expected
 
 
