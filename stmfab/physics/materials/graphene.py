@@ -65,7 +65,8 @@ def graphene_to_third_neighbours() -> Material:
 
     References
     ----------
-    S. Reich et al., Phys. Rev. B 66, 035412 (2002), doi:10.1103/PhysRevB.66.035412, table I.
+    S. Reich et al., Phys. Rev. B 66, 035412 (2002), doi:10.1103/PhysRevB.66.035412:
+    the set for the optical range, as later listings give it.
     """
     near = graphene()
     hops = _orthogonal(_blocks(FAR_ONSITE_eV, *FAR_HOPS_eV), _blocks(1.0, *FAR_OVERLAPS), near)
