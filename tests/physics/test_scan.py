@@ -1,5 +1,6 @@
 """The scan on analytic fields: the loop, the piezo, noise, limits and where pixels land."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -125,6 +126,25 @@ def test_scan_is_its_plain_twin(keys, tilt):
     assert (result.events & ~RINGING == events).mean() > 0.95  # a limit met within 1e-5 nm may be met in the twin only
     if tilt is None:
         np.testing.assert_array_equal(result.events & 4, events & 4)
+
+
+@pytest.mark.parametrize("opening_percent", [0.0, 2.0, 12.0])
+@pytest.mark.parametrize("limits", [{}, {"slew_nm_per_s": 25.0}, {"z_max_nm": 0.515}])
+def test_pixels_run_without_checks_are_those_run_with_them(opening_percent, limits):
+    """A field of sixteen coefficients, of which eight are zero, is scanned sub-step by sub-step."""
+    checked = dataclasses.replace(LATTICE, coefficients=np.pad(LATTICE.coefficients, ((0, 0), (0, 0), (0, 8))))
+    parts = {
+        "feedback": instrument.Feedback(update="continuous", crossover_Hz=150.0, preamplifier_Hz=2000.0, **limits),
+        "z_piezo": piezos.HysteresisLoop(opening_percent=opening_percent).bouc_wen() if opening_percent else None,
+        "tilt": instrument.Tilt(1.0, -0.5),
+        "noise": {"white": noises.WhiteLogNoise(share=0.05), "line": noises.Vibration(rms_pm=2.0, frequency_Hz=90.0)},
+    }
+    quick, plain = (run(world, raster(), channels=["current"], **parts) for world in (LATTICE, checked))
+    assert (plain.events & 7).any() == bool(limits)
+    within_nm = 1e-5 if opening_percent else 1e-7  # of the hysteresis' series
+    np.testing.assert_allclose(quick.topography_nm, plain.topography_nm, atol=within_nm, rtol=0)
+    np.testing.assert_allclose(quick.current_nA, plain.current_nA, rtol=3 * KAPPA_per_nm * within_nm)
+    np.testing.assert_array_equal(quick.events, plain.events)
 
 
 def test_hysteresis_is_its_plain_twin():
