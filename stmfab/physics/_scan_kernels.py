@@ -298,9 +298,9 @@ def _run_calmly(
     """Run the loop over some pixels as ``_dwell`` does, with an update a sub-step and without its checks.
 
     What a step need not wait for is worked out before it. Over a move dV of z, H moves by s dV (1 - r dV / 2),
-    s = A - C |H| -+ B H and r = C sign(H) +- B up and down. Below ``TINY`` the second term is 1e-4 of the move, the
-    next one 1e-9: it is taken with s and r of the pixel's start, and the tip follows it a sub-step later. H is in units
-    of s.
+    s = A - C |H| -+ B H and r = C sign(H) +- B up and down. Below ``TINY`` the second term is 1e-4 of the move: it is
+    taken with s and r of the pixel's start, and the tip follows it a sub-step later. That leaves less than 0.01 pm of a
+    line (test_scan.py::test_pixels_run_without_checks_are_those_run_with_them). H is in units of s.
     """
     (scale, offset), (kp, ki, kd, _, _, _), (a, b, c, gain) = heights, loop, piezo
     driven, places, signals, moves = trace[0], trace[1], trace[2], trace[3]
