@@ -47,30 +47,37 @@ def measured(page, key: str) -> np.ndarray:
     return np.array([times for times in found if times])
 
 
+def moved(address: str, recipe: str) -> list[np.ndarray]:
+    """Print and return the times of the moves of every slider of a page."""
+    with sync_playwright() as browsers:
+        program = next(filter(None, map(shutil.which, BROWSERS)), None)
+        browser = browsers.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address)
+        page.wait_for_selector("#time:not(:empty)")
+        print(f"{recipe}, {MOVES} moves a slider, ms         median   p90   server  drawing")
+        every = []
+        for key in KEYS:
+            if not page.query_selector(f"[aria-label='{key} slider']"):
+                continue
+            found = measured(page, key)
+            if not len(found):
+                continue
+            every.append(found)
+            whole, its, drawing = np.median(found, axis=0)
+            print(f"{key:40} {whole:8.0f} {np.quantile(found[:, 0], 0.9):6.0f} {its:8.0f} {drawing:8.0f}")
+        browser.close()
+    return every
+
+
 def main() -> int:
     recipe = sys.argv[1] if len(sys.argv) > 1 else "wse2-demo"
     command = [sys.executable, "-u", "-m", "stmfab.cli", "explore", recipe, "--set", "scan.pixels=64"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().split(": open ")[1].strip()
-        with sync_playwright() as browsers:
-            program = next(filter(None, map(shutil.which, BROWSERS)), None)
-            browser = browsers.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(address)
-            page.wait_for_selector("#time:not(:empty)")
-            print(f"{recipe}, {MOVES} moves a slider, ms         median   p90   server  drawing")
-            every = []
-            for key in KEYS:
-                if not page.query_selector(f"[aria-label='{key} slider']"):
-                    continue
-                found = measured(page, key)
-                if not len(found):
-                    continue
-                every.append(found)
-                whole, its, drawing = np.median(found, axis=0)
-                print(f"{key:40} {whole:8.0f} {np.quantile(found[:, 0], 0.9):6.0f} {its:8.0f} {drawing:8.0f}")
-            browser.close()
-        server.terminate()
+        try:
+            every = moved(server.stdout.readline().split(": open ")[1].strip(), recipe)
+        finally:
+            server.terminate()
     median = np.median(np.concatenate(every)[:, 0])
     print(f"all: median {median:.0f} ms, p90 {np.quantile(np.concatenate(every)[:, 0], 0.9):.0f} ms")
     return int(median > LIMIT_ms)
