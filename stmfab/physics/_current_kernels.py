@@ -13,6 +13,7 @@ I4 = NDArray[np.int32]
 B1 = NDArray[np.bool_]
 C8 = NDArray[np.complex64]
 
+LANES = 16  # of single precision that the widest processors take at once
 LN2 = 0.6931471805599453
 ONE = np.float32(1.0)
 LEAST, INFINITE = np.int32(0x00800000), np.int32(0x7F800000)  # the bits of the least normal number and of infinity
@@ -196,26 +197,27 @@ def number_columns(bounds: F8, loud: float, heard: float) -> tuple[I8, I8, int, 
 def _exp2(x: F4, exponent: I4, power: F4) -> None:
     """Replace x (from -126 to 0) by 2**x: the whole part through the exponent's bits, the rest by its Taylor series."""
     for i in range(x.shape[0]):
-        whole = np.floor(x[i])
+        whole = np.rint(x[i])
         t = np.float32(LN2) * (x[i] - whole)
         exponent[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-        tail = ONE / np.float32(120) + t * (ONE / np.float32(720) + t / np.float32(5040))
-        tail = ONE / np.float32(6) + t * (ONE / np.float32(24) + t * tail)
-        x[i] = ONE + t * (ONE + t * (ONE / np.float32(2) + t * tail))
+        tail = np.float32(1 / 24) + t * (np.float32(1 / 120) + t * np.float32(1 / 720))
+        x[i] = ONE + t * (ONE + t * (np.float32(1 / 2) + t * (np.float32(1 / 6) + t * tail)))
     for i in range(x.shape[0]):
         x[i] *= power[i]
 
 
 @lean(forceinline=True, fastmath={"contract"})
-def _exponents(node_x: F4, node_y: F4, z: F4, way: F4, slope: np.float32, lateral2: F4, out: F4) -> None:
-    """Write slope D of a pair over heights and nodes, nodes fastest; -126 at the least: that carries nothing."""
-    n_nodes = node_x.shape[0]
-    for g in range(n_nodes):
+def _exponents(node_x: F4, node_y: F4, n_nodes: int, z: F4, way: F4, slope: np.float32, lateral2: F4, out: F4) -> None:
+    """Write slope D of a pair over heights and nodes, nodes fastest; -126 at the least: that carries nothing.
+
+    What stands beyond the last of ``n_nodes`` fills the lanes: the next height is written over it.
+    """
+    for g in range(node_x.shape[0]):
         lateral2[g] = (node_x[g] - way[0]) ** 2 + (node_y[g] - way[1]) ** 2
     for h in range(z.shape[0]):
-        vertical2 = (z[h] - way[2]) ** 2
-        for g in range(n_nodes):
-            out[h * n_nodes + g] = max(slope * np.sqrt(lateral2[g] + vertical2), np.float32(-126.0))
+        vertical2, here = (z[h] - way[2]) ** 2, out[h * n_nodes :]
+        for g in range(node_x.shape[0]):
+            here[g] = max(slope * np.sqrt(lateral2[g] + vertical2), np.float32(-126.0))
 
 
 @lean(forceinline=True)
@@ -247,6 +249,7 @@ def _add_columns(columns: I8, shares: F4, x: F4, out: F4) -> None:
 def _add_pairs(
     node_x: F4,
     node_y: F4,
+    n_nodes: int,
     z: F4,
     ways: F4,
     slope: np.float32,
@@ -264,18 +267,26 @@ def _add_pairs(
 ) -> None:
     """Add the conductance of each pair to its columns, see ``conductances``."""
     lateral2, x, exponent, power, columns = room
-    n_nodes = node_x.shape[0]
+    heard = x[: exponent.shape[0]]
     for p in range(ways.shape[0]):
         if not _columns(numbers[cells[p], sites[p]], close[p], n_loud, fine, columns):
             continue
-        _exponents(node_x, node_y, z, ways[p], slope, lateral2, x)
-        _exp2(x, exponent, power)
+        _exponents(node_x, node_y, n_nodes, z, ways[p], slope, lateral2, x)
+        _exp2(heard, exponent, power)
         if p_shares.shape[0] > 0:
             for h in range(z.shape[0]):
                 vertical2 = (z[h] - ways[p, 2]) ** 2
                 for g in range(n_nodes):
                     x[h * n_nodes + g] *= ONE - p_shares[atoms[p]] * vertical2 / (lateral2[g] + vertical2)
-        _add_columns(columns, shares[atoms[p]], x, out)
+        _add_columns(columns, shares[atoms[p]], heard, out)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _filled(values: F4) -> F4:
+    """Return values and as many zeros as fill the last lanes."""
+    out = np.zeros(-(-values.shape[0] // LANES) * LANES, dtype=np.float32)
+    out[: values.shape[0]] = values
+    return out
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -300,32 +311,14 @@ def conductances(
 
     Its columns are numbers[cell, site], (n_mixed,), see ``_columns``. Where tip atoms have shares p of p waves, not
     none at all, exp(-2 kappa D) comes times 1 - p + p (rho / D)^2, rho^2 = D^2 - h^2: the lateral and the vertical part
-    of the distance D.
+    of the distance D. A row of ``out`` is as long as a multiple of ``LANES``: what fills it up means nothing.
     """
-    exponent = np.empty(out.shape[1], dtype=np.int32)
-    lateral2, x = np.empty(node_x.shape[0], dtype=np.float32), np.empty(out.shape[1], dtype=np.float32)
-    room = lateral2, x, exponent, exponent.view(np.float32), np.empty(numbers.shape[2], dtype=np.int64)
-    slope = np.float32(-2.0 * kappa / LN2)
-    _add_pairs(
-        *(
-            node_x,
-            node_y,
-            z,
-            ways,
-            slope,
-            cells,
-            sites,
-            atoms,
-            close,
-            numbers,
-            n_loud,
-            fine,
-            shares,
-            p_shares,
-            room,
-            out,
-        )
-    )
+    n_nodes, exponent = node_x.shape[0], np.empty(out.shape[1], dtype=np.int32)
+    x, y = _filled(node_x), _filled(node_y)
+    values = np.zeros(out.shape[1] + x.shape[0], dtype=np.float32)
+    room = np.empty_like(x), values, exponent, exponent.view(np.float32), np.empty(numbers.shape[2], dtype=np.int64)
+    at = x, y, n_nodes, z, ways, np.float32(-2.0 * kappa / LN2)
+    _add_pairs(*at, cells, sites, atoms, close, numbers, n_loud, fine, shares, p_shares, room, out)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -374,8 +367,8 @@ def _log(bits: I4, exponent: I4, mantissa: I4, out: F4) -> None:
     for i in range(bits.shape[0]):
         t = (m[i] - ONE) / (m[i] + ONE)
         square = t * t
-        tail = ONE / np.float32(5) + square * (ONE / np.float32(7) + square / np.float32(9))
-        series = ONE + square * (ONE / np.float32(3) + square * tail)
+        tail = np.float32(1 / 5) + square * (np.float32(1 / 7) + square * np.float32(1 / 9))
+        series = ONE + square * (np.float32(1 / 3) + square * tail)
         normal = bits[i] >= LEAST and bits[i] < INFINITE
         out[i] = np.float32(exponent[i]) * np.float32(LN2) + (t + t) * series if normal else np.float32(np.nan)
 

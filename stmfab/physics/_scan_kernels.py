@@ -26,7 +26,7 @@ Ring = tuple[float, int]  # the error that counts as a swing, the most updates b
 
 STOP, LIMIT, OUTSIDE = 1, 2, 4  # events: physical stop of z; slew or step limit; outside the tabulated heights
 RINGING, SATURATED = 32, 64  # the error swings to and fro; the amplifier shows its largest current
-SMALL, TINY = 1e-2, 1e-4  # x below which five and three terms of (1 - exp(-x)) / x err by less than 1e-12
+SMALL, TINY = 0.35, 1e-4  # x below which ten and three terms of (1 - exp(-x)) / x err by less than 1e-12
 STILL = (0.0, 0.0, 0.0, 0.0)  # no swing
 N_STATE = 14
 LANES = 8  # coefficients of nearly all height polynomials
@@ -60,36 +60,44 @@ def _value(c: F4, s: float) -> float:
 
 
 @inlined
-def _worn(rate: float, dv: float) -> float:
-    """Return (1 - exp(-rate |dv|)) / rate with the sign of dv."""
-    x = rate * abs(dv)
-    if abs(x) < SMALL:
-        square = x * x
-        return dv * ((1.0 - x * (1 / 2)) + square * ((1 / 6 - x * (1 / 24)) + square * (1 / 120)))
-    return float(np.copysign(-np.expm1(-x) / rate, dv))
+def _over_setpoint(c: F4, s: float, noise: float) -> float:
+    """Return the height polynomial at s, less the setpoint: ``noise`` is less it already; see ``_value``.
+
+    Eight coefficients, nearly always, wait for three multiplications: pairs, pairs of pairs, their sum.
+    """
+    if c.shape[0] == LANES and abs(s) <= 1.0:
+        square = s * s
+        low = ((c[0] + noise) + s * c[1]) + square * (c[2] + s * c[3])
+        high = (c[4] + s * c[5]) + square * (c[6] + s * c[7])
+        return float(low + square * square * high)
+    return _value(c, s) + noise
+
+
+@inlined
+def _worn(x: float) -> float:
+    """Return (1 - exp(-x)) / x."""
+    if abs(x) >= SMALL:
+        return float(-np.expm1(-x) / x)
+    square = x * x
+    low = (1.0 - x * (1 / 2)) + square * (1 / 6 - x * (1 / 24))
+    middle = (1 / 120 - x * (1 / 720)) + square * (1 / 5040 - x * (1 / 40320))
+    return low + (square * square) * (middle + (square * square) * (1 / 362880 - x * (1 / 3628800)))
 
 
 @inlined
 def hysteresis(h: float, dv: float, a: float, b: float, c: float) -> float:
     """Return H after V moved by dv: dH = A dV - B |dV| H - C dV |H|, exact, also through the sign change of H.
 
-    Away from zero dH/dV = A - (B + C) |H|, towards it A + (B - C) |H|. Small moves, nearly all, take three terms of the
-    exponential, and both ways at once: the loop waits for this.
+    Away from zero dH/dV = A - (B + C) |H|, towards it A + (B - C) |H|. Whether it goes there nobody can foretell, and
+    the loop waits for this: both are worked out, and no branch hangs on it.
     """
-    size, lag, towards = abs(dv), abs(h), h * dv < 0.0
-    if size * (b + c) < TINY:
-        square = dv * size
-        nearer = h + (a + (b - c) * lag) * (dv - square * ((b - c) / 2 - size * ((b - c) ** 2 / 6)))
-        farther = h + (a - (b + c) * lag) * (dv - square * ((b + c) / 2 - size * ((b + c) ** 2 / 6)))
-        end = nearer if towards else farther
-    elif towards:
-        end = h + (a + (b - c) * lag) * _worn(b - c, dv)
-    else:
-        end = h + (a - (b + c) * lag) * _worn(b + c, dv)
+    lag, size, towards = abs(h), abs(dv), h * dv < 0.0
+    near, far = (a + (b - c) * lag) * _worn((b - c) * size), (a - (b + c) * lag) * _worn((b + c) * size)
+    end = h + dv * (near if towards else far)
     if towards & (end * dv > 0.0):
         x = lag * (b - c) / a
         left = size - lag / a * (np.log1p(x) / x if x != 0.0 else 1.0)
-        end = a * _worn(b + c, left if dv > 0.0 else -left)
+        end = a * (left if dv > 0.0 else -left) * _worn((b + c) * left)
     return end
 
 
@@ -146,12 +154,13 @@ def scan_pixels(
     """
     scale, offset = heights
     a, b, c, gain = piezo
+    answer = scale * gain
     move, h, total, last, limits, reach = state[0], state[1], state[2], state[3], int(state[7]), state[8]
     for row in range(polynomials.shape[0]):
         for i in range(polynomials.shape[1]):
             floor = 0.5 * (plane[row, i] + plane[row, i + 1]) - start
-            s = gain * (move - h) * scale - (scale * floor + offset)
-            error = _value(polynomials[row, i], s) + (noise[row, i] - setpoint)
+            s = (answer * move - (scale * floor + offset)) - answer * h
+            error = _over_setpoint(polynomials[row, i], s, noise[row, i] - setpoint)
             topography[row, i], tips[row, i] = start + move, start + gain * (move - h)
             events[row, i] = limits | (OUTSIDE if abs(s) > 1.0 else 0)
             if np.isnan(error):
@@ -174,20 +183,6 @@ def _rings(error: float, ring: Ring, state: F8) -> int:
     if abs(error) > ring[0] and side != state[11]:
         state[11], state[12], state[13] = side, 0.0, state[13] + 1.0
     return RINGING if state[13] >= N_SWINGS else 0
-
-
-@inlined
-def _over_setpoint(c: F4, s: float, noise: float) -> float:
-    """Return the height polynomial at s, less the setpoint: ``noise`` is less it already; see ``_value``.
-
-    Eight coefficients, nearly always, wait for three multiplications: pairs, pairs of pairs, their sum.
-    """
-    if c.shape[0] == LANES and abs(s) <= 1.0:
-        square = s * s
-        low = ((c[0] + noise) + s * c[1]) + square * (c[2] + s * c[3])
-        high = (c[4] + s * c[5]) + square * (c[6] + s * c[7])
-        return float(low + square * square * high)
-    return _value(c, s) + noise
 
 
 @inlined

@@ -333,13 +333,14 @@ def _conductances(
     Of the close pairs in the loud columns if ``fine``, else of all that is left; ``shares``, (n_tip, n_mixed), weight
     the tip atoms.
     """
-    n_columns = carried.n_loud if fine else len(carried.columns)
-    out = np.zeros((n_columns, table.n_heights * len(nodes[0])), dtype=np.float32)
+    n_columns, width = carried.n_loud if fine else len(carried.columns), table.n_heights * len(nodes[0])
+    lanes = _current_kernels.LANES
+    out = np.zeros((n_columns, -(-width // lanes) * lanes), dtype=np.float32)
     at = *nodes, table.nodes_nm.astype(np.float32), carried.ways_nm
     listed = carried.cells, carried.sites, carried.tip_atoms, carried.close
     into = carried.numbers, carried.n_loud, fine, shares
     _current_kernels.conductances(*at, kappa_per_nm, *listed, *into, carried.p_shares, out)
-    return out
+    return out[:, :width]
 
 
 def _refined(values: Floats32, table: Heights) -> Floats32:
