@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
-BINS = 256
+BINS = 2048
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -407,6 +407,16 @@ def evaluate(polynomials: F4, s: F8) -> F8:
     return out
 
 
+@lean(fastmath={"contract"})
+def weigh(polynomials: F4, weights: F8, out: F8) -> None:
+    """Write the sums of the polynomials' coefficients, (n_points, n_coefficients), times weights to out."""
+    for p in range(polynomials.shape[0]):
+        total = 0.0
+        for k in range(weights.shape[0]):
+            total += weights[k] * polynomials[p, k]
+        out[p] = total
+
+
 @numba.njit(cache=True, error_model="numpy")
 def invert(polynomials: F4, level: float) -> F8:
     """Return s at which each polynomial has the value ``level`` (Newton), NaN where it does not settle."""

@@ -184,9 +184,14 @@ class FieldLines:
 
     def log_current(self, z_nm: Floats | float) -> Floats:
         """Return ln|I / nA| at a height, or one a line."""
-        s = np.empty(self.shape)
-        s[...] = (z_nm - self.z_mid_nm) / self.z_half_nm
-        return np.asarray(_field_kernels.evaluate(self.polynomials, s.ravel())).reshape(self.shape)
+        s = (np.asarray(z_nm, dtype=float) - self.z_mid_nm) / self.z_half_nm
+        if s.ndim:
+            places = np.broadcast_to(s, self.shape).ravel()
+            return np.asarray(_field_kernels.evaluate(self.polynomials, places)).reshape(self.shape)
+        out, edge, powers = np.empty(self.shape), min(max(float(s), -1.0), 1.0), np.arange(self.polynomials.shape[1])
+        slopes = powers * edge ** np.maximum(powers - 1, 0)  # beyond the tabulated heights the line goes on straight
+        _field_kernels.weigh(self.polynomials, edge**powers + slopes * (s - edge), out.reshape(-1))
+        return out
 
     def heights(self, log_current: float) -> Floats:
         """Return the heights z (nm) at which ln|I / nA| has a given value: Newton's iteration.

@@ -156,6 +156,13 @@ def test_hysteresis_is_its_plain_twin():
         assert exact == pytest.approx(twins.hysteresis(h, dv, a, b, c, steps=2000), abs=1e-6)  # RK4 through the kink
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 0.1, 0.3, 0.9])  # of the move: below and above the end of the series
+@pytest.mark.parametrize(("h", "rate", "slope"), [(0.2, 1.1, 0.9 - 1.1 * 0.2), (-2.0, -0.3, 0.9 - 0.3 * 2.0)])
+def test_hysteresis_of_one_way_is_its_closed_form(size, h, rate, slope):  # away from zero; towards it, but not there
+    moved = -slope * np.expm1(-rate * size) / rate
+    assert _scan_kernels.hysteresis(h, size, 0.9, 0.4, 0.7) - h == pytest.approx(moved, rel=1e-12, abs=5e-16)
+
+
 @pytest.mark.parametrize(("wave_per_step", "error"), [(0.1, 2e-6), (0.4, 3e-4)])
 def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps(wave_per_step, error):
     rng = np.random.default_rng(3)
