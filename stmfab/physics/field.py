@@ -84,7 +84,8 @@ class CurrentField:
         ``x_nm`` and ``y_nm``, (n_passes, n_pixels + 1), are the pixels' ends; between them the tip moves straight.
         """
         out = np.empty((len(x_nm), x_nm.shape[1] - 1, self.n_coefficients), dtype=np.float32)
-        _field_kernels.pixel_means(self.coefficients, x_nm, y_nm, self._grid, n_sub, out)
+        room = np.empty((2, x_nm.shape[1])), np.empty(out.shape[1:], dtype=np.float32)
+        _field_kernels.pixel_means(self.coefficients, x_nm, y_nm, self._grid, n_sub, *room, out)
         return out
 
     def step_polynomials(self, x_nm: Floats, y_nm: Floats, n_sub: int) -> Floats32:

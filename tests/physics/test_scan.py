@@ -177,6 +177,25 @@ def test_the_mean_polynomial_of_a_pixel_is_the_mean_over_its_sub_steps(wave_per_
         np.testing.assert_allclose(mean[0], expected, atol=error)  # float32 of 1; a sixth of Lagrange's own error
 
 
+@pytest.mark.parametrize(("wave_per_step", "error"), [(0.1, 3e-6), (0.4, 4e-4)])
+@pytest.mark.parametrize("creep", [0.0, 0.02])  # evenly spaced pixels go another way than others
+def test_mean_polynomials_of_a_line_are_the_means_over_its_sub_steps(wave_per_step, error, creep):
+    rng = np.random.default_rng(4)
+    v, u = np.mgrid[:60, :60] * wave_per_step
+    waves = np.stack([np.cos(u + 0.3 * v), np.sin(0.5 * u - v), np.cos(v)], axis=-1)
+    world = field.CurrentField(field.padded(waves), np.zeros(2), np.eye(2), 0.0, 1.0)
+    for step in ((0.95, 0.3), (-0.4, 0.7), (0.02, 0.0)):
+        start, n_sub = rng.uniform(28, 30, 2), int(rng.integers(3, 30))
+        number = np.arange(25.0)
+        ends = start + number[:, None] * step + creep * np.sin(number)[:, None]
+        means = world.pixel_means(*ends.T[:, None], n_sub)[0]
+        shares = (np.arange(n_sub)[:, None] + 0.5) / n_sub
+        for i in range(24):
+            points = ends[i] + shares * (ends[i + 1] - ends[i])
+            expected = np.mean([twins.height_polynomial(world, *p) for p in points], axis=0)
+            np.testing.assert_allclose(means[i], expected, atol=error)
+
+
 # The loop
 
 
