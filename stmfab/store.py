@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-FORMAT = 8  # of the layout and of the samples' bytes; a change of either counts it up
+FORMAT = 9  # of the layout and of the samples' bytes; a change of either counts it up
 ROOT = "zarr.json"
 LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all

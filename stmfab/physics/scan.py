@@ -22,7 +22,7 @@ from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
 from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
-from .white import fill_white, white_state
+from .white import fill_gaussian, fill_white, white_state
 
 STOP, LIMIT, RINGING = _scan_kernels.STOP, _scan_kernels.LIMIT, _scan_kernels.RINGING
 JUMP, HELD = np.uint8(8), np.uint8(16)  # events, beside those of ``_scan_kernels``
@@ -211,10 +211,10 @@ class _Disturbance:
         raster = path.raster
         self._shape = raster.pixels, n_sub
         self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
-        self._white, self.kappa_per_nm = streams("noise"), tone.kappa_per_nm
+        self.kappa_per_nm = tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         self._coloured = coloured(sources, clock, tone, streams)
-        self._state = white_state(self._white) if self._sigma > 0 and n_sub > 1 else None
+        self._state = white_state(streams("noise"))
         self._room: Floats32 | None = None
 
     def sigma(self, timing: Timing) -> float:
@@ -229,10 +229,8 @@ class _Disturbance:
         if self._room is None:  # one for all: a new one would be new pages
             self._room = np.empty((end - first, *self._shape), np.float32)
         noise = self._room[: end - first]
-        if self._state is not None:
-            fill_white(noise, self._sigma, self._state)
-        elif self._sigma > 0:  # a pixel's one number: Gaussian to its tails
-            noise[:] = np.float32(self._sigma) * self._white.standard_normal(noise.shape, dtype=np.float32)
+        if self._sigma > 0:  # a pixel's one number: Gaussian to its tails
+            (fill_white if self._shape[1] > 1 else fill_gaussian)(noise, self._sigma, self._state)
         else:
             noise[:] = 0.0
         for add in self._coloured:

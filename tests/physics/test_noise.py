@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import signal
+from scipy import signal, special, stats
 
 from stmfab.physics import noise, white
 
@@ -66,6 +66,23 @@ def test_white_noise_of_sub_steps_is_white_and_nearly_gaussian():
     assert (out**4).mean() / 0.3**4 - 3 == pytest.approx(-0.3, abs=0.05)
     flat = out.ravel()
     assert all(abs(np.corrcoef(flat[lag:], flat[:-lag])[0, 1]) < 5 / math.sqrt(out.size) for lag in (1, 2, 1000))
+
+
+def test_noise_of_pixels_is_gaussian_to_its_tails():
+    out = np.zeros((2000, 1001), np.float32)
+    white.fill_gaussian(out, 0.3, white.white_state(np.random.default_rng(4)))
+    flat = out.ravel() / 0.3
+    n = flat.size
+    assert np.isfinite(flat).all()
+    moments = [(flat.astype(float) ** k).mean() for k in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=5 * math.sqrt(96 / n))  # the fourth's variance; more is safe
+    assert stats.kstest(flat, "norm").statistic < 2 / math.sqrt(n)  # 1 - 7e-4
+    for limit in (2, 3, 4):
+        expected = n * 2 * special.ndtr(-limit)
+        assert np.count_nonzero(abs(flat) > limit) == pytest.approx(expected, abs=5 * math.sqrt(expected))
+    for lag in (1, 16, 32, 48):  # lanes, and the two of a pair
+        for power in (1, 2):
+            assert abs(np.corrcoef(flat[lag:] ** power, flat[:-lag] ** power)[0, 1]) < 5 / math.sqrt(n)
 
 
 def test_white_noise_is_the_bytes_of_xoshiro128():
