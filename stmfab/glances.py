@@ -19,6 +19,7 @@ from .physics.instrument import Instrument
 from .physics.junction import Junction
 from .physics.orbital_scene import Shapes
 from .physics.path import Path
+from .physics.stages import Stages
 from .physics.targets import Ideal
 from .plan import Plan
 from .scenes import Scene, View
@@ -49,14 +50,14 @@ class Memory:
         rest = dataclasses.replace(drawn, raster=raster, junctions={}, instrument=Instrument())
         window_eV = recipe.window_eV if recipe.sample_kind == CRYSTAL else None
 
-        def look(path: Path, junction: Junction) -> tuple[Scene, Imaged]:
+        def look(path: Path, junction: Junction) -> Stages[tuple[Scene, Imaged]]:
             facts = recipe.sample_kind, window_eV, rest, junction
             slot = _name_of(junction, drawn), bool(rest.defects), as_wide_nm
             known = self._known.get(slot)
             if known is not None and known[0] == facts and _alike(known[1], path):
                 return known[2]
             self._known.pop(slot, None)  # not two of them at once
-            found = made_anew(path, junction)
+            found = yield from made_anew(path, junction)
             self._known[slot] = facts, path, found
             return found
 

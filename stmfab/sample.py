@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,13 @@ from .parts import JUNCTIONS
 from .physics import constant_height, scan, targets
 from .physics.noise import Streams
 from .physics.path import tip_path
+from .physics.stages import Stages, finished
 from .plan import Plan
 from .scenes import View
 
 ViewOf = Callable[[Plan, Parameters], View]
 Arrays = dict[str, NDArray[Any]]
-BATCH_PIXELS = 1 << 16  # of the samples made side by side: 5 to 8 % faster than one after the other
+BATCH_PIXELS = 1 << 17  # of the samples made side by side: measured, see physics.stages
 
 
 @_threads.one_thread()
@@ -46,7 +47,7 @@ def simulate(recipe: Plan, start: int, stop: int) -> Arrays:
     return out
 
 
-def one(recipe: Plan, drawn: Parameters, view_of: ViewOf = scenes.view) -> Generator[None, None, Arrays]:
+def one(recipe: Plan, drawn: Parameters, view_of: ViewOf = scenes.view) -> Stages[Arrays]:
     """Return the arrays of one sample, and its derived numbers, by name; between stages, give way to other samples.
 
     ``view_of`` says how the sample is looked at: as ``scenes.view``, which whoever looks again may remember.
@@ -66,7 +67,7 @@ def one(recipe: Plan, drawn: Parameters, view_of: ViewOf = scenes.view) -> Gener
 
 def scanned(
     recipe: Plan, drawn: Parameters, name: str, *, view: View, pristine: View | None, listed: Listed | None
-) -> Generator[None, None, tuple[Arrays, Listed]]:
+) -> Stages[tuple[Arrays, Listed]]:
     """Return what one junction makes of a sample, and the defects that it lists: those of the junction before, if any.
 
     All junctions share the lateral path, but for their offsets; the noise is each one's own. ``view`` is of the sample,
@@ -77,10 +78,12 @@ def scanned(
     random = _own(shared, name) if name else shared
     path = tip_path(drawn.raster, drawn.instrument, streams=shared, offset_nm=junction.offset_nm)
     yield
-    scene, imaged = view(path, junction)
+    scene, imaged = yield from view(path, junction)
     yield
     held = drawn.instrument.constant_height
-    run = scan.run if held is None else functools.partial(constant_height.run, held=held, height_nm=imaged.height_nm)
+    run = scan.run.stages
+    if held is not None:
+        run = functools.partial(constant_height.run.stages, held=held, height_nm=imaged.height_nm)
     record = functools.partial(
         run,
         imaged.fields,
@@ -91,18 +94,18 @@ def scanned(
         log_spread=scan.first_line_spread(imaged.field, drawn.raster, height_nm=imaged.height_nm),
         streams=random,
     )
-    recorded = record(drawn.instrument, channels=recipe.channels)
+    recorded = yield from record(drawn.instrument, channels=recipe.channels)
     yield
     raised = functools.partial(targets.tip_raised, path, drawn.instrument, streams=random)
     known = labels.known(recipe, scene, imaged, path, recorded, raised)
     listed = labels.listed(recipe, drawn, scene, known) if listed is None else labels.listed_again(listed, known)
     if recipe.instances is not None and pristine is not None:
-        quiet = record(dataclasses.replace(drawn.instrument, noise={}))
+        quiet = finished(record(dataclasses.replace(drawn.instrument, noise={})))
         lacking = [pristine]
         if recipe.instances.renders == "each":
             origins = labels.origins(scene, listed, known)
             lacking = [scenes.view(recipe, drawn.without(*origin)) for origin in origins]
-        bare = (without(path, junction.at(imaged.log_setpoint))[1] for without in lacking)
+        bare = (finished(without(path, junction.at(imaged.log_setpoint)))[1] for without in lacking)
         known = dataclasses.replace(known, seen=labels.seen(recipe.instances, listed, known, bare, quiet))
         listed = labels.with_seen(listed, known)
     known = dataclasses.replace(known, listed_nm=listed.sites_nm, random=shared)
@@ -126,19 +129,21 @@ def together(recipe: Plan, drawn: Sequence[Parameters]) -> list[Arrays]:
 
     Whatever fails, or is not finite, says which sample it was and how to make it again.
     """
-    made: list[Arrays] = []
-    making = [one(recipe, each) for each in drawn]
-    while len(made) < len(drawn):
-        for each, stages in zip(drawn, making, strict=True):
+    made: dict[int, Arrays] = {}
+    making = dict(enumerate(one(recipe, each) for each in drawn))
+    while making:
+        for place, stages in list(making.items()):
             try:
                 next(stages)
             except StopIteration as end:
-                made.append(end.value)
+                made[place] = end.value
+                del making[place]
             except Exception as error:
+                each = drawn[place]
                 again = f"stmfab preview {recipe.name} --seed {recipe.seed} --sample {each.index}"
                 error.add_note(f"sample {each.index} (seed {recipe.seed}); remake it: {again}")
                 raise
-    return made
+    return [made[place] for place in range(len(drawn))]
 
 
 def kept(recipe: Plan, columns: plan.Columns, indices: range) -> list[Arrays]:

@@ -39,6 +39,7 @@ from .physics.metals import METALS, Metal
 from .physics.orbitals import ORBITAL_SURFACES, Buckling, Orbitals, OrbitalSurface
 from .physics.path import Path, forward, nominal_raster
 from .physics.scatterers import CORRAL_SITE, Corral, corral_cells
+from .physics.stages import Stages
 from .physics.structure import TILE_CELLS, Window
 from .physics.surface_grid import Grid
 from .physics.surface_state import SurfaceBand
@@ -46,10 +47,12 @@ from .physics.units import Bools, Floats, Ints
 from .plan import Plan
 
 
-def crystal_image(recipe: Plan, drawn: Parameters, path: Path, junction: Junction) -> tuple[crystal.Scene, Imaged]:
+def crystal_image(
+    recipe: Plan, drawn: Parameters, path: Path, junction: Junction
+) -> Stages[tuple[crystal.Scene, Imaged]]:
     """Return a crystal with its defects, and its current field along a path, tip after tip."""
     later = [apex.tip() for _, apex in sorted(drawn.later_tips.items())[: path.n_changes]]
-    return crystal.image(
+    return crystal.image.stages(
         lambda window: scene(drawn.seed, drawn, window),
         drawn.material,
         _tip(drawn),
@@ -70,8 +73,9 @@ def _tip(drawn: Parameters) -> tips.Tip:
 
 def surface_image(
     recipe: Plan, drawn: Parameters, as_wide_nm: float, path: Path, junction: Junction
-) -> tuple[surface_state.Scene, surface_field.Surface]:
+) -> Stages[tuple[surface_state.Scene, surface_field.Surface]]:
     """Return a metal's face with what is on it, and its current field along a path."""
+    yield
     metal, band = METALS[drawn.material.name], drawn.sample.get("surface", surface_state.SurfaceBand())
     return surface_field.image(
         lambda grid, margin_nm: surface(drawn.seed, drawn, metal, band, grid, margin_nm=margin_nm),
@@ -110,7 +114,7 @@ def surface(
 
 def orbitals_image(
     recipe: Plan, drawn: Parameters, as_wide_nm: float, shapes: orbital_scene.Shapes, path: Path, junction: Junction
-) -> tuple[orbital_scene.Scene, Imaged]:
+) -> Stages[tuple[orbital_scene.Scene, Imaged]]:
     """Return a surface of local orbitals with what is on it, and its current field along a path.
 
     Raises
@@ -118,6 +122,7 @@ def orbitals_image(
     StmfabError
         If a defect cannot stand as high, or as low, as the recipe asks.
     """
+    yield
     surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
@@ -313,7 +318,7 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
 
 
 Scene: TypeAlias = crystal.Scene | surface_state.Scene | orbital_scene.Scene
-View: TypeAlias = Callable[[Path, Junction], tuple[Scene, Imaged]]
+View: TypeAlias = Callable[[Path, Junction], Stages[tuple[Scene, Imaged]]]
 VIEWS: Mapping[str, Callable[[Plan, Parameters, float, orbital_scene.Shapes], View]] = {
     parts.CRYSTAL: lambda recipe, drawn, *_: functools.partial(crystal_image, recipe, drawn),
     parts.SURFACE_STATE: lambda recipe, drawn, wide, _: functools.partial(surface_image, recipe, drawn, wide),
@@ -325,6 +330,8 @@ def view(
     recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0, shapes: orbital_scene.Shapes | None = None
 ) -> View:
     """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
+
+    That is work in stages, see ``stages.Stages``.
 
     What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample
     that makes its scene before its fields makes it once, here. Nodes of fields are at least as far apart as in frames

@@ -34,7 +34,7 @@ LAYERS = (
 )
 # In pipeline order: a physics module imports only those before it, and its own file of kernels.
 PHYSICS = """
-    units keys arrays materials tables structure contours changes greens defects guests placement
+    stages units keys arrays materials tables structure contours changes greens defects guests placement
     tungsten tungsten_spd tips field switches
     junction barrier current halos bumps adatoms incoherent lobes coherent_guests heard
     coherent green_tables coherent_scene conductance coherent_field crystal coherent_spectra spectra

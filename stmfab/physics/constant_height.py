@@ -12,10 +12,12 @@ from .instrument import NM_PER_PM, ConstantHeight, Instrument
 from .noise import AmplifierNoise, Streams
 from .path import Path
 from .scan import Scan
+from .stages import Staged, Stages
 from .switches import Fields
 from .units import Floats
 
 
+@Staged
 def run(
     field: Fields,
     path: Path,
@@ -29,7 +31,7 @@ def run(
     log_spread: float,
     streams: Streams,
     channels: Collection[str],
-) -> Scan:
+) -> Stages[Scan]:
     """Return the scan of a tip that rests at a gap of ``height_nm`` and its lift over the frame's centre.
 
     That is the scan of a loop without gain. What disturbs the gap disturbs ln|I|, as under a loop; the amplifier's
@@ -50,7 +52,7 @@ def run(
         z_resonance=None,
         noise=others,
     )
-    recorded = scan.run(
+    recorded = yield from scan.run.stages(
         field,
         path,
         still,

@@ -37,6 +37,7 @@ from .greens import Perturbation
 from .halos import Halos
 from .junction import Junction
 from .materials import Material
+from .stages import Staged, Stages
 from .structure import Window
 from .switches import Fields
 from .tables import Keep
@@ -119,6 +120,7 @@ class Crystal(Imaged):
 Lines = Sequence[tuple[Floats, Floats]]
 
 
+@Staged
 def image(
     scene_of: Callable[[Window], Scene],
     material: Material,
@@ -131,7 +133,7 @@ def image(
     later_tips: Sequence[Tip] = (),
     tip_numbers: Ints = FIRST_TIP,
     keep: Keep = tables.made_anew,
-) -> tuple[Scene, Imaged]:
+) -> Stages[tuple[Scene, Imaged]]:
     """Return a scene and its field along lines, tabulated around the heights of its ideal image.
 
     Parameters
@@ -161,7 +163,8 @@ def image(
     for _ in range(MAX_TABLES):
         table = current.heights(low_nm, high_nm, least_grid=grid)
         setting = material, junction, table, [*lines_nm, raster_nm]
-        scene, field = _tabulated(scene_of, tip, *setting, window_eV=window_eV, keep=keep)
+        scene, field = yield from _tabulated.stages(scene_of, tip, *setting, window_eV=window_eV, keep=keep)
+        yield
         over_raster = field.over(*raster_nm)
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm, fields = over_raster.heights(log_setpoint), None
@@ -188,6 +191,7 @@ def _log_setpoint(over_raster: FieldLines, junction: Junction) -> float:
     return float(_crystal_kernels.median(over_raster.log_current(junction.height_nm).ravel()))
 
 
+@Staged
 def _tabulated(
     scene_of: Callable[[Window], Scene],
     tip: Tip,
@@ -198,16 +202,20 @@ def _tabulated(
     *,
     window_eV: tuple[float, float],
     keep: Keep,
-) -> tuple[Scene, CurrentField]:
+) -> Stages[tuple[Scene, CurrentField]]:
     """Return the scene under some lines and its field on a table of heights."""
     view, under = _views(material, tip, table, lines_nm)
+    yield
     scene = scene_of(under)
     energies = _energies(junction, material.broadening_eV, window_eV, scene.halos)
     if junction.current == "coherent":
         field = coherent_field.of_current(scene.sample, tip, junction, table, view=view, energies=energies, keep=keep)
         return scene, bumps.raised(field, scene.bumps, table)
+    yield
     through = incoherent.way(material, tip, junction, table, view=view, halo=scene.halos)
-    found = _in_cells(scene, through, tip, table, view, under, energies, exact=False, keep=keep)
+    yield
+    found = yield from _in_cells.stages(scene, through, tip, table, view, under, energies, exact=False, keep=keep)
+    yield
     polarity = 1 if junction.sample_bias_V > 0 else -1
     field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)
     return scene, bumps.raised(field, scene.bumps, table)
@@ -221,6 +229,7 @@ def _views(material: Material, tip: Tip, table: Heights, lines_nm: Lines) -> tup
     return view, structure.window(material, _shifted(lines_nm, tip), n_grid=table.n_grid)
 
 
+@Staged
 def _in_cells(
     scene: Scene,
     through: incoherent.Way,
@@ -232,7 +241,7 @@ def _in_cells(
     *,
     exact: bool,
     keep: Keep,
-) -> Floats32:
+) -> Stages[Floats32]:
     """Return what goes a way from the scene to the tip in the cells of a window, (n_cells, n_heights * n_grid**2)."""
     material, change = scene.material, scene.change
     orbitals = current.site_orbitals(material, through.sites)
@@ -242,7 +251,9 @@ def _in_cells(
     blocks = _blocks(material, under, orbitals, changed)
     reach = _reach(through.whole, orbitals, changed, blocks)
     green = green_table(material, *energies, reach, exact=exact, keep=keep)
+    yield
     local = greens.local_green(green.at(through.energies_eV), change, orbitals, blocks=blocks)
+    yield
     return incoherent.current_in_cells(
         through, local, orbitals, tip, table, change=change, halo=scene.halos, material=material, view=view
     )

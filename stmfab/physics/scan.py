@@ -20,6 +20,7 @@ from .loop import NO_SWING, Gains, Ringing, Timing, loop_gains, loop_timing, mar
 from .noise import Clock, Heard, Noise, Streams, Telegraph, Tone, coloured, white_log_sigma
 from .path import Path, Scalar, first_line, images
 from .piezo import LinearPiezo
+from .stages import Staged, Stages
 from .switches import ChangedField, Fields, SwitchingField
 from .units import Floats, Floats32, Ints
 from .white import fill_gaussian, fill_white, white_state
@@ -90,6 +91,7 @@ class _Lines:
     reach_nm: float
 
 
+@Staged
 def run(
     field: Fields,
     path: Path,
@@ -102,7 +104,7 @@ def run(
     streams: Streams,
     channels: Collection[str] = (),
     start_nm: float | None = None,
-) -> Scan:
+) -> Stages[Scan]:
     """Return the scan of a field along a path; without feedback that of a perfect loop with noise on its z.
 
     The loop, once an update: e = mean ln|I| since the last update - ln I_set; S += e;
@@ -154,6 +156,7 @@ def run(
     plain = feedback.preamplifier_Hz is None and instrument.z_resonance is None and feedback.range_nA is None
     resting = plain and feedback.update == "pixel" and feedback.amplifier == "log"  # the mean of ln|I| is all
     noise = _Disturbance(instrument.noise, path, tone, streams, n_sub=1 if resting else path.n_sub)
+    yield
     slope_per_nm, sigma = 2 * kappa_per_nm * path.cos_tilt, noise.sigma(timing)
     if resting:
         lines = _scan_pixels(field, circuit, path, noise, current=current)
@@ -211,10 +214,9 @@ class _Disturbance:
         raster = path.raster
         self._shape = raster.pixels, n_sub
         self._sigma = white_log_sigma(sources, tone, pixel_s=raster.dwell_s) * math.sqrt(n_sub)
-        self.kappa_per_nm = tone.kappa_per_nm
+        self._state, self.kappa_per_nm = white_state(streams("noise")), tone.kappa_per_nm
         clock = Clock(raster.pixels + 1, 2 * raster.pixels * n_sub, raster.dwell_s / n_sub)
         self._coloured = coloured(sources, clock, tone, streams)
-        self._state = white_state(streams("noise"))
         self._room: Floats32 | None = None
 
     def sigma(self, timing: Timing) -> float:

@@ -26,6 +26,7 @@ from stmfab.physics.ledges import Edges, Ledges, flat
 from stmfab.physics.orbitals import ORBITAL_SURFACES, SECOND, Buckling, Orbitals
 from stmfab.physics.path import nominal_raster, tip_path
 from stmfab.physics.site_defects import SITE_DEFECTS
+from stmfab.physics.stages import finished
 from stmfab.physics.tips import Tip
 from tests import bands
 from tests import second_reading as second
@@ -329,7 +330,7 @@ def test_field_accuracy(name, size_nm, limit_pm):
     random = functools.partial(streams.stream, chosen.seed, 0)
     junction = drawn.junctions["filled"]
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
-    _, made = scenes.view(chosen, drawn)(path, junction)
+    _, made = finished(scenes.view(chosen, drawn)(path, junction))
     pixels = np.random.default_rng(0).integers(0, 64, (2, 1000))
     x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
     z = made.field.heights(x, y, made.log_setpoint)
