@@ -164,8 +164,8 @@ def image(
         table = current.heights(low_nm, high_nm, least_grid=grid)
         setting = material, junction, table, [*lines_nm, raster_nm]
         scene, field = yield from _tabulated.stages(scene_of, tip, *setting, window_eV=window_eV, keep=keep)
-        yield
         over_raster = field.over(*raster_nm)
+        yield
         log_setpoint = _log_setpoint(over_raster, junction)
         ideal_nm, fields = over_raster.heights(log_setpoint), None
         if later_tips:
@@ -215,7 +215,6 @@ def _tabulated(
     through = incoherent.way(material, tip, junction, table, view=view, halo=scene.halos)
     yield
     found = yield from _in_cells.stages(scene, through, tip, table, view, under, energies, exact=False, keep=keep)
-    yield
     polarity = 1 if junction.sample_bias_V > 0 else -1
     field = current.field_of_cells(found, table, material=material, view=view, polarity=polarity)
     return scene, bumps.raised(field, scene.bumps, table)
