@@ -57,11 +57,17 @@ def uniforms(random_words, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def tile_uniforms(key, index, tiles, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` (n_tiles, n_words) with numbers in (0, 1): of tile (u, v), block after block under one key."""
+def tile_uniforms(key, index, tiles, limit, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (n_tiles, n_words) with numbers in (0, 1): of tile (u, v), block after block under one key.
+
+    Return whether all coordinates of tiles are below ``limit``.
+    """
     for t in range(out.shape[0]):
+        if max(abs(tiles[t, 0]), abs(tiles[t, 1])) >= limit:
+            return False
         place = (np.uint64(tiles[t, 0]) & _LOW) | ((np.uint64(tiles[t, 1]) & _LOW) << _HALF_BITS)
         for first in range(0, out.shape[1], 4):
             block = _block(key, np.uint64(first // 4), np.uint64(index), place, np.uint64(0))
             for lane in range(min(4, out.shape[1] - first)):
                 out[t, first + lane] = (np.float64(block[lane] >> _MANTISSA_SHIFT) + 0.5) * _MANTISSA_UNIT
+    return True

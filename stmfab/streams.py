@@ -65,10 +65,9 @@ def tile_uniforms(seed: int, index: int, path: str, tiles: Ints, n_words: int) -
     ValueError
         If a tile coordinate does not fit 32 bits.
     """
-    if tiles.size and np.abs(tiles).max() >= TILE_LIMIT:
-        raise ValueError(f"tile coordinates must be below {TILE_LIMIT}")
     out = np.empty((len(tiles), n_words))
-    _streams_kernels.tile_uniforms(_key("tile", seed, path), index, tiles, out)
+    if not _streams_kernels.tile_uniforms(_key("tile", seed, path), index, tiles, TILE_LIMIT, out):
+        raise ValueError(f"tile coordinates must be below {TILE_LIMIT}")
     return out
 
 
