@@ -20,6 +20,7 @@ import stmfab  # noqa: F401  (pins every thread pool before numpy is imported)
 
 from stmfab import factory, labels, metadata, place, plan, recipe, sample, scenes, store  # isort: skip
 from stmfab.physics import crystal, current, greens, scan  # isort: skip
+from stmfab.physics.stages import Staged  # isort: skip
 from tests.bench import floors  # isort: skip
 
 ROUNDS, COUNTED = 5, 64
@@ -55,8 +56,19 @@ class Clock:
                 self.seconds[stage] += spent - self.inner.pop()
                 self.inner[-1] += spent
 
-        wrapper.plain = function
-        return wrapper
+        def stages(*args, **keywords):
+            making = function.stages(*args, **keywords)
+            go_on = self.timed(stage, lambda: next(making))
+            while True:
+                try:
+                    go_on()
+                except StopIteration as end:
+                    return end.value
+                yield
+
+        timed = Staged(stages) if isinstance(function, Staged) else wrapper
+        timed.plain = function
+        return timed
 
 
 def measure(name: str, samples: int | None = None) -> tuple[int, float, dict[str, float]]:
