@@ -19,6 +19,7 @@ import numpy as np
 from stmfab import store
 from stmfab.physics import _greens_kernels, current, path, scan, targets
 from stmfab.physics.current import FAINT_GRID
+from stmfab.physics.stages import Staged
 
 EXPONENTIAL, DISTANCE = 20, 8
 CHAIN = 22  # additions and multiplications that wait for one another in an update: field, error, sum, hysteresis
@@ -113,7 +114,12 @@ def _after(function, count):
         count(made, *args, **words)
         return made
 
-    return wrapper
+    def stages(*args, **words):
+        made = yield from function.stages(*args, **words)
+        count(made, *args, **words)
+        return made
+
+    return Staged(stages) if isinstance(function, Staged) else wrapper
 
 
 def _corrections(work: Work, table, _rows, _inverse, felt, columns, block, _out) -> None:
@@ -152,7 +158,6 @@ def _written(work: Work, blocks) -> None:
 
 
 def _scan(work: Work, field, path) -> None:
-    """Count the scan: means of the field's polynomials over pixels, and the loop, one update after the other."""
+    """Count the scan: means of the field's polynomials over pixels, of one point each, and the loop, one update after the other."""
     n_pixels, k = path.x_nm[..., 1:].size, field.n_coefficients
-    points = 2 if 2 < path.n_sub else path.n_sub
-    work.add(n_pixels * (points * 20 * 2 * k + 60), n_pixels * (points * 16 * 4 * k + 40), waits=n_pixels)
+    work.add(n_pixels * (20 * 2 * k + 60), n_pixels * (16 * 4 * k + 40), waits=n_pixels)
