@@ -158,6 +158,6 @@ def _written(work: Work, blocks) -> None:
 
 
 def _scan(work: Work, field, path) -> None:
-    """Count the scan: means of the field's polynomials over pixels, of one point each, and the loop, one update after the other."""
+    """Count the scan: means of the field's polynomials over pixels, of a point each, and the loop, update by update."""
     n_pixels, k = path.x_nm[..., 1:].size, field.n_coefficients
     work.add(n_pixels * (20 * 2 * k + 60), n_pixels * (16 * 4 * k + 40), waits=n_pixels)

@@ -21,13 +21,16 @@ SERIES = {
     "area, nm^2": ("wse2-defects", ["scan.pixels=128"], "scan.size_nm", [2, 4, 8, 16, 32], lambda nm: nm**2),
     "sub-steps a pixel": ("wse2-realistic", ["scan.pixels=64"], "scan.sub_steps", [10, 20, 40, 80, 160], lambda n: n),
 }
+MEMBERS = ("top_vacancy", "bottom_vacancy", "top_dopant", "bottom_dopant")
+HALF = [f"sample.defects.{name}.density_per_nm2={{uniform: [0.05, 0.125]}}" for name in MEMBERS]
 FRAMES = {  # of wse2-defects
+    "64 x 64 at 1 to 4 nm, half of the defects": HALF,
     "128 x 128 at 1 to 4 nm": ["scan.pixels=128"],
     "256 x 256 at 1 to 4 nm": ["scan.pixels=256"],
     "128 x 128 at 10 nm": ["scan.pixels=128", "scan.size_nm=10"],
     "256 x 256 at 30 nm": ["scan.pixels=256", "scan.size_nm=30"],
 }
-SAMPLES, ROUNDS = 12, 3
+SAMPLES, ROUNDS = 32, 3
 
 
 def seconds(name: str, settings: list[str]) -> float:
