@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
 import math
@@ -28,6 +29,7 @@ from .place import disk_errors
 from .plan import Plan
 from .ranges import Place, Span
 from .recipe.values import expected
+from .sample import ViewOf
 
 ABSENT, PRESENT = "none", "present"  # in a menu of kinds: the part is left out; the only kind, which has no name
 MOST_TRIES = 5  # keys added to a fresh part until it is legal
@@ -157,14 +159,17 @@ def looked(
 
     ``glance`` names the image that is looked at while the hand moves: then only what is made first.
     """
-    varied, view_of = held.varied(still, changes), memory.view
+    varied = held.varied(still, changes)
     if glance is not None:
-        varied = glances.glance(varied, glance)
-        view_of = functools.partial(memory.view, as_wide_nm=math.inf)
+        first, view_of = glances.glance(varied, glance), functools.partial(memory.view, as_wide_nm=math.inf)
+        with contextlib.suppress(ArithmeticError):  # of nodes so far apart; the page gets all of the sample instead
+            return _looked(still, first, view_of, left, whole=False)
+    return _looked(still, varied, memory.view, left, whole=True)
+
+
+def _looked(still: Held, varied: Varied, view_of: ViewOf, left: Callable[[], bool], *, whole: bool) -> Answer | None:
     arrays = glances.arrays(varied, view_of, left)
-    return (
-        None if arrays is None else _drawn(still, varied, arrays, whole=glance is None) | {"glance": glance is not None}
-    )
+    return None if arrays is None else _drawn(still, varied, arrays, whole=whole) | {"glance": not whole}
 
 
 def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, whole: bool = True) -> Answer:
