@@ -34,6 +34,7 @@ from .sample import ViewOf
 ABSENT, PRESENT = "none", "present"  # in a menu of kinds: the part is left out; the only kind, which has no name
 MOST_TRIES = 5  # keys added to a fresh part until it is legal
 LAG_POINTS = 65
+SOME = '{"of": "defect_count", "at_least": 1}'  # as a new condition begins; a new junction as what all share
 
 Answer = dict[str, Any]
 GROUP: Answer = {"meaning": "", "kind": "", "kinds": {}, "keys": [], "adds": {}, "choices": {}, "removable": False}
@@ -49,8 +50,8 @@ def form(still: Held, changes: Changes) -> Answer:
     shown = {part.path: part for _, part in parts.parts(plan.tree)}
     groups = [_material(plan), _channels(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.path == KEEP or (slot.path == JUNCTION and plan.junctions):
-            continue  # one sample is shown, whichever are kept
+        if slot.path == JUNCTION and plan.junctions:
+            continue
         if slot.named:
             groups.append(_adding(plan, slot))
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
@@ -77,8 +78,8 @@ def _adding(plan: Plan, slot: Slot) -> Answer:
     """Return the group in which a part with a name of the user's choice is added to a place."""
     material = parts.material_of(plan.tree)
     offered = [kind for kind, cls in slot.kinds.items() if not hasattr(cls, "sites") or cls.sites(material)]
-    own = {kind or PRESENT: _fresh(plan, slot, kind) for kind in offered}
-    adds = {PRESENT: "{}"} if slot.path == JUNCTIONS else own  # a junction begins as what all share
+    begins = {JUNCTIONS: "{}", KEEP: SOME}.get(slot.path)
+    adds = {kind or PRESENT: begins or _fresh(plan, slot, kind) for kind in offered}
     return GROUP | {"path": slot.path, "meaning": slot.meaning, "adds": adds}
 
 
@@ -180,7 +181,8 @@ def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, w
     row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
     return {
         "sample": still.index,
-        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays) if whole else ""])),
+        "caption": row.caption,
+        "kept": _kept(still, varied, arrays) if whole else None,
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,
@@ -192,6 +194,16 @@ def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, w
         "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
         "derived": [_derived(name, unit, float(arrays[name])) for name, unit in derived],
     }
+
+
+def _kept(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]]) -> list[Answer]:
+    """Return the lines of what the recipe keeps: each condition with what the sample has, and its draws."""
+    lines = [{"words": words, "holds": holds} for words, holds in varied.judged(arrays)]
+    if still.attempt:
+        lines.append(
+            {"words": f"keep: draw {1 + still.attempt} of this sample is the first that it keeps", "holds": True}
+        )
+    return lines
 
 
 def _derived(name: str, unit: str, value: float) -> Answer:

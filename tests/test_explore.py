@@ -46,9 +46,10 @@ def test_the_form_has_every_key_with_unit_range_and_value(name):
     form = explore.form(held.hold(plan, 0), {})
     shown = {key["path"]: key for group in form["groups"] for key in group["keys"]}
     targets = {f"targets.{name}.{key}" for name, kind in plan.targets.items() for key in parts.keys_of(type(kind))}
-    assert shown.keys() == ranges.places(plan).keys() | targets | {"sample.material"}
+    keep = {f"keep.{name}.{key}" for name, kind in plan.keep.items() for key in parts.keys_of(type(kind))}
+    assert shown.keys() == ranges.places(plan).keys() | targets | keep | {"sample.material"}
     assert {name for group in form["groups"] for name, on in group["choices"].items() if on} == set(plan.channels)
-    places = {slot.path for slot in parts.slots(plan.sample_kind) if slot.named and slot.path != parts.KEEP}
+    places = {slot.path for slot in parts.slots(plan.sample_kind) if slot.named}
     assert {group["path"] for group in form["groups"] if group["adds"]} == places
     named = {path for path in leaves_above(plan.tree) if path.rpartition(".")[0] in places}
     assert {group["path"] for group in form["groups"] if group["removable"]} == named

@@ -87,6 +87,10 @@ function show(answer) {
   state.sample = answer.sample;
   at("sample").value = answer.sample;
   at("caption").textContent = answer.caption.replace(/^#\d+ */, "");
+  if (answer.kept) { // all of the sample is made: what the recipe's keep says of it
+    at("kept").replaceChildren(...answer.kept.map((one) => make("li", {textContent: one.words, className: one.holds ? "" : "bad"})));
+  }
+  at("kept").classList.toggle("old", !answer.kept);
   for (const image of answer.images) {
     const text = atob(image.data), bytes = new Uint8Array(text.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
