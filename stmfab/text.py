@@ -217,6 +217,8 @@ def _defects(found: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         return
     widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
+    if sum(1 + wide for wide in widths.values()) >= WIDTH:
+        widths.pop("layer", None)  # the site's name says it
     for keys in _side_by_side(widths):
         yield ""
         for row in [{key: key for key in keys}, *rows]:
