@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the number of the signal, as shells count
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: Slurm's RequeueExit
 SHOWN_FAILURES = 10
+NO_LIMIT = 10_000  # columns of what is no terminal: a line stays one for other programs
 MEASURED_SAMPLES = 32  # simulated for the estimate of `check`
 EXAMPLES_OF_GENERATE = """
 \b
 Examples:
   stmfab generate wse2-demo
   stmfab generate my.yaml out.zarr -n 1000 -j 8 --set scan.pixels=128
-  stmfab generate my.yaml out.zarr --part 3/8         (the fourth of eight tasks of a job)
+  stmfab generate my.yaml out.zarr --part 3/8  (the fourth of eight tasks)
   stmfab generate my.yaml out.zarr --repair
   stmfab generate my.yaml s3://bucket/out
 """
@@ -41,7 +44,7 @@ EXAMPLES_OF_CHECK = """
 \b
 Examples:
   stmfab check my.yaml
-  stmfab check wse2-demo > mine.yaml   (a built-in recipe with all its keys, to be changed)
+  stmfab check wse2-demo > mine.yaml   (with all its keys, to be changed)
   stmfab check wse2-defects -n 1000000 --set scan.pixels=128
 """
 EXAMPLES_OF_RECIPES = """
@@ -52,7 +55,8 @@ Examples:
 EXAMPLES_OF_SCHEMA = """
 \b
 Examples:
-  stmfab schema > stmfab.json          (first line of a recipe: # yaml-language-server: $schema=stmfab.json)
+  stmfab schema > stmfab.json
+  (first line of a recipe: # yaml-language-server: $schema=stmfab.json)
 """
 
 
@@ -228,9 +232,11 @@ def recipes() -> int:
     from . import recipe
 
     found = recipe.builtin_recipes()
-    wide = max(map(len, found), default=0)
+    wide = 2 + max(map(len, found), default=0)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else NO_LIMIT
     for name, description in found.items():
-        click.echo(f"{name:{wide}}  {description}")
+        words = textwrap.wrap(description, max(columns - wide, wide))
+        click.echo(f"{name:{wide}}" + f"\n{'':{wide}}".join(words))
     return 0
 
 

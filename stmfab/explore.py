@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
 import math
@@ -28,10 +29,12 @@ from .place import disk_errors
 from .plan import Plan
 from .ranges import Place, Span
 from .recipe.values import expected
+from .sample import ViewOf
 
 ABSENT, PRESENT = "none", "present"  # in a menu of kinds: the part is left out; the only kind, which has no name
 MOST_TRIES = 5  # keys added to a fresh part until it is legal
 LAG_POINTS = 65
+SOME = '{"of": "defect_count", "at_least": 1}'  # as a new condition begins; a new junction as what all share
 
 Answer = dict[str, Any]
 GROUP: Answer = {"meaning": "", "kind": "", "kinds": {}, "keys": [], "adds": {}, "choices": {}, "removable": False}
@@ -47,8 +50,8 @@ def form(still: Held, changes: Changes) -> Answer:
     shown = {part.path: part for _, part in parts.parts(plan.tree)}
     groups = [_material(plan), _channels(plan)]
     for slot in parts.slots(plan.sample_kind):
-        if slot.path == KEEP or (slot.path == JUNCTION and plan.junctions):
-            continue  # one sample is shown, whichever are kept
+        if slot.path == JUNCTION and plan.junctions:
+            continue
         if slot.named:
             groups.append(_adding(plan, slot))
         paths = [path for path in shown if path == slot.path or (slot.named and path.startswith(f"{slot.path}."))]
@@ -75,8 +78,8 @@ def _adding(plan: Plan, slot: Slot) -> Answer:
     """Return the group in which a part with a name of the user's choice is added to a place."""
     material = parts.material_of(plan.tree)
     offered = [kind for kind, cls in slot.kinds.items() if not hasattr(cls, "sites") or cls.sites(material)]
-    own = {kind or PRESENT: _fresh(plan, slot, kind) for kind in offered}
-    adds = {PRESENT: "{}"} if slot.path == JUNCTIONS else own  # a junction begins as what all share
+    begins = {JUNCTIONS: "{}", KEEP: SOME}.get(slot.path)
+    adds = {kind or PRESENT: begins or _fresh(plan, slot, kind) for kind in offered}
     return GROUP | {"path": slot.path, "meaning": slot.meaning, "adds": adds}
 
 
@@ -157,14 +160,17 @@ def looked(
 
     ``glance`` names the image that is looked at while the hand moves: then only what is made first.
     """
-    varied, view_of = held.varied(still, changes), memory.view
+    varied = held.varied(still, changes)
     if glance is not None:
-        varied = glances.glance(varied, glance)
-        view_of = functools.partial(memory.view, as_wide_nm=math.inf)
+        first, view_of = glances.glance(varied, glance), functools.partial(memory.view, as_wide_nm=math.inf)
+        with contextlib.suppress(ArithmeticError):  # of nodes so far apart; the page gets all of the sample instead
+            return _looked(still, first, view_of, left, whole=False)
+    return _looked(still, varied, memory.view, left, whole=True)
+
+
+def _looked(still: Held, varied: Varied, view_of: ViewOf, left: Callable[[], bool], *, whole: bool) -> Answer | None:
     arrays = glances.arrays(varied, view_of, left)
-    return (
-        None if arrays is None else _drawn(still, varied, arrays, whole=glance is None) | {"glance": glance is not None}
-    )
+    return None if arrays is None else _drawn(still, varied, arrays, whole=whole) | {"glance": not whole}
 
 
 def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, whole: bool = True) -> Answer:
@@ -175,7 +181,8 @@ def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, w
     row = gallery.row({}, f"#{still.index}", varied.plan.tree, varied.values(arrays))
     return {
         "sample": still.index,
-        "caption": "; ".join(filter(None, [row.caption, varied.broken(arrays) if whole else ""])),
+        "caption": row.caption,
+        "kept": _kept(still, varied, arrays) if whole else None,
         "size_nm": raster.size_nm,
         "bar_nm": gallery.bar_nm(raster.size_nm),
         "fast_axis": raster.fast_axis,
@@ -187,6 +194,16 @@ def _drawn(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]], *, w
         "values": {leaf.path: leaf.value(varied.columns[leaf.path][0]) for leaf in varied.plan.leaves},
         "derived": [_derived(name, unit, float(arrays[name])) for name, unit in derived],
     }
+
+
+def _kept(still: Held, varied: Varied, arrays: Mapping[str, NDArray[Any]]) -> list[Answer]:
+    """Return the lines of what the recipe keeps: each condition with what the sample has, and its draws."""
+    lines = [{"words": words, "holds": holds} for words, holds in varied.judged(arrays)]
+    if still.attempt:
+        lines.append(
+            {"words": f"keep: draw {1 + still.attempt} of this sample is the first that it keeps", "holds": True}
+        )
+    return lines
 
 
 def _derived(name: str, unit: str, value: float) -> Answer:

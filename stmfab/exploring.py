@@ -24,7 +24,8 @@ EXAMPLES = """
 Examples:
   stmfab explore wse2-demo
   stmfab explore my.yaml --sample 7 --open
-  stmfab explore wse2-demo --port 8000     (and from afar: ssh -L 8000:127.0.0.1:8000 HOST)
+  stmfab explore wse2-demo --port 8000
+  (and from afar: ssh -L 8000:127.0.0.1:8000 HOST)
 """
 
 

@@ -20,9 +20,9 @@ EXAMPLES = """
 \b
 Examples:
   stmfab export demo.zarr demo-hdf5 --to hdf5
-  stmfab export demo.zarr demo-png --to png --split test --arrays topography,defects
+  stmfab export demo.zarr png --to png --split test --arrays topography
   stmfab export demo.zarr demo-hdf5 --to hdf5 --verify
-  stmfab export demo.zarr demo-crops --to episodes --crop-nm 1.5 --class-by name
+  stmfab export demo.zarr crops --to episodes --crop-nm 1.5 --class-by name
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,19 +46,21 @@ class Memory:
         shaped = drawn.seed, drawn.index, drawn.material, drawn.defects
         if shaped != self._shapes[0]:
             self._shapes = shaped, {}
-        made_anew = scenes.view(recipe, drawn, as_wide_nm=as_wide_nm, shapes=self._shapes[1])
+        view = functools.partial(scenes.view, recipe, drawn, as_wide_nm=as_wide_nm, shapes=self._shapes[1])
         raster = dataclasses.replace(drawn.raster, dwell_s=ANY_DWELL_s)
         rest = dataclasses.replace(drawn, raster=raster, junctions={}, instrument=Instrument())
         window_eV = recipe.window_eV if recipe.sample_kind == CRYSTAL else None
 
         def look(path: Path, junction: Junction) -> Stages[tuple[Scene, Imaged]]:
             facts = recipe.sample_kind, window_eV, rest, junction
-            slot = _name_of(junction, drawn), bool(rest.defects), as_wide_nm
-            known = self._known.get(slot)
-            if known is not None and known[0] == facts and _alike(known[1], path):
-                return known[2]
-            self._known.pop(slot, None)  # not two of them at once
-            found = yield from made_anew(path, junction)
+            slot, scene = (_name_of(junction, drawn), bool(rest.defects), as_wide_nm), None
+            known = self._known.pop(slot, None)  # not two of them at once
+            if known is not None and known[0][:-1] == facts[:-1] and _alike(known[1], path):
+                if known[0] == facts:
+                    self._known[slot] = known
+                    return known[2]
+                scene = known[2][0]
+            found = yield from view(known=scene)(path, junction)
             self._known[slot] = facts, path, found
             return found
 

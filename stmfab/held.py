@@ -7,7 +7,7 @@ columns; anything else is set in the recipe, which is checked as from the comman
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,10 @@ class Varied:
     def broken(self, arrays: Mapping[str, NDArray[Any]]) -> str:
         """Return in words which condition of the recipe's ``keep`` the sample does not fulfil; empty if none."""
         return keeping.broken(self.plan, self.columns, self.parameters.index, arrays)
+
+    def judged(self, arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, bool]]:
+        """Yield for each condition of ``keep`` what the sample has in words, and whether that fulfils it."""
+        return keeping.judged(self.plan, self.columns, self.parameters.index, arrays)
 
     def values(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Return the drawn values of the sample by path, choices in words, and the derived ones from its arrays."""

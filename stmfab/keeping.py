@@ -97,10 +97,16 @@ def _found(plan: Plan, conditions: Mapping[str, Condition], known: Numbers) -> I
 
 def broken(plan: Plan, columns: Columns, index: int, arrays: Mapping[str, NDArray[Any]] | None) -> str:
     """Return in words which condition a sample does not fulfil, empty where it is kept; None: it was not made."""
+    return next((words for words, holds in judged(plan, columns, index, arrays) if not holds), "")
+
+
+def judged(
+    plan: Plan, columns: Columns, index: int, arrays: Mapping[str, NDArray[Any]] | None
+) -> Iterator[tuple[str, bool]]:
+    """Yield for each condition what a sample has in words, and whether that fulfils it; None: it was not made."""
     conditions, known = _conditions(plan)[0], _drawn(plan, columns, np.array([index]))
     if arrays is not None:
         conditions, known = plan.keep, _of_all(plan, columns, {index: arrays}, np.array([index]))
     for where, condition, found in _found(plan, conditions, known):
-        if not condition.holds(found).all():
-            return f"{where}: {condition.of} is {found.item():.4g}; legal: {condition.legal}"
-    return ""
+        words = f"{where}: {condition.of} is {found.item():.4g}; legal: {condition.legal}"
+        yield words, bool(condition.holds(found).all())

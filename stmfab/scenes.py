@@ -113,7 +113,13 @@ def surface(
 
 
 def orbitals_image(
-    recipe: Plan, drawn: Parameters, as_wide_nm: float, shapes: orbital_scene.Shapes, path: Path, junction: Junction
+    recipe: Plan,
+    drawn: Parameters,
+    as_wide_nm: float,
+    shapes: orbital_scene.Shapes,
+    known: orbital_scene.Scene | None,
+    path: Path,
+    junction: Junction,
 ) -> Stages[tuple[orbital_scene.Scene, Imaged]]:
     """Return a surface of local orbitals with what is on it, and its current field along a path.
 
@@ -126,7 +132,7 @@ def orbitals_image(
     surface = ORBITAL_SURFACES[drawn.material.name]
     try:
         return orbital_image.image(
-            lambda view: orbitals(drawn.seed, drawn, surface, view, shapes=shapes),
+            lambda view: known or orbitals(drawn.seed, drawn, surface, view, shapes=shapes),
             surface,
             _tip(drawn),
             junction,
@@ -319,15 +325,20 @@ def _value_keys(kind: type[Any]) -> tuple[str, ...]:
 
 Scene: TypeAlias = crystal.Scene | surface_state.Scene | orbital_scene.Scene
 View: TypeAlias = Callable[[Path, Junction], Stages[tuple[Scene, Imaged]]]
-VIEWS: Mapping[str, Callable[[Plan, Parameters, float, orbital_scene.Shapes], View]] = {
+VIEWS: Mapping[str, Callable[..., View]] = {
     parts.CRYSTAL: lambda recipe, drawn, *_: functools.partial(crystal_image, recipe, drawn),
-    parts.SURFACE_STATE: lambda recipe, drawn, wide, _: functools.partial(surface_image, recipe, drawn, wide),
+    parts.SURFACE_STATE: lambda recipe, drawn, wide, *_: functools.partial(surface_image, recipe, drawn, wide),
     parts.ORBITALS: lambda *given: functools.partial(orbitals_image, *given),
 }
 
 
 def view(
-    recipe: Plan, drawn: Parameters, *, as_wide_nm: float = 0.0, shapes: orbital_scene.Shapes | None = None
+    recipe: Plan,
+    drawn: Parameters,
+    *,
+    as_wide_nm: float = 0.0,
+    shapes: orbital_scene.Shapes | None = None,
+    known: Scene | None = None,
 ) -> View:
     """Return how a sample is looked at: (path, junction) -> its scene, the same for all, and its current field there.
 
@@ -335,6 +346,7 @@ def view(
 
     What is on the sample depends on no junction and no path: these only say how far it must be known. A kind of sample
     that makes its scene before its fields makes it once, here. Nodes of fields are at least as far apart as in frames
-    ``as_wide_nm``: for a first look only, never for a dataset. ``shapes`` are those of defects that are known already.
+    ``as_wide_nm``: for a first look only, never for a dataset. ``shapes`` are those of defects that are known already,
+    ``known`` is the scene, if it is: of local orbitals it is one for all junctions of a path.
     """
-    return VIEWS[recipe.sample_kind](recipe, drawn, as_wide_nm, {} if shapes is None else shapes)
+    return VIEWS[recipe.sample_kind](recipe, drawn, as_wide_nm, {} if shapes is None else shapes, known)

@@ -217,9 +217,22 @@ def _defects(found: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         return
     widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
-    yield "  " + " ".join(f"{key:>{wide}}" for key, wide in widths.items())
-    for row in rows:
-        yield "  " + " ".join(f"{row[key]:>{wide}}" for key, wide in widths.items())
+    if sum(1 + wide for wide in widths.values()) >= WIDTH:
+        widths.pop("layer", None)  # the site's name says it
+    for keys in _side_by_side(widths):
+        yield ""
+        for row in [{key: key for key in keys}, *rows]:
+            yield "  " + " ".join(f"{row[key]:>{widths[key]}}" for key in keys)
+
+
+def _side_by_side(widths: Mapping[str, int]) -> list[list[str]]:
+    """Return the columns of a table, as many at once as lines of ``WIDTH`` characters hold."""
+    groups: list[list[str]] = [[]]
+    for key, wide in widths.items():
+        if groups[-1] and 1 + sum(1 + widths[own] for own in groups[-1]) + 1 + wide > WIDTH:
+            groups.append([])
+        groups[-1].append(key)
+    return groups
 
 
 def _unit(unit: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stmfab import cli, factory, sample
+from stmfab import cli, factory, recipe, sample
 from tests import stub
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,9 @@ def test_help_needs_no_heavy_library_and_few_others():
 @pytest.mark.parametrize("command", sorted(cli.cli.commands))
 def test_the_help_of_every_command_has_examples_that_it_understands(command, capsys):
     assert cli.run([command, "--help"]) == 0
-    examples = [line.strip() for line in capsys.readouterr().out.partition("Examples:")[2].splitlines() if line.strip()]
+    shown = capsys.readouterr().out.partition("Examples:")[2].splitlines()
+    assert max(map(len, shown)) <= 80
+    examples = [line.strip() for line in shown if line.strip() and not line.strip().startswith("(")]
     assert examples
     for line in examples:
         program, own, *words = shlex.split(re.split(r" {2,}|>", line)[0])
@@ -203,6 +205,8 @@ def test_inspect_sample_prints_its_values_and_defects(made, capsys):
     words = capsys.readouterr().out
     assert "junction.bias_V" in words
     assert "Defects: 2" in words
+    assert max(map(len, words.splitlines())) <= 80
+    assert {"kind", "onsite_eV"} <= set(words.partition("Defects: 2")[2].split())  # no column is lost
     assert cli.run(["inspect", "out.zarr", "--sample", "69", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sample"] == 69
     assert cli.run(["inspect", "out.zarr", "--sample", "70"]) == 2
@@ -224,6 +228,18 @@ def test_check_shows_the_recipe_and_what_it_takes(capsys, tmp_path):
     assert "100000 samples in 98 shards of 1024" in words
     assert "on disk" in words
     assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_are_lines_for_programs_and_within_the_width_of_a_terminal(capsys, monkeypatch):
+    assert cli.run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(recipe.builtin_recipes())
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.split() == " ".join(lines).split()
 
 
 def test_recipes_and_schema(capsys):

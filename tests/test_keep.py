@@ -180,11 +180,27 @@ def test_what_is_held_is_what_is_kept(kept, arrays):
 def test_a_held_sample_that_would_not_be_kept_says_so(kept, tmp_path):
     still, far = held.hold(kept.plan, 0), {"junction.height_nm": 1.2, "junction.kappa_per_nm": 12.0}
     shown = explore.picture(still, far)
-    assert re.search(r"keep\.visible: ideal_range_nm is 0\.0\d+; legal: above 0\.008$", shown["caption"])
+    (line,) = [line for line in shown["kept"] if not line["holds"]]
+    assert re.fullmatch(r"keep\.visible: ideal_range_nm is 0\.0\d+; legal: above 0\.008", line["words"])
     with pytest.raises(
         stmfab.errors.StmfabError, match=r"sample 0 as shown is none that the recipe keeps: keep.visible"
     ):
         explore.save(still, far, name="far", folder=tmp_path)
+
+
+def test_explore_says_what_a_sample_was_kept_for_and_a_saved_recipe_keeps_it(kept, arrays, tmp_path):
+    again = np.flatnonzero(column(arrays, kept.plan, "redraws"))
+    still = held.hold(kept.plan, int(again[0]))
+    shown, own = explore.picture(still, {}), column(arrays, kept.plan, "ideal_range_nm")[again[0]]
+    draws = 1 + int(column(arrays, kept.plan, "redraws")[again[0]])
+    said = [f"keep.visible: ideal_range_nm is {own:.4g}; legal: above 0.008"]
+    said.append(f"keep: draw {draws} of this sample is the first that it keeps")
+    assert shown["kept"] == [{"words": words, "holds": True} for words in said]
+    changes = {"keep.visible.above": 0.0081, "keep.few": explore.SOME, "keep.few.at_least": 0}
+    explore.save(still, changes, name="mine", folder=tmp_path)
+    saved = recipe.load(str(tmp_path / "mine.yaml"))
+    assert {name: condition.legal.at_least for name, condition in saved.keep.items()} == {"few": 0, "visible": None}
+    assert saved.keep["visible"].above == 0.0081
 
 
 def test_conditions_on_draws_and_on_what_is_counted(kept):

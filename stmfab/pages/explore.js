@@ -87,6 +87,10 @@ function show(answer) {
   state.sample = answer.sample;
   at("sample").value = answer.sample;
   at("caption").textContent = answer.caption.replace(/^#\d+ */, "");
+  if (answer.kept) { // all of the sample is made: what the recipe's keep says of it
+    at("kept").replaceChildren(...answer.kept.map((one) => make("li", {textContent: one.words, className: one.holds ? "" : "bad"})));
+  }
+  at("kept").classList.toggle("old", !answer.kept);
   for (const image of answer.images) {
     const text = atob(image.data), bytes = new Uint8Array(text.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
@@ -408,7 +412,7 @@ function entry(key) {
     menu.addEventListener("change", () => set(key, key.words.find((word) => String(word) === menu.value)));
     line.append(make("div", {className: "value"}, undo, menu));
   } else {
-    const box = make("input", {id: `k-${key.path}`, inputMode: "decimal", placeholder: key.drawn ? "drawn" : key.optional ? "none" : "", spellcheck: false});
+    const box = make("input", {id: `k-${key.path}`, className: key.low === null ? "words" : "", inputMode: key.low === null ? "text" : "decimal", placeholder: key.drawn ? "drawn" : key.optional ? "none" : "", spellcheck: false});
     box.addEventListener("change", () => set(key, box.value.trim() === "" ? null : isNaN(box.value) ? box.value.trim() : Number(box.value)));
     const slider = key.low === null ? "" : make("input", {type: "range", min: 0, max: 1000, ariaLabel: `${key.path} slider`});
     if (slider) slider.addEventListener("input", () => {

@@ -20,12 +20,13 @@ from .orbital_scene import Scene
 from .orbital_units import Sited, units_at
 from .orbitals import OrbitalSurface
 from .structure import Window
-from .surface_grid import Lines
+from .surface_grid import Lines, node_distance_nm
 from .switches import Fields, Switch, SwitchingField
 from .tips import Tip
 from .units import Bools, Floats, Floats32
 
 GRIDS = ((25.0, 0.065), (60.0, 0.1), (math.inf, 0.13))  # widths of frames up to, and the distance of nodes
+LOOK_nm = 0.19  # and of a first look, where pixels are large: two nodes a cell
 HEARD_pm, AROUND = 0.01, 2  # what comes and goes is left out where it changes the height by less; nodes around it
 STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found
 
@@ -106,7 +107,7 @@ class OrbitalImage(Imaged):
 
 
 def _widened(view: Window) -> Window:
-    """Return a window with the cells around each of its own: nodes are as far apart as a third of a cell."""
+    """Return a window with the cells around each of its own: nodes are up to half a cell apart."""
     return Window(view.u0 - 1, view.v0 - 1, ndimage.maximum_filter(np.pad(view.cells, 1), 3))
 
 
@@ -114,8 +115,7 @@ def per_cell(
     cells_nm: tuple[float, float], raster_nm: tuple[Floats, Floats], as_wide_nm: float = 0.0
 ) -> tuple[int, int]:
     """Return the nodes a cell along x and along y for a frame: fewer in wide frames."""
-    width_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
-    step_nm = next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
+    step_nm = node_distance_nm(GRIDS, raster_nm, as_wide_nm, look_nm=LOOK_nm)
     along, up = (round(cell_nm / step_nm) for cell_nm in cells_nm)
     return along, up
 
@@ -141,7 +141,8 @@ def image(
     raster_nm : (x, y)
         The nominal raster, arrays (n_rows, n_cols): the setpoint and the ideal image belong to it.
     as_wide_nm : float, optional
-        Nodes are at least as far apart as in frames of this width: for a first look.
+        Nodes are at least as far apart as in frames of this width, where pixels are large farther, and nothing comes
+        and goes: for a first look.
 
     Raises
     ------
@@ -162,5 +163,5 @@ def image(
         assert junction.height_nm is not None  # exactly_one
         floor_nm = maker.over_reference(*raster_nm)
         log_setpoint = float(np.median(over_raster.log_current(floor_nm + junction.height_nm)))
-    fields, ideal_nm = with_switches(maker, field), over_raster.heights(log_setpoint)
+    fields, ideal_nm = field if as_wide_nm else with_switches(maker, field), over_raster.heights(log_setpoint)
     return scene, OrbitalImage(field, fields, log_setpoint, ideal_nm, maker)

@@ -15,6 +15,7 @@ G. A. Fiete, E. J. Heller, Rev. Mod. Phys. 75, 933 (2003), doi:10.1103/RevModPhy
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from dataclasses import dataclass
 
@@ -23,10 +24,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from . import _scattering_kernels
-from .units import Complexes, Floats, Floats32
+from .units import Bools, Complexes, Floats, Floats32
 
 STEP_nm, STEP_PHASE = 0.04, 0.08  # of the table of waves, k times it: 4-point Lagrange errs by 1e-6
-EDGE_STEP_nm = 0.02  # of the waves at edges: straight lines between
+EDGE_STEP_nm, EDGE_NODES = 0.02, 1024  # of the waves at edges: straight lines between; tables in steps of so many nodes
+TABLES = 8  # that are remembered: a junction's terraces ask for the same ones, and so does a hand that moves
 CORE_nm = 0.4  # nearer than an atom's radius the wave of a point is cut off smoothly
 BLOCK = 24  # nodes along the side of a block that one list of scatterers serves
 
@@ -37,6 +39,17 @@ class Waves:
 
     numbers_per_nm: NDArray[np.complex128]
     shares: Floats
+
+    def _facts(self) -> bytes:
+        return self.numbers_per_nm.tobytes() + self.shares.tobytes()
+
+    def __hash__(self) -> int:
+        """Return a hash, for tables that are remembered."""
+        return hash(self._facts())
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether other waves are the same to the last bit."""
+        return isinstance(other, Waves) and self._facts() == other._facts()
 
     @property
     def undisturbed(self) -> float:
@@ -63,7 +76,7 @@ class Scatterers:
     points_nm: Floats
     strengths: NDArray[np.complex128]
 
-    def kept(self, chosen: NDArray[np.bool_]) -> Scatterers:
+    def kept(self, chosen: Bools) -> Scatterers:
         """Return some of the scatterers."""
         return Scatterers(self.points_nm[chosen], self.strengths[chosen])
 
@@ -103,8 +116,12 @@ def t_matrix(waves: Waves, scatterers: Scatterers, table: NDArray[np.complex128]
 
 def wave_table(waves: Waves, longest_nm: float) -> NDArray[np.complex128]:
     """Return H_0 at -STEP, 0, STEP ... beyond the longest distance, cut off in the core, (n_distances, n_energies)."""
-    distances_nm = np.abs(np.arange(-1, math.ceil(longest_nm / waves.step_nm) + 3) * waves.step_nm)
-    return waves.hankel(softened(distances_nm))
+    return _outgoing(waves, math.ceil(longest_nm / waves.step_nm) + 3)
+
+
+@functools.lru_cache(maxsize=TABLES)
+def _outgoing(waves: Waves, n: int) -> NDArray[np.complex128]:
+    return waves.hankel(softened(np.abs(np.arange(-1, n) * waves.step_nm)))
 
 
 @dataclass(frozen=True)
@@ -121,12 +138,17 @@ class Response:
     table: NDArray[np.complex64]
     forms: Floats32
 
-    def change(self, x_nm: Floats, y_nm: Floats) -> Floats:
-        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y."""
+    def change(self, x_nm: Floats, y_nm: Floats, asked: Bools | None = None) -> Floats:
+        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y.
+
+        0 in blocks none of whose nodes is ``asked`` for, (n_y, n_x).
+        """
         change = np.zeros(x_nm.shape)
         for i in range(0, x_nm.shape[0], BLOCK):
             for j in range(0, x_nm.shape[1], BLOCK):
                 block = slice(i, i + BLOCK), slice(j, j + BLOCK)
+                if asked is not None and not asked[block].any():
+                    continue
                 x, y = x_nm[block].ravel(), y_nm[block].ravel()
                 near = _near(x, y, self.points_nm, self.reach_nm)
                 if near.any():
@@ -153,11 +175,16 @@ def response(waves: Waves, scatterers: Scatterers, *, reach_nm: float, within_nm
     return Response(points_nm, reach_nm, waves.step_nm, np.ascontiguousarray(table.T, dtype=np.complex64), forms)
 
 
-def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y."""
+def density_change(
+    x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float, asked: Bools | None = None
+) -> Floats:
+    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y.
+
+    0 in blocks none of whose nodes is ``asked`` for.
+    """
     if not len(scatterers.strengths):
         return np.zeros(x_nm.shape)
-    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm)
+    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm, asked)
 
 
 def _real(matrix: Complexes) -> Floats32:
@@ -165,7 +192,7 @@ def _real(matrix: Complexes) -> Floats32:
     return np.asarray(np.block([[matrix.real, -matrix.imag], [-matrix.imag, -matrix.real]]), dtype=np.float32)
 
 
-def _among(forms: Floats32, chosen: NDArray[np.bool_]) -> Floats32:
+def _among(forms: Floats32, chosen: Bools) -> Floats32:
     """Return the forms of some of the scatterers."""
     both = np.flatnonzero(np.tile(chosen, 2))
     return forms[:, both[:, None], both]
@@ -176,7 +203,7 @@ def _summed(heard: Floats32, forms: Floats32) -> Floats:
     return np.asarray(np.einsum("eps,eps->p", heard @ forms, heard), dtype=np.float64)
 
 
-def _near(x: Floats, y: Floats, points_nm: Floats, reach_nm: float) -> NDArray[np.bool_]:
+def _near(x: Floats, y: Floats, points_nm: Floats, reach_nm: float) -> Bools:
     """Return which points lie within the reach of the circle around some nodes."""
     middle = np.array([(x.min() + x.max()) / 2, (y.min() + y.max()) / 2])
     radius = float(np.hypot(x - middle[0], y - middle[1]).max())
@@ -196,7 +223,13 @@ def self_change(waves: Waves, scatterers: Scatterers) -> Floats:
 
 def edge_change(distances_nm: Floats, waves: Waves) -> Floats:
     """Return the mean of d rho / rho_0 = -Re H_0(2 k x) over the energies, x from an edge that reflects all."""
-    far = float(np.max(distances_nm, initial=0.0))
-    at_nm = np.arange(0.0, 2 * far + 2 * EDGE_STEP_nm, EDGE_STEP_nm)
-    heard = waves.hankel(np.maximum(at_nm, EDGE_STEP_nm**2)).real @ waves.shares
+    n = math.ceil(2 * float(np.max(distances_nm, initial=0.0)) / EDGE_STEP_nm) + 2
+    at_nm, heard = _reflected(waves, EDGE_NODES * math.ceil(n / EDGE_NODES))
     return np.asarray(-np.interp(2 * distances_nm, at_nm, heard))
+
+
+@functools.lru_cache(maxsize=TABLES)
+def _reflected(waves: Waves, n: int) -> tuple[Floats, Floats]:
+    """Return n distances from 0 on, and the mean of Re H_0 over the energies there."""
+    at_nm = EDGE_STEP_nm * np.arange(n, dtype=np.float64)
+    return at_nm, np.asarray(waves.hankel(np.maximum(at_nm, EDGE_STEP_nm**2)).real @ waves.shares)

@@ -24,7 +24,7 @@ from .junction import Junction
 from .materials import Material
 from .metals import Metal
 from .scattering import Waves
-from .surface_grid import HALVED_MARGIN, Grid, Lines, grid_over, halved, lagrange, upsampled
+from .surface_grid import HALVED_MARGIN, Grid, Lines, grid_over, halved, lagrange, node_distance_nm, upsampled
 from .surface_state import Scene, SurfaceBand, disturbed, mark_nearest
 from .tips import Tip
 from .units import CONDUCTANCE_QUANTUM_nA_per_V, Floats
@@ -33,6 +33,7 @@ NM_PER_PM = 1e-3
 HALF_nm, ROWS_HALF_nm = 0.4, 0.2  # tabulated around the expected height; rows of atoms fade too fast for more,
 N_HEIGHTS = _surface_field_kernels.N_HEIGHTS  # on as many nodes; test_surface_field.py::test_field_accuracy
 GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, and the distance of nodes
+LOOK_nm = 0.3  # and of a first look, where pixels are large
 ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this,
 STEEP_nm, HALVED_PHASE = 1.4, 0.67  # and twice as far apart, k times that, where no scatterer is nearer
@@ -309,7 +310,7 @@ def image(
     rotation_deg : float
         Of the frame: the grid is turned with it.
     as_wide_nm : float, optional
-        Nodes are at least as far apart as in frames of this width: for a first look.
+        Nodes are at least as far apart as in frames of this width, where pixels are large farther: for a first look.
 
     Raises
     ------
@@ -342,5 +343,4 @@ def grid_step_nm(metal: Metal, band: SurfaceBand, raster_nm: tuple[Floats, Float
     """Return the distance of the grid's nodes: finer where rows of atoms show, wider in wide frames."""
     if band.corrugation_pm > 0:
         return metal.lattice.lattice_constant_nm * math.sqrt(3) / 2 / ROW_STEPS
-    width_nm = max(as_wide_nm, *(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0))))
-    return next(step_nm for widest_nm, step_nm in GRIDS if width_nm <= widest_nm)
+    return node_distance_nm(GRIDS, raster_nm, as_wide_nm, look_nm=LOOK_nm)

@@ -53,6 +53,19 @@ class Grid:
 Lines = Sequence[tuple[Floats, Floats]]
 
 
+def node_distance_nm(
+    grids: Sequence[tuple[float, float]], raster_nm: tuple[Floats, Floats], as_wide_nm: float, *, look_nm: float
+) -> float:
+    """Return the distance of nodes for a frame, from rows (widest frame, distance): farther apart in wide frames.
+
+    Of a first look, at least as far as in frames ``as_wide_nm``, and up to ``look_nm`` half a pixel.
+    """
+    width_nm = max(math.hypot(*(v[end] - v[0, 0] for v in raster_nm)) for end in ((0, -1), (-1, 0)))
+    distance_nm = next(distance_nm for widest_nm, distance_nm in grids if max(width_nm, as_wide_nm) <= widest_nm)
+    half_pixel_nm = width_nm / (2 * (len(raster_nm[0]) - 1))
+    return max(distance_nm, min(look_nm, half_pixel_nm)) if as_wide_nm else distance_nm
+
+
 def grid_over(lines_nm: Lines, rotation_deg: float, step_nm: float) -> Grid:
     """Return the nodes over some lines, turned with the frame."""
     angle = math.radians(rotation_deg)

@@ -20,6 +20,7 @@ from .terraces import Flight, Pattern
 from .units import Floats, Ints
 
 NM_PER_PM = 1e-3
+UNFELT = 1e-12  # of a terrace: a smaller share of a node is none
 SEEN = 0.1  # a defect reaches as far as this share of its height
 STEP_CLASS_nm = 2 * terraces.EDGE_nm
 
@@ -119,9 +120,9 @@ def disturbed(scene: Scene, waves: Waves, x_nm: Floats, y_nm: Floats, *, reach_n
     steps, change = scene.flight.steps, np.zeros(x_nm.shape)
     for number, share in enumerate(shares):
         kept = scene.scatterers.kept(own == number)
-        change += share * scattering.density_change(x_nm, y_nm, waves, kept, reach_nm=reach_nm)
-    for number, distance_nm in enumerate(away_nm):
-        wave = scattering.edge_change(np.abs(distance_nm), waves)
+        asked = share > UNFELT
+        change += share * scattering.density_change(x_nm, y_nm, waves, kept, reach_nm=reach_nm, asked=asked)
+    for number, wave in enumerate(scattering.edge_change(np.abs(away_nm), waves)):
         upper, lower = steps.upper_reflectivity * shares[number], steps.lower_reflectivity * shares[number + 1]
         change += (upper + lower) * wave
     return change
