@@ -169,7 +169,7 @@ def main(path="defects.png", *names):
 def draw(place, values, title, *, of_states):
     """Draw a panel, titled with its extremes; ``of_states``: the largest dI/dV of the line, which is white."""
     if of_states is not None:
-        ends, unit = {"vmin": 0, "vmax": of_states / 2}, "pA/V"
+        ends, unit = {"vmin": 0, "vmax": of_states}, "pA/V"
     else:
         ends, unit = {"vmin": -FAINT_pm, "vmax": FAINT_pm} if WAVES in title else {}, "pm"
     place.imshow(values, origin="lower", cmap="afmhot", **ends)
