@@ -24,19 +24,30 @@ def categories(plan: Plan) -> dict[str, list[str]]:
         if isinstance(target, Table)
         for column, words in target.words.items()
     }
+    species = sorted(set(plan.species.values()))
     sites = [site.name for site in lattice_of(plan.tree).sites]
     columns |= {f"{name}_site": sites for name, target in plan.targets.items() if isinstance(target, AtomTable)}
     return (
-        {name: target.words(kinds, names, edges) for name, target in classes.items()}
+        {
+            name: target.words({"kind": kinds, "name": names, "species": species}, edges)
+            for name, target in classes.items()
+        }
         | columns
         | {
             "defect_kind": kinds,
             "defect_name": names,
+            "defect_species": species,
             "defect_site": sites,
             "defect_layer": list(LAYERS),
             "defect_appearance": list(APPEARANCES),
         }
     )
+
+
+def sources(plan: Plan) -> list[str]:
+    """Return where the numbers of each name of defects come from, as the recipe says; empty where it does not."""
+    placed: dict[str, dict[str, Any]] = plan.tree["sample"].get("defects", {})
+    return [str(placed.get(name, {}).get("source", "")) for name in categories(plan)["defect_name"]]
 
 
 def columns(plan: Plan) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from .errors import DamagedError
 SHOWN_FAULTS = 10
 TO = ["webdataset", "hdf5", "parquet", "png", "coco", "gsf", "ome-zarr", "episodes"]
 SPLIT = ["train", "val", "test"]
+CLASS_BY = ["kind", "name", "species"]
 EXAMPLES = """
 \b
 Examples:
@@ -33,7 +34,7 @@ def _options_of_episodes(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--crop-nm", type=length, help="Width of a crop  [default: 2.15]."),
         click.option("--pixels", type=count, help="Of a crop  [default: 40]."),
         click.option("--isolation-nm", type=length, help="No other defect is so near  [default: 1.0]."),
-        click.option("--class-by", type=click.Choice(["kind", "name"]), help="What a class is  [default: kind]."),
+        click.option("--class-by", type=click.Choice(CLASS_BY), help="What a class is  [default: kind]."),
         click.option("--split-by", type=click.Choice(["scene", "class"]), help="What is apart  [default: scene]."),
         click.option("--inverted", is_flag=True, help="Add every class again, upside down, as CLASS-inv."),
         click.option("--single-junction", metavar="NAME", help="Of several junctions, this one only."),

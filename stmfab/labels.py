@@ -61,6 +61,7 @@ def known(
         members=scene.members,
         tip_raised=tip_raised,
         kinds=tuple(defect_kinds(plan.sample_kind).values()),
+        species=tuple(plan.species[name] for name in scene.members),
         conductance=imaged.conductance if isinstance(imaged, (Crystal, Surface)) else None,
         surface=imaged if isinstance(imaged, (Surface, OrbitalImage)) else None,
         spectra=functools.partial(spectra.at_points, imaged, keep=tables.kept) if isinstance(imaged, Crystal) else None,
@@ -231,6 +232,7 @@ def _columns(scene: Scene, labels: Labels) -> Arrays:
         {
             "kind": np.repeat(kinds, counts),
             "name": np.repeat(np.arange(len(members)), counts),
+            "species": np.repeat(np.array(labels.species_codes, dtype=np.int64), counts),
             "site": np.repeat([placed.site for _, placed in members], counts),
             "layer": labels.defect_layers,
             "x_nm": labels.defect_sites_nm[:, 0],

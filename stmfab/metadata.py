@@ -100,6 +100,8 @@ def _create_array(group: zarr.Group, spec: ArraySpec, cut: Layout, plan: Plan) -
         words["junctions"] = list(spec.junctions)
     if spec.name == "param":
         words["columns"] = coded.columns(plan)
+    if spec.name == "defect_name":
+        words["sources"] = coded.sources(plan)
     categories = coded.categories(plan).get(spec.name)
     if categories is not None:
         words["categories"] = categories

@@ -186,11 +186,16 @@ class Plan:
             for name, target in self.targets.items()
             for spec in specs.of_target(name, target, pixels, room)
         ]
-        members = [part for part in self.parts if part.path.startswith((f"{DEFECTS}.", "sample.corrals."))]
+        members = specs.members(self.parts)
         labels = specs.defect_table(members, self.largest, self.raster.size_nm, along_path)
         if self.instances is not None:
             labels += specs.seen_columns(labels, self.junctions)
         return (*images, *drawn, *labels, *specs.parameters(len(self.record_columns)))
+
+    @functools.cached_property
+    def species(self) -> Mapping[str, str]:
+        """Return the species of the defects by their names, of corrals with their place before it."""
+        return specs.species(self.parts, self.sample_kind, self.lattice)
 
     @functools.cached_property
     def n_listed(self) -> int | None:

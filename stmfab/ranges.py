@@ -129,7 +129,13 @@ def places(plan: Plan) -> dict[str, Place]:
 
 
 def span(plan: Plan, at: Place) -> Span:
-    """Return the values that a key is shown at: those its distribution draws; of a constant, what is usual."""
+    """Return the values that a key is shown at: those its distribution draws; of a constant, what is usual.
+
+    Raises
+    ------
+    StmfabError
+        If it is any text.
+    """
     distribution = distribution_of(at)
     if isinstance(distribution, Expr):
         column = plans.draw(plan, 0, FORMULA_SAMPLES)[at.path]
@@ -139,6 +145,8 @@ def span(plan: Plan, at: Place) -> Span:
     words = options(plan, at)
     if words:
         return Span(0, 0, "its choices", words=words)
+    if at.key.type is str:
+        raise StmfabError(f"{at.path}: any text: no key that can be varied")
     return _constant(at)
 
 

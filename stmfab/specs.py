@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .distributions import Poisson
-from .parts import Part, keys_of, unit_of
+from .parameters import DEFECTS, place_of
+from .parts import Part, defect_kinds, keys_of, unit_of
 from .physics.arrays import IN_SAMPLE, ON_PATH, ArraySpec, Column
 from .physics.defect_targets import Target
 from .physics.dimer_defects import Island
@@ -32,6 +33,7 @@ CHANNEL_MEANINGS: Mapping[str, tuple[str, str]] = {
 DEFECT_COLUMNS: tuple[Column, ...] = (
     ("kind", "int16", "1", "kind, as its position among the kinds of defects"),
     ("name", "int16", "1", "name, as its position among the recipe's defects"),
+    ("species", "int16", "1", "species, as its position among those of the recipe's defects"),
     ("site", "int16", "1", "site, as its position among the material's sites"),
     ("layer", "int16", "1", "layer: 0 top, 1 middle, 2 bottom"),
     *IN_SAMPLE,
@@ -129,6 +131,25 @@ def defect_table(
     count = ArraySpec("defect_count", (), (), "int32", "1", "filled rows of the table of defects", "label")
     places = [spec.of_each(along_path) for spec in _columns(PLACE_COLUMNS, slots)]
     return [count, *_columns(DEFECT_COLUMNS, slots), *places, *_columns(values.values(), slots)]
+
+
+def members(all_parts: Iterable[Part]) -> list[Part]:
+    """Return the parts that place defects: defects and corrals."""
+    return [part for part in all_parts if part.path.startswith((f"{DEFECTS}.", "sample.corrals."))]
+
+
+def species(all_parts: Iterable[Part], sample_kind: str, lattice: Material) -> dict[str, str]:
+    """Return the species of every name of defects, of corrals with their place before it.
+
+    As the recipe says, or as the kind and the site do, or the word of the kind.
+    """
+    known, found = {kind: word for word, kind in defect_kinds(sample_kind).items()}, {}
+    for member in members(all_parts):
+        kind, given, own = _listed(member.cls), member.constants.get("species"), None
+        if "site" in member.constants:
+            own = kind.species_on(lattice, lattice.site_index(member.constants["site"]))
+        found[place_of(member.path)[1]] = str(given or own or known[kind])
+    return found
 
 
 def seen_columns(table: list[ArraySpec], junctions: Sequence[str]) -> list[ArraySpec]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 FORMAT = 9  # of the layout and of the samples' bytes; a change of either counts it up
+READ = (8, FORMAT)  # 8 lacks the species of defects; what is there is the same
 ROOT = "zarr.json"
 LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
@@ -84,9 +85,9 @@ def _root(place: Place) -> dict[str, Any]:
         raise DamagedError(f"{place}/{ROOT}: damaged: not JSON ({error})") from error
     if root.get("attributes", {}).get("generator") != "stmfab":
         raise StoreError(f"{place}: a zarr store, but not one of stmfab; it is left as it is")
-    if root["attributes"]["format"] != FORMAT:
-        found = root["attributes"]["format"]
-        raise StoreError(f"{place}: a store of format {found}; this stmfab reads and writes format {FORMAT}")
+    if root["attributes"]["format"] not in READ:
+        found, legal = root["attributes"]["format"], " and ".join(map(str, READ))
+        raise StoreError(f"{place}: a store of format {found}; this stmfab reads formats {legal}")
     return root
 
 

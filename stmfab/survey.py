@@ -78,8 +78,8 @@ def defects(dataset: Store) -> dict[str, dict[str, int]]:
     found = {"defects a sample": _numbers(counts)}
     if "defect_in_view" in dataset.metadata:
         found["defects in view"] = _numbers((_in_view(dataset, made) & there).sum(axis=1))
-    for name in ("kind", "name", "site", "layer"):
-        words = dataset.metadata[f"defect_{name}"]["attributes"].get("categories")
+    for name in ("kind", "name", "species", "site", "layer"):
+        words = dataset.metadata.get(f"defect_{name}", {}).get("attributes", {}).get("categories")
         if words:
             codes = Counter(report.of_shards(dataset, f"defect_{name}", made)[there].tolist())
             found[f"by {name}"] = {word: codes[code] for code, word in enumerate(words) if codes[code]}

@@ -44,7 +44,7 @@ def _array(plan, spec, start, stop):
     values = np.stack([np.random.default_rng([*words, index]).random(spec.shape) for index in range(start, stop)])
     if spec.dims == ("defect",) and spec.dtype.startswith("float"):
         values[:, 2:] = np.nan  # padding
-    whole = {"defect_count": 2}.get(spec.name, 3 * values)
+    whole = {"defect_count": 2, "defect_species": 2 * values}.get(spec.name, 3 * values)
     return np.broadcast_to(whole if np.dtype(spec.dtype).kind in "iu" else values, values.shape).astype(spec.dtype)
 
 

@@ -55,7 +55,7 @@ def test_the_form_has_every_key_with_unit_range_and_value(name):
     assert {group["path"] for group in form["groups"] if group["removable"]} == named
     for path, key in shown.items():
         assert key["unit"] in ("", parts.unit_of(path)), path
-        free = isinstance(key["value"], str)  # a name of the recipe
+        free = key["legal"] == "text"  # a name of the recipe, or a word of one's own
         assert key["words"] or (free and key["low"] is None) or key["low"] < key["high"], path
         drawn = {leaf.path for leaf in plan.leaves} | {p for p in shown if "for every defect" in shown[p]["drawn"]}
         assert bool(key["drawn"]) == (path in drawn), path

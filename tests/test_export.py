@@ -13,6 +13,7 @@ import pytest
 
 from stmfab import cli, exporting, factory, provenance, recipe, splits, store
 from stmfab import export as exports
+from stmfab.export import episodes
 from stmfab.place import Folder
 from tests.runs import wait_for
 
@@ -170,7 +171,7 @@ def test_pycocotools_finds_every_defect_in_view_under_its_mask(exported, held, c
                 place = np.clip([round(row), round(col)], 0, 63)
                 reach = 0.332 / 2 / held["pixel_size_nm"][index]  # half a lattice constant of WSe2
                 assert np.hypot(*(np.argwhere(mask) - place).T).max() <= 2 * reach + 1.5  # distortion; whole pixels
-                assert annotation["attributes"]["kind"] == coco.cats[annotation["category_id"]]["name"]
+                assert annotation["attributes"]["species"] == coco.cats[annotation["category_id"]]["name"]
                 if tuple(np.round((row, col), 1)) not in places:  # one below another shares its pixels
                     total += mask
                     places.add(tuple(np.round((row, col), 1)))
@@ -311,6 +312,7 @@ def test_a_file_that_is_lost_is_written_again(exported, place):
 def test_the_command_knows_every_format_and_split():
     assert exporting.TO == FORMATS == list(exports.FORMATS)
     assert exporting.SPLIT == list(splits.SPLITS)
+    assert exporting.CLASS_BY == list(episodes.CLASS_BY)
 
 
 def test_a_split_and_some_arrays_can_be_asked_for(place, tmp_path):

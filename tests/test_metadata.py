@@ -1,5 +1,6 @@
 """What other programs find in a store: CF, coordinates, OME-Zarr, flags; no warning, and no sample changed by it."""
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from stmfab import cli, conventions, dataset, recipe, store, upkeep, verify
+from stmfab import cli, conventions, dataset, receipts, recipe, store, upkeep, verify
 from stmfab.errors import StoreError
 from stmfab.physics import path
 from stmfab.place import Folder
@@ -86,7 +87,7 @@ def test_root_states_row_zero_the_directions_and_the_means(place):
 
 def test_flags_decode_codes_to_the_same_words_as_categories(place):
     root = zarr.open_group(place, mode="r")
-    for name in ("defect_kind", "defect_name", "defect_site", "defect_layer"):
+    for name in ("defect_kind", "defect_name", "defect_species", "defect_site", "defect_layer"):
         words = root[name].attrs
         assert dict(zip(words["flag_values"], words["flag_meanings"].split(), strict=True)) == dict(
             enumerate(words["categories"])
@@ -134,9 +135,37 @@ def test_a_store_of_an_older_format_is_refused_in_a_line(drawn, tmp_path, capsys
     shutil.copytree(drawn, tmp_path / "old.zarr")
     document = tmp_path / "old.zarr" / "zarr.json"
     root = json.loads(document.read_text())
-    root["attributes"]["format"] = store.FORMAT - 1
+    root["attributes"]["format"] = oldest = min(store.READ) - 1
     document.write_text(json.dumps(root))
-    with pytest.raises(StoreError, match=f"format {store.FORMAT - 1}; this stmfab reads and writes format"):
+    with pytest.raises(StoreError, match=f"format {oldest}; this stmfab reads formats 8 and 9"):
         store.open_store(Folder(tmp_path / "old.zarr"))
     assert cli.run(["generate", "wse2-defects", str(tmp_path / "old.zarr"), "-n", str(SAMPLES)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_store_without_the_species_of_its_defects_is_read_and_not_written_on(drawn, tmp_path, capsys):
+    # format 8 was this one but for that column
+    old = tmp_path / "old.zarr"
+    shutil.copytree(drawn, old)
+    shutil.rmtree(old / "defect_species")
+    root = json.loads((old / "zarr.json").read_text())
+    del root["consolidated_metadata"]["metadata"]["defect_species"]
+    root["attributes"]["format"] = 8
+    root["attributes"]["arrays"].remove("defect_species")
+    (old / "zarr.json").write_text(json.dumps(root))
+    for file in (old / "receipts").glob("0*.json"):
+        receipt = receipts.from_bytes(file.read_bytes())
+        kept = {name: record for name, record in receipt.arrays.items() if name != "defect_species"}
+        file.write_bytes(receipts.to_bytes(dataclasses.replace(receipt, arrays=kept)))
+    opened = store.open_store(Folder(old))
+    assert verify.full_faults(opened) == []
+    assert cli.run(["inspect", str(old), "--sample", "3"]) == 0
+    assert "species" not in capsys.readouterr().out
+    assert cli.run(["export", str(old), str(tmp_path / "coco"), "--to", "coco"]) == 0
+    known = json.loads((tmp_path / "coco" / "annotations" / "instances_test.json").read_text())["categories"]
+    assert known[0]["name"] == "vacancy"
+    capsys.readouterr()
+    assert cli.run(["export", str(old), str(tmp_path / "crops"), "--to", "episodes", "--class-by", "species"]) == 2
+    assert "has no species of its defects; legal: --class-by kind or name" in capsys.readouterr().err
+    assert cli.run(["generate", "wse2-defects", str(old), "-n", str(SAMPLES), "--repair"]) == 2
+    assert "defect_species" in capsys.readouterr().err

@@ -107,6 +107,8 @@ def test_a_formula_follows_what_it_reads():
 def test_every_key_of_every_recipe_has_values_to_be_shown_at(name):
     plan = recipe.load(name)
     for path, at in ranges.places(plan).items():
+        if at.name in ("species", "source"):  # any text
+            continue
         span = ranges.span(plan, at)
         values = span.values(5)
         assert values
@@ -159,6 +161,7 @@ SWEEP_MISTAKES = {
     "no numbers": ("junction.bias_V=low:high", "KEY=LOW:HIGH"),
     "backwards": ("junction.bias_V=0.5:0.1", "not below"),
     "nothing legal": ("scan.size_nm=-5:-2", "no value"),
+    "any text": ("sample.defects.top_vacancy.species", "any text: no key that can be varied"),
 }
 
 

@@ -63,7 +63,7 @@ def large(tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "large.zarr"
     chosen = recipe.load("wse2-defects", samples=SHARDS * 1024, overrides=["targets.clean={kind: ideal}"])
     dataset = store.create(Folder(path), chosen)
-    assert (len(dataset.layout.arrays), dataset.layout.n_shards) == (20, SHARDS)
+    assert (len(dataset.layout.arrays), dataset.layout.n_shards) == (21, SHARDS)
     small = recipe.load("wse2-defects", samples=4, overrides=["targets.clean={kind: ideal}"])
     other = store.create(Folder(path.with_name("small.zarr")), small)
     write_receipts(

@@ -82,20 +82,25 @@ def _commas(first: str) -> Iterator[str]:
     return itertools.chain([first], itertools.repeat(", "))
 
 
+def _category(store: Store) -> str:
+    """Return the column of the table of defects that is the category: the species, which stores of format 8 lack."""
+    return "defect_species" if "defect_species" in store.metadata else "defect_kind"
+
+
 def _categories(store: Store) -> list[dict[str, Any]]:
-    kinds = store.metadata["defect_kind"]["attributes"]["categories"]
-    return [{"id": number, "name": kind, "supercategory": "defect"} for number, kind in enumerate(kinds, 1)]
+    words = store.metadata[_category(store)]["attributes"]["categories"]
+    return [{"id": number, "name": word, "supercategory": "defect"} for number, word in enumerate(words, 1)]
 
 
 def _annotations(view: View) -> Iterator[dict[str, Any]]:
     """Yield an annotation for each defect that is shown; its id follows from the picture and its row of the table."""
-    kinds, defects = view.of("defect_kind"), view.batch.defects(view.row)
+    categories, defects = view.of(_category(view.batch.store)), view.batch.defects(view.row)
     for slot, mask in masks(view):
         rows, cols = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
         yield {
-            "id": view.number * len(kinds) + slot + 1,
+            "id": view.number * len(categories) + slot + 1,
             "image_id": view.number,
-            "category_id": int(kinds[slot]) + 1,
+            "category_id": int(categories[slot]) + 1,
             "bbox": [int(cols[0]), int(rows[0]), int(np.ptp(cols)) + 1, int(np.ptp(rows)) + 1],
             "area": int(mask.sum()),
             "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},

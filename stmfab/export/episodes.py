@@ -35,7 +35,7 @@ INVERTED = "-inv"  # behind the name of a class whose crops are turned upside do
 SHARES = (0.5, 0.75)  # of the classes: those that train, and those that train or validate, split by class
 COLOURS = 3  # junctions that fit into the red, green and blue of a picture
 LEVELS = 2**8 - 1
-CLASS_BY, SPLIT_BY = ("kind", "name"), ("scene", "class")
+CLASS_BY, SPLIT_BY = ("kind", "name", "species"), ("scene", "class")
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ class Episodes(Writer):
         Raises
         ------
         StmfabError
-            If the store has no table of defects, the first image is no height, or there is no such junction.
+            If the store has no table of defects or not their species, the first image is no height, or there is
+            no such junction.
         """
         if "defect_count" not in store.metadata:
             raise StoreError(f"{store}: has no table of defects to cut out")
+        if f"defect_{self.class_by}" not in store.metadata:
+            raise StoreError(f"{store}: has no {self.class_by} of its defects; legal: --class-by kind or name")
         first = images[0].partition(".")[0]
         if store.layout.array(first).unit != "nm":
             raise StmfabError(f"{first}: crops are of heights; choose an image in nm with --arrays")

@@ -74,9 +74,9 @@ class Classes:
     of_path: ClassVar[bool] = True
 
     by: str = key(
-        "what is a class: a kind of defects, or a name of the recipe",
+        "what is a class: a kind of defects, a species, or a name of the recipe",
         default="kind",
-        one_of=("kind", "name"),
+        one_of=("kind", "name", "species"),
         fixed=True,
     )
     reach_nm: float = key("how far a defect of a crystal reaches", default=0.25, above=0, fixed=True)
@@ -84,9 +84,9 @@ class Classes:
     def __post_init__(self) -> None:
         check_ranges(self)
 
-    def words(self, kinds: Iterable[str], names: Iterable[str], edges: Iterable[str]) -> list[str]:
-        """Return the classes in the order of their numbers, for a sample with these kinds and names of defects."""
-        return [BACKGROUND, *(kinds if self.by == "kind" else names), *edges]
+    def words(self, classes: Mapping[str, Iterable[str]], edges: Iterable[str]) -> list[str]:
+        """Return the classes in the order of their numbers; ``classes`` are those of defects by what is a class."""
+        return [BACKGROUND, *classes[self.by], *edges]
 
     def arrays(self, name: str, pixels: int) -> list[ArraySpec]:
         """Return the arrays of this target."""
@@ -107,9 +107,12 @@ class Classes:
         """Return the position of each defect's class among the classes of defects, and how many these are."""
         counts = [len(placed.cells) for _, placed in labels.members.values()]
         kinds = [labels.kinds.index(kind) for kind, _ in labels.members.values()]
-        by_kind = self.by == "kind"
-        found = np.repeat(np.array(kinds if by_kind else range(len(counts)), dtype=np.int64), counts)
-        return found, len(labels.kinds if by_kind else labels.members)
+        codes, n_classes = {
+            "kind": (kinds, len(labels.kinds)),
+            "name": (range(len(counts)), len(counts)),
+            "species": (labels.species_codes, len(set(labels.species))),
+        }[self.by]
+        return np.repeat(np.array(codes, dtype=np.int64), counts), n_classes
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -44,10 +45,18 @@ NO_ORBITALS = np.zeros((0, 3), dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How the defects of one name lie to one another: without these keys anywhere, each for itself."""
+    """What the defects of one name are and how they lie to one another: each for itself where no key says otherwise."""
 
     shared: ClassVar[tuple[str, ...]] = ()  # keys that decide what they do and that all of a name have alike
 
+    species: str | None = key(
+        "label of what it is, for example O_S or Cr_W; absent: V_S, Se_W, ... where kind and site tell, or the kind",
+        default=None,
+        fixed=True,
+    )
+    source: str | None = key(
+        "where its numbers come from, for the record: calibrated, published, or a reference", default=None, fixed=True
+    )
     min_distance_nm: float | None = key("least distance between two of them; the density stays", default=None, above=0)
     cluster_n: float | None = key("mean number in a cluster: clusters and members are Poisson", default=None, above=0)
     cluster_radius_nm: float | None = key("radius of a cluster", default=None, above=0)
@@ -56,6 +65,11 @@ class Spread:
         check_ranges(self)
         if (self.cluster_n is None) != (self.cluster_radius_nm is None):
             raise KeyRangeError("cluster_n", "one without the other", "given together with cluster_radius_nm")
+
+    @staticmethod
+    def species_on(material: Material, site: int) -> str | None:
+        """Return the species of one on a site of a material; None where only its kind is known."""
+        return None
 
 
 PERMITTIVITY, SCREENING_nm, DEPTH_nm = 6.0, 4.0, 1.0  # of a charge, where a recipe does not say
@@ -120,6 +134,11 @@ class Vacancy(CrystalDefect):
     neighbour_eV: float | None = key("shift of the on-site energy of the nearest atoms, absent: 0", default=None)
 
     @staticmethod
+    def species_on(material: Material, site: int) -> str:
+        """Return the species of one on a site of a material."""
+        return f"V_{material.sites[site].species}"
+
+    @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
         gone = site_orbitals(material, placed.cells, placed.site).reshape(-1, 3)
@@ -144,10 +163,47 @@ class Divacancy(CrystalDefect):
         return [site.name for i, site in enumerate(material.sites) if len(_column(material, i)) == 2]
 
     @staticmethod
+    def species_on(material: Material, site: int) -> str:
+        """Return the species of one on a site of a material."""
+        return f"{Vacancy.species_on(material, site)}2"
+
+    @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
         """Return the change of the Hamiltonian by some of them."""
         gone = [site_orbitals(material, placed.cells, site) for site in _column(material, placed.site)]
         return Perturbation(np.concatenate([part.reshape(-1, 3) for part in gone]), NO_ORBITALS, np.zeros(0))
+
+
+@dataclass(frozen=True)
+class LateralDivacancy(CrystalDefect):
+    """Two missing atoms side by side: the site's and one of the nearest of its layer. Its place is half-way."""
+
+    site: str = key("site of the material, for example S_top", fixed=True)
+    density_per_nm2: float = key("mean number per area; the count is Poisson", at_least=0)
+    direction_deg: float = key(
+        "where the second atom is, from the sample's x: of the nearest ones that in the nearest direction",
+        default=0.0,
+        per_defect=True,
+    )
+
+    @staticmethod
+    def species_on(material: Material, site: int) -> str:
+        """Return the species of one on a site of a material."""
+        return "+".join(2 * [Vacancy.species_on(material, site)])
+
+    @staticmethod
+    def perturbation(material: Material, placed: Placed) -> Perturbation:
+        """Return the change of the Hamiltonian by some of them."""
+        cells, sites = _second_atoms(material, placed)
+        gone = [site_orbitals(material, placed.cells, placed.site).reshape(-1, 3)]
+        gone += [site_orbitals(material, cells[n : n + 1], site)[0] for n, site in enumerate(sites.tolist())]
+        return Perturbation(np.concatenate(gone), NO_ORBITALS, np.zeros(0))
+
+    @staticmethod
+    def places_nm(material: Material, placed: Placed) -> Floats:
+        """Return where some of them are, shape (n_defects, 3)."""
+        second_nm = structure.positions(material, *_second_atoms(material, placed))
+        return (CrystalDefect.places_nm(material, placed) + second_nm) / 2
 
 
 @dataclass(frozen=True)
@@ -197,6 +253,20 @@ def _column(material: Material, site: int) -> list[int]:
     """Return the sites straight above and below one, itself first."""
     beside_nm = np.linalg.norm(material.positions_nm[:, :2] - material.positions_nm[site, :2], axis=1)
     return [site, *(i for i in np.flatnonzero(beside_nm < SAME_PLACE_nm).tolist() if i != site)]
+
+
+def _second_atoms(material: Material, placed: Placed) -> tuple[Ints, Ints]:
+    """Return the second atoms of lateral divacancies: cells (u, v), (n_defects, 2), and sites, (n_defects,)."""
+    cells = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=2)))
+    own_nm = material.positions_nm[placed.site]
+    same = np.flatnonzero(np.abs(material.positions_nm[:, 2] - own_nm[2]) < SAME_PLACE_nm)
+    cells, sites = np.repeat(cells, len(same), axis=0), np.tile(same, len(cells))
+    x_nm, y_nm = (structure.positions(material, cells, sites) - own_nm)[:, :2].T
+    away_nm = np.hypot(x_nm, y_nm)
+    near = (away_nm > SAME_PLACE_nm) & (away_nm < NEAREST * away_nm[away_nm > SAME_PLACE_nm].min())
+    ways = np.arctan2(y_nm, x_nm)[near] - np.radians(placed.values["direction_deg"])[:, None]
+    chosen = np.flatnonzero(near)[np.cos(ways).argmax(axis=1)]
+    return placed.cells + cells[chosen], sites[chosen]
 
 
 @functools.lru_cache(maxsize=64)

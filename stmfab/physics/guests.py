@@ -19,6 +19,7 @@ from .defects import (
     CrystalDefect,
     Divacancy,
     Dopant,
+    LateralDivacancy,
     Placed,
     Substitution,
     Vacancy,
@@ -127,6 +128,13 @@ class Antisite(CrystalDefect):
     def sites(material: Material) -> list[str]:
         """Return the sites it can take."""
         return [site.name for i, site in enumerate(material.sites) if _other(material, i) is not None]
+
+    @staticmethod
+    def species_on(material: Material, site: int) -> str:
+        """Return the species of one on a site of a material."""
+        other = _other(material, site)
+        assert other is not None  # sites
+        return f"{material.sites[other].species}_{material.sites[site].species}"
 
     @staticmethod
     def perturbation(material: Material, placed: Placed) -> Perturbation:
@@ -276,4 +284,5 @@ DEFECTS: Mapping[str, type[CrystalDefect]] = {
     "antisite": Antisite,
     "adatom": Adatom,
     "blob": Blob,
+    "lateral_divacancy": LateralDivacancy,
 }

@@ -56,6 +56,8 @@ class Labels:
         The defects by the recipe's names: kinds and placed defects, in the order of ``defect_sites_nm``.
     kinds : sequence of types
         The kinds of defects that there are.
+    species : sequence of str
+        The species of the defects of every member.
     conductance : callable
         Gives the field of dI/dV in nA/V at a bias in V.
     surface : Surface or None
@@ -84,12 +86,19 @@ class Labels:
     tip_raised: Callable[[], Bools]
     members: Mapping[str, tuple[type[Any], Placed]] = dataclasses.field(default_factory=dict)
     kinds: Sequence[type[Any]] = ()
+    species: Sequence[str] = ()
     conductance: Callable[[float], CurrentField | ConductanceField] | None = None
     surface: Surface | OrbitalImage | None = None
     seen: Seen | None = None
     spectra: Callable[[Floats, Floats], Floats] | None = None
     listed_nm: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
     random: Streams | None = None
+
+    @property
+    def species_codes(self) -> list[int]:
+        """The species of each member, as its position among all of them in alphabetical order."""
+        words = sorted(set(self.species))
+        return [words.index(word) for word in self.species]
 
 
 def image_spec(name: str, pixels: int, unit: str, meaning: str, dtype: str = "float32") -> ArraySpec:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stmfab import streams
-from stmfab.physics import defects
+from stmfab.physics import defects, structure
 from stmfab.physics.materials import MATERIALS
 from stmfab.physics.structure import TILE_CELLS
 
@@ -103,6 +103,36 @@ def test_a_divacancy_takes_both_atoms_of_its_column():
     assert {tuple(row) for row in removed.tolist()} == {(3, 4, orbital) for orbital in range(6)}
     assert defects.Divacancy.sites(material) == ["S_top", "S_bottom"]
     assert defects.Divacancy.sites(MATERIALS["graphene"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "directions_deg", "away_nm"),
+    [
+        ("wse2", 0, np.arange(0, 360, 60), 0.33155),
+        ("wse2-so", 2, np.arange(0, 360, 60), 0.33155),
+        ("graphene", 0, np.array([90, 210, 330]), 0.142),
+        ("graphene", 1, np.array([30, 150, 270]), 0.142),
+    ],
+)
+def test_a_lateral_divacancy_is_two_vacancies_side_by_side(name, site, directions_deg, away_nm):
+    # its place is half-way; a direction 20 degrees off an atom's is that atom's
+    material, n = MATERIALS[name], len(directions_deg)
+    cells = np.column_stack([np.arange(n), -np.arange(n)])
+    placed = defects.Placed(cells, site, {"direction_deg": directions_deg + 20.0})
+    change = defects.LateralDivacancy.perturbation(material, placed)
+    assert not len(change.shifted)
+    gone = np.unique(np.column_stack([change.removed[:, :2], material.orbital_site[change.removed[:, 2]]]), axis=0)
+    first, middles_nm = (kind.places_nm(material, placed) for kind in (defects.Vacancy, defects.LateralDivacancy))
+    ways_nm = 2 * (middles_nm - first)
+    np.testing.assert_allclose(np.hypot(*ways_nm[:, :2].T), away_nm, rtol=2e-3)  # graphene's is 0.14203
+    angle_deg = np.degrees(np.arctan2(ways_nm[:, 1], ways_nm[:, 0]))
+    np.testing.assert_allclose((angle_deg - directions_deg + 180) % 360, 180, atol=1e-6)
+    assert (ways_nm[:, 2] == 0).all()
+    atoms_nm = structure.positions(material, gone[:, :2], gone[:, 2])
+    expected = np.unique(np.concatenate([first, first + ways_nm]).round(6), axis=0)
+    np.testing.assert_allclose(np.unique(atoms_nm.round(6), axis=0), expected, atol=2e-6)
+    same = [np.flatnonzero(material.orbital_site == kind) for kind in gone[:, 2]]
+    assert len(np.unique(change.removed, axis=0)) == sum(map(len, same))  # every orbital of theirs
 
 
 @pytest.mark.parametrize(("name", "site", "n_near"), [("mos2", 0, 15), ("mos2", 2, 18), ("graphene", 1, 3)])
