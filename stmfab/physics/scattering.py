@@ -153,13 +153,6 @@ def response(waves: Waves, scatterers: Scatterers, *, reach_nm: float, within_nm
     return Response(points_nm, reach_nm, waves.step_nm, np.ascontiguousarray(table.T, dtype=np.complex64), forms)
 
 
-def density_change(x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y."""
-    if not len(scatterers.strengths):
-        return np.zeros(x_nm.shape)
-    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm)
-
-
 def _real(matrix: Complexes) -> Floats32:
     """Return forms (n_energies, 2 n, 2 n) of real and imaginary parts, one after the other: Re h^T M h of them."""
     return np.asarray(np.block([[matrix.real, -matrix.imag], [-matrix.imag, -matrix.real]]), dtype=np.float32)
