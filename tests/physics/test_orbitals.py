@@ -228,6 +228,31 @@ def test_edges_along_rows_are_smooth_and_kinks_are_two_cells():
     assert (pairs[..., 0] == pairs[..., 1]).all()
 
 
+def test_an_edge_at_an_angle_keeps_to_its_line_in_pieces_of_many_lengths():
+    # at 45 degrees the mean is a kink a dimer; neither a saw of single kinks nor a bend in the middle of the frame
+    flight = Ledges(count=2, terrace_nm=20.0, direction_deg=45, stray_nm=3.0).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(4)
+    )
+    for walk, fewest in zip(flight.walks, (2, 4), strict=True):  # rough below the upper terrace, smooth below the next
+        off = walk + np.arange(len(walk)) - len(walk) // 2
+        before, after = (off[1024 + side : 1324 + side].mean() for side in (-300, 0))
+        assert abs(before - after) < 1.0  # 0.77 nm; tied to the line over 3.9 kinks
+        assert np.abs(off).max() < 2 * 3.0 / 0.768 + 2
+        pieces = np.diff(np.flatnonzero(np.diff(walk)))
+        assert len(set(pieces.tolist())) > fewest
+        assert len(set(np.diff(walk).tolist())) > fewest
+
+
+def test_edges_of_narrow_terraces_do_not_touch():
+    # twelve edges 1.5 nm apart that would stray by 3 nm: from a cell to the next there is a single step at most
+    flight = Ledges(count=12, terrace_nm=1.5, direction_deg=33).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(4)
+    )
+    levels = flight.levels(np.arange(-60, 60), np.arange(-60, 60))
+    assert (levels.min(), levels.max()) == (0, 12)
+    assert max(np.abs(np.diff(levels, axis=axis)).max() for axis in (0, 1)) == 1
+
+
 def test_adsorbates_near_a_step_move_to_it_and_pin_it():
     # a straight edge between the columns -1 and 0, which goes down along x: those within 1 nm sit on the upper rim
     cells = [(u, v) for v, u in zip(range(-24, 32, 8), (-12, -3, -2, 0, 1, 4, 12), strict=True)]
