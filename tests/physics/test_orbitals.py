@@ -189,9 +189,11 @@ def test_geometry_to_two_permille(name):
         power = [abs(((z - z.mean()) * np.hanning(6001)) @ np.exp(2j * np.pi * t / p)) for p in tries]
         assert tries[np.argmax(power)] == pytest.approx(period, rel=2e-3)
     edges = Edges(0, np.array([0.0]), (np.zeros(2048, dtype=np.int64),))
-    _, stepped, (x, y) = imaged(surface, bias_V=2.0, edges=edges, size_nm=12.0, n=121)
-    high, low = (stepped.ideal_nm[(x * side > 2) & (np.abs(x) < 5)] for side in (-1, 1))
-    assert (high.mean() - low.mean()) == pytest.approx(step, rel=0.01)  # parts of rows in the means
+    _, stepped, _ = imaged(surface, bias_V=2.0, edges=edges, look=Orbitals(disorder_percent=0), size_nm=12.0, n=121)
+    sides = 4 * row if surface.turns else 10 * along, 4 * row  # whole periods, whichever way the rows run
+    x, y = np.meshgrid(*((np.arange(64) + 0.5) / 64 * side for side in sides))
+    high, low = (stepped.field.heights(x + at, y, stepped.log_setpoint).mean() for at in (-2.0 - sides[0], 2.0))
+    assert high - low == pytest.approx(step, rel=2e-3)
     assert surface.step_nm == pytest.approx(step, rel=2e-3)
 
 
@@ -293,7 +295,7 @@ def test_an_isolated_defect_stands_as_high_as_asked(surface, name, state):
     over = made.field.heights(x, y, made.log_setpoint)[0]
     wanted = scene.sited[0].heights_pm[state]
     _, clean, _ = imaged(ORBITAL_SURFACES[surface], bias_V=bias_V, size_nm=7.0, n=29)
-    assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted, rel=0.05, abs=2.5)  # mean of ln I
+    assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted, rel=0.05)
 
 
 def test_vacancies_are_as_deep_as_their_neighbours_let_them():
@@ -344,18 +346,33 @@ def test_titanium_rows_are_bright_in_empty_states():
     assert 30 < over - between < 100
 
 
-@pytest.mark.parametrize(("name", "size_nm", "limit_pm"), [("h-si-100-atoms", 18, 0.2), ("h-si-100-survey", 90, 1.0)])
-def test_field_accuracy(name, size_nm, limit_pm):
+@pytest.mark.parametrize(
+    ("name", "size_nm", "n_steps", "limit_pm"),
+    [
+        ("h-si-100-atoms", 18, 2, 0.2),
+        ("h-si-100-survey", 90, 2, 1.0),
+        ("si001-h-ash3-fewshot", 24, 2, 0.2),
+        ("ge001-ash3-fewshot", 24, 2, 0.2),
+        ("ge001-ash3-fewshot", 100, 2, 1.0),
+        ("tio2-110-fewshot", 20, 0, 0.2),
+        ("tio2-110-fewshot", 20, 2, 1.0),  # 325 pm: a table of heights does not follow a wall so high
+        ("tio2-110-fewshot", 100, 2, 1.0),
+    ],
+)
+@pytest.mark.parametrize("state", ["filled", "empty"])
+def test_field_accuracy(name, size_nm, n_steps, limit_pm, state):
     # 99 points of 100 of a frame with steps, defects and a tip of tungsten, against plain sums
-    own = {"scan.size_nm": size_nm, "scan.pixels": 64, "sample.steps.count": 2, "junction.kappa_per_nm": KAPPA}
-    own |= {"junction.work_function_eV": "null", "sample.defects.dirt.density_per_nm2": 0.001}
+    own = {"scan.size_nm": size_nm, "scan.pixels": 64, "junction.kappa_per_nm": KAPPA}
+    own |= {"junction.work_function_eV": "null", "sample.steps": f"{{count: {n_steps}, terrace_nm: 8}}"}
+    if name.startswith("h-si"):
+        own |= {"sample.defects.dirt.density_per_nm2": 0.001}
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), [f"{key}={value}" for key, value in own.items()])
     drawn = plan.parameters(chosen, plan.draw(chosen, 0, 1), 0)
     random = functools.partial(streams.stream, chosen.seed, 0)
-    junction = drawn.junctions["filled"]
+    junction = drawn.junctions[state]
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
     _, made = scenes.view(chosen, drawn)(path, junction)
-    pixels = np.random.default_rng(0).integers(0, 64, (2, 1000))
+    pixels = np.random.default_rng(0).integers(0, 64, (2, 400))
     x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
     z = made.field.heights(x, y, made.log_setpoint)
     wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, junction.sample_bias_V)
