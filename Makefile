@@ -47,9 +47,11 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope, and one a defect: plates.png, defects.png
+plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope, one a defect, frames of surfaces: plates.png, defects.png, surfaces/
 	$(BIN)/python -m tests.plates plates.png
 	$(BIN)/python -m tests.defect_plates defects.png
+	mkdir -p surfaces
+	$(BIN)/python -m tests.surface_plates surfaces
 
 soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back
 	$(BIN)/python -m tests.soak $(MINUTES)

@@ -9,7 +9,7 @@ F4 = NDArray[np.float32]
 C8 = NDArray[np.complex64]
 C16 = NDArray[np.complex128]
 
-TAPER = 0.4  # share of the reach from which a wave is faded out
+TAPER = 0.7  # share of the reach from which a wave is faded out
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})

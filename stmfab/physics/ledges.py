@@ -57,14 +57,9 @@ class Ledges:
         slope = (1 if quarter in (1, 2) else -1) * aside * along_nm / down_nm
         chances = [self._kinks(self.count - n, quarter, turns) for n in range(self.count)]
         tether = max(1.0, self.stray_nm / down_nm / KINK_CELLS)
-        walks = [_walk(chance, slope, tether, rng) for chance in chances]
-        return Edges(
-            quarter,
-            places_nm / down_nm / math.cos(math.atan(aside)),
-            tuple(walks),
-            math.log1p(self.rim_percent / 100),
-            self.capture_nm,
-        )
+        places = places_nm / down_nm / math.cos(math.atan(aside))
+        walks = _apart(places, [_walk(chance, slope, tether, rng) for chance in chances])
+        return Edges(quarter, places, tuple(walks), math.log1p(self.rim_percent / 100), self.capture_nm)
 
     def _kinks(self, upper: int, quarter: int, turns: bool) -> float:
         """Return the chance of a kink of the edge below a terrace, where edges run across the descent."""
@@ -75,9 +70,16 @@ class Ledges:
 def _walk(chance: float, slope: float, tether: float, rng: np.random.Generator) -> Ints:
     """Return how far an edge is from its place, in kinks, at REACH_KINKS dimers to either side of its middle."""
     out = np.zeros(2 * REACH_KINKS, dtype=np.int64)
-    uniforms = rng.random((2, REACH_KINKS))
-    _ledges_kernels.walk(uniforms[0], chance, slope, tether, out[REACH_KINKS:])
-    _ledges_kernels.walk(uniforms[1], chance, -slope, tether, out[REACH_KINKS - 1 :: -1])
+    _ledges_kernels.walk(rng.random(out.size), chance, slope, tether, out)
+    return out
+
+
+def _apart(places: Floats, walks: list[Ints]) -> list[Ints]:
+    """Return the walks of edges at places in cells that nowhere touch: each is a dimer or more below the last."""
+    kinks, out = np.round(places / KINK_CELLS).astype(np.int64), list(walks)
+    for n in range(1, len(out)):
+        above = np.pad(out[n - 1] + kinks[n - 1] - kinks[n], 1, mode="edge")
+        out[n] = np.maximum(out[n], np.max([above[:-2], above[1:-1], above[2:]], axis=0) + 1)
     return out
 
 

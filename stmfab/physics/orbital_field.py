@@ -264,7 +264,8 @@ class Maker:
     @functools.cached_property
     def tables(self) -> Tables:
         """What the apexes see of lobes at the heights over a terrace."""
-        return Tables(self.kappa_per_nm, self.height_nm, self.heights_nm, self.grid.steps_nm, self.atoms)
+        drop_nm = self.scene.surface.step_nm if np.ptp(self.scene.levels) else 0.0
+        return Tables(self.kappa_per_nm, self.height_nm, drop_nm, self.heights_nm, self.grid.steps_nm, self.atoms)
 
     def gathered(self, groups: Sequence[Group]) -> Figures:
         """Return the figures of groups under every apex."""

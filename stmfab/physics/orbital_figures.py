@@ -73,11 +73,12 @@ class Figures:
 class Tables:
     """Makes tables of lobes under the apexes of a tip: at heights (n_heights,) over a terrace, on nodes along x and y.
 
-    ``height_nm`` is the expected gap.
+    ``height_nm`` is the expected gap, ``drop_nm`` how far below a terrace the next one is that hears its lobes too.
     """
 
     kappa_per_nm: float
     height_nm: float
+    drop_nm: float
     heights_nm: Floats
     steps_nm: Floats
     atoms: Sequence[Apex]
@@ -154,7 +155,7 @@ class Tables:
 
     def reach_nm(self, most: float, z_nm: float, ratio: float) -> float:
         """Return how far aside a lobe so strong is still felt at the expected gap."""
-        gap_nm = self.height_nm - z_nm
+        gap_nm = max(0.0, self.height_nm - z_nm - self.drop_nm)
         away_nm = (math.log(max(1.0, most / FADED)) / (2 * self.kappa_per_nm) + self.height_nm) / ratio
         return math.sqrt(max(0.0, away_nm**2 - gap_nm**2)) + float(self.steps_nm.max())
 

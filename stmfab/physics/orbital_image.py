@@ -25,7 +25,7 @@ from .switches import Fields, Switch, SwitchingField
 from .tips import Tip
 from .units import Bools, Floats, Floats32
 
-GRIDS = ((25.0, 0.065), (60.0, 0.1), (math.inf, 0.13))  # widths of frames up to, and the distance of nodes
+GRIDS = ((25.0, 0.065), (60.0, 0.1), (math.inf, 0.112))  # widths of frames up to, and the distance of nodes
 LOOK_nm = 0.19  # and of a first look, where pixels are large: two nodes a cell
 HEARD_pm, AROUND = 0.01, 2  # what comes and goes is left out where it changes the height by less; nodes around it
 STENCIL_CELLS = 6  # nodes a cell by which the cells along a path are found

@@ -4,8 +4,8 @@ Over a clean terrace the mean current at a gap of 0.7 nm is exp(-2 kappa 0.7 nm)
 
 int exp(-2 kappa sqrt(r^2 + z^2)) d^2r = 2 pi (1 + 2 kappa z) exp(-2 kappa z) / (2 kappa)^2.
 
-What stands a height h over the terrace at its setpoint carries A = (I_0 - I_rest) / exp(-2 kappa |d|) with all currents
-at z_0 + h over it: exact for an isolated one under a point.
+What stands a height h over the terrace at its setpoint carries A = (I_0 - I_rest) / exp(-2 kappa |d|) with I_0 that of
+the setpoint and the others at z_0 + h, z_0 the mean height over the terrace: exact for an isolated one under a point.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from .units import Floats
 
 NM_PER_PM = 1e-3
 PATCH = (range(-7, 8), range(-3, 4))  # units along and across, around a defect, that decide its height
+WITHIN = (4, 16)  # points along and across a unit whose mean height is the terrace's
 CALIBRATED_nm = 0.7  # a clean terrace carries at this gap what a point contact's exponential does
 NEWTON = 4
 FAR, LEAST_SWELL_nm = 6.0, 0.1  # charges and swellings end after so many of their lengths
@@ -168,7 +169,8 @@ class Seen:
 
     def _scale(self, edit: Edit, height_pm: float, gap_nm: float) -> float:
         """Return ``scale`` of a height at one bias."""
-        kappa, at = self.kappa_per_nm, (*edit.probe_nm, gap_nm + height_pm * NM_PER_PM)
+        kappa, terrace_nm = self.kappa_per_nm, self._terrace_nm(gap_nm)
+        at = (*edit.probe_nm, terrace_nm + height_pm * NM_PER_PM)
         lobes = edit.added_table[:, [0, 1, 2, 5]] * [1, 1, 1, kappa]
         own = _orbital_lobes_kernels.seen(np.array(at), lobes, _weights(edit.added_table, self.state, kappa))
         share = self._lacking(edit.scaled, at, gap_nm) / own
@@ -176,6 +178,19 @@ class Seen:
             name = ("height_filled_pm", "height_empty_pm")[self.state]
             raise KeyRangeError(name, round(height_pm, 3), "above what is left there without the atoms")
         return float(share)
+
+    @functools.cached_property
+    def _terrace_nm(self) -> Callable[[float], float]:
+        """The mean height over a clean terrace where the current is the mean one at a gap."""
+        surface = self.scene.surface
+        sides_nm = np.array(surface.spacing_nm(0)) * [1, surface.pair]
+        places = np.moveaxis(np.indices(WITHIN), 0, -1).reshape(-1, 2) / WITHIN * sides_nm
+
+        def mean_nm(gap_nm: float) -> float:
+            logs = [math.log(self._without((), np.array([*place, gap_nm]))) for place in places]
+            return gap_nm + (float(np.mean(logs)) - math.log(self.mean_current(gap_nm))) / (2 * self.kappa_per_nm)
+
+        return functools.lru_cache(maxsize=None)(mean_nm)
 
     @functools.cached_property
     def _patch(self) -> tuple[Floats, Floats]:

@@ -138,17 +138,12 @@ class Response:
     table: NDArray[np.complex64]
     forms: Floats32
 
-    def change(self, x_nm: Floats, y_nm: Floats, asked: Bools | None = None) -> Floats:
-        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y.
-
-        0 in blocks none of whose nodes is ``asked`` for, (n_y, n_x).
-        """
+    def change(self, x_nm: Floats, y_nm: Floats) -> Floats:
+        """Return the mean of d rho / rho_0 over the energies at nodes, shape (n_y, n_x) as x and y."""
         change = np.zeros(x_nm.shape)
         for i in range(0, x_nm.shape[0], BLOCK):
             for j in range(0, x_nm.shape[1], BLOCK):
                 block = slice(i, i + BLOCK), slice(j, j + BLOCK)
-                if asked is not None and not asked[block].any():
-                    continue
                 x, y = x_nm[block].ravel(), y_nm[block].ravel()
                 near = _near(x, y, self.points_nm, self.reach_nm)
                 if near.any():
@@ -173,18 +168,6 @@ def response(waves: Waves, scatterers: Scatterers, *, reach_nm: float, within_nm
     table = wave_table(waves, max(across_nm, min(reach_nm, within_nm)))
     forms = _real(t_matrix(waves, scatterers, table) * waves.shares[:, None, None])
     return Response(points_nm, reach_nm, waves.step_nm, np.ascontiguousarray(table.T, dtype=np.complex64), forms)
-
-
-def density_change(
-    x_nm: Floats, y_nm: Floats, waves: Waves, scatterers: Scatterers, *, reach_nm: float, asked: Bools | None = None
-) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at the nodes of a grid, shape (n_y, n_x) as x and y.
-
-    0 in blocks none of whose nodes is ``asked`` for.
-    """
-    if not len(scatterers.strengths):
-        return np.zeros(x_nm.shape)
-    return response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm, asked)
 
 
 def _real(matrix: Complexes) -> Floats32:

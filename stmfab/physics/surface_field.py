@@ -23,9 +23,9 @@ from .field import CurrentField, chebyshev_nodes, padded, values_to_monomials
 from .junction import Junction
 from .materials import Material
 from .metals import Metal
-from .scattering import Waves
+from .scattering import Scatterers, Waves
 from .surface_grid import HALVED_MARGIN, Grid, Lines, grid_over, halved, lagrange, node_distance_nm, upsampled
-from .surface_state import Scene, SurfaceBand, disturbed, mark_nearest
+from .surface_state import Scene, SurfaceBand, disturbed, within
 from .tips import Tip
 from .units import CONDUCTANCE_QUANTUM_nA_per_V, Floats
 
@@ -36,11 +36,12 @@ GRIDS = ((25.0, 0.1), (60.0, 0.15), (math.inf, 0.2))  # widths of frames up to, 
 LOOK_nm = 0.3  # and of a first look, where pixels are large
 ROW_STEPS = 8  # nodes a row of atoms, where these show
 WAVE_nm, WAVE_PHASE = 0.2, 0.42  # waves need nodes this far apart only, and k times this,
+SHARP_nm = 0.5  # half as far apart in the core of a scatterer,
 STEEP_nm, HALVED_PHASE = 1.4, 0.67  # and twice as far apart, k times that, where no scatterer is nearer
 FALL_STEP_nm2 = _surface_field_kernels.FALL_STEP_nm2
 STENCIL = 2  # nodes beyond a point that its interpolation asks for
 LOBE_RADIUS_nm = 1.6
-HEARD_pm = 0.1  # a scatterer that changes the height by less is not heard,
+HEARD_pm = 0.07  # a scatterer that changes the height by less is not heard,
 MARGIN_SHARE = 0.7  # and outside the grid one farther than this share of that: waves fade before they end
 FEWEST, MOST = 4, 12  # energies of the bias window,
 SPAN_nm = 8.0  # summed exactly as far from a scatterer
@@ -141,33 +142,37 @@ class Maker:
         return np.stack(planes, axis=-1)
 
     def _density(self, waves: Waves, grid: Grid) -> Floats:
-        """Return rho / rho_0 of the surface state at the nodes, from a grid as wide as the waves allow."""
+        """Return rho / rho_0 of the surface state at the nodes."""
+        heard = functools.partial(self._heard, waves, grid)
+        return waves.undisturbed + disturbed(self.scene, waves, grid.x_nm, grid.y_nm, heard)
+
+    def _heard(self, waves: Waves, grid: Grid, scatterers: Scatterers) -> Floats:
+        """Return d rho / rho_0 of scatterers at the nodes: the nearer to one, the less far apart it is summed."""
+        every, radii_nm = self._levels(waves)
+        wide = [grid]
+        for level in range(len(radii_nm)):
+            wide.append(wide[-1].padded(2**level * 2 * HALVED_MARGIN * every))
+        nodes = [grid.thinned(2**level * every) for level, grid in enumerate(wide)]
+        ends_nm = np.array([[axis[i, j] for axis in nodes[-1]] for i in (0, -1) for j in (0, -1)])
+        within_nm = float(np.linalg.norm(ends_nm[:, None] - scatterers.points_nm, axis=2).max())
+        reach_nm = heard_nm(self.scene.band, waves, self.kappa_per_nm)
+        response = scattering.response(waves, scatterers, reach_nm=reach_nm, within_nm=within_nm)
+        change = response.change(*nodes[-1])
+        for (x_nm, y_nm), radius_nm in zip(nodes[-2::-1], radii_nm[::-1], strict=True):
+            change = halved(change, x_nm.shape)
+            near = within(x_nm, y_nm, scatterers.points_nm, radius_nm)
+            change[near] = response.change_at(np.stack([x_nm[near], y_nm[near]], axis=1))
+        return upsampled(change, grid.x_nm.shape, every)
+
+    def _levels(self, waves: Waves) -> tuple[int, list[float]]:
+        """Return how many steps apart waves are summed next to a scatterer, and out to where so, twice so, ... far."""
         k_per_nm = float(np.abs(waves.numbers_per_nm).max())
         every = max(1, int(self.thinner * min(WAVE_nm, WAVE_PHASE / k_per_nm) / self.step_nm + ROUNDING))
-        reach_nm = heard_nm(self.scene.band, waves, self.kappa_per_nm)
-        if (
-            self.scene.flight is None
-            and len(self.scene.points_nm)
-            and 2 * every * self.step_nm * k_per_nm < HALVED_PHASE
-        ):
-            change = self._around_points(waves, grid, every, reach_nm)
-        else:
-            change = disturbed(self.scene, waves, *grid.thinned(every), reach_nm=reach_nm)
-        return waves.undisturbed + upsampled(change, grid.x_nm.shape, every)
-
-    def _around_points(self, waves: Waves, grid: Grid, every: int, reach_nm: float) -> Floats:
-        """Return d rho / rho_0 at thinned nodes, from nodes twice as far apart where no scatterer is near."""
-        coarse, points_nm = grid.padded(2 * HALVED_MARGIN * every).thinned(2 * every), self.scene.points_nm
-        ends_nm = np.array([(coarse[0][i, j], coarse[1][i, j]) for i in (0, -1) for j in (0, -1)])
-        within_nm = float(np.linalg.norm(ends_nm[:, None] - points_nm, axis=2).max())
-        response = scattering.response(waves, self.scene.scatterers, reach_nm=reach_nm, within_nm=within_nm)
-        x_nm, y_nm = grid.thinned(every)
-        change = halved(response.change(*coarse), x_nm.shape)
-        near, count = np.zeros(x_nm.shape, dtype=np.int64), len(points_nm)
-        mark_nearest(x_nm, y_nm, points_nm, np.full(count, STEEP_nm), np.ones(count, np.int64), near)
-        steep = near > 0
-        change[steep] = response.change_at(np.stack([x_nm[steep], y_nm[steep]], axis=1))
-        return change
+        fine = max(1, every // 2)
+        radii_nm = [SHARP_nm] if every > 1 else []
+        if 2 ** (len(radii_nm) + 1) * fine * self.step_nm * k_per_nm < HALVED_PHASE:
+            radii_nm.append(STEEP_nm)
+        return fine, radii_nm
 
     @property
     def step_nm(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,9 @@ from .metals import Metal
 from .scatterers import Adatom
 from .scattering import Scatterers, Waves
 from .terraces import Flight, Pattern
-from .units import Floats, Ints
+from .units import Bools, Floats, Ints
 
 NM_PER_PM = 1e-3
-UNFELT = 1e-12  # of a terrace: a smaller share of a node is none
 SEEN = 0.1  # a defect reaches as far as this share of its height
 STEP_CLASS_nm = 2 * terraces.EDGE_nm
 
@@ -96,6 +95,13 @@ class Scene:
         return out
 
 
+def within(x_nm: Floats, y_nm: Floats, points_nm: Floats, radius_nm: float) -> Bools:
+    """Return which nodes (n_y, n_x) lie within a radius of one of some points (n, 2)."""
+    near, n_points = np.zeros(x_nm.shape, dtype=np.int64), len(points_nm)
+    mark_nearest(x_nm, y_nm, points_nm, np.full(n_points, radius_nm), np.ones(n_points, dtype=np.int64), near)
+    return near > 0
+
+
 def mark_nearest(x_nm: Floats, y_nm: Floats, points_nm: Floats, reach_nm: Floats, marks: Ints, out: Ints) -> None:
     """Write the mark of the nearest of points (n, 2) that reaches a pixel to out, in the shape of x; leave others."""
     _surface_state_kernels.mark_nearest(x_nm, y_nm, points_nm, reach_nm, marks, out)
@@ -106,23 +112,21 @@ def seen_nm(height_pm: Floats, fwhm_nm: Floats) -> Floats:
     return np.asarray(np.where(height_pm == 0, 0.0, fwhm_nm / 2 * math.sqrt(math.log(1 / SEEN) / math.log(2))))
 
 
-def disturbed(scene: Scene, waves: Waves, x_nm: Floats, y_nm: Floats, *, reach_nm: float) -> Floats:
-    """Return the mean of d rho / rho_0 over the energies at points (n_y, n_x): scatterers and edges.
+def disturbed(scene: Scene, waves: Waves, x_nm: Floats, y_nm: Floats, heard: Callable[[Scatterers], Floats]) -> Floats:
+    """Return the mean of d rho / rho_0 over the energies at nodes (n_y, n_x): scatterers, as heard there, and edges.
 
     Electrons stay on their terrace: a scatterer or an edge is heard on its own terraces only. What one terrace's edges
     and scatterers do to the other's waves is left out.
     """
-    if scene.flight is None or not len(scene.flight.places_nm):
-        return scattering.density_change(x_nm, y_nm, waves, scene.scatterers, reach_nm=reach_nm)
     away_nm = scene.distances(x_nm, y_nm)
     shares = terraces.shares(away_nm)
     own = len(away_nm) - scene.terrace(*scene.points_nm.T)
-    steps, change = scene.flight.steps, np.zeros(x_nm.shape)
-    for number, share in enumerate(shares):
-        kept = scene.scatterers.kept(own == number)
-        asked = share > UNFELT
-        change += share * scattering.density_change(x_nm, y_nm, waves, kept, reach_nm=reach_nm, asked=asked)
+    change = np.zeros(x_nm.shape)
+    for number in np.unique(own):
+        change += shares[number] * heard(scene.scatterers.kept(own == number))
     for number, wave in enumerate(scattering.edge_change(np.abs(away_nm), waves)):
+        assert scene.flight is not None  # it has edges
+        steps = scene.flight.steps
         upper, lower = steps.upper_reflectivity * shares[number], steps.lower_reflectivity * shares[number + 1]
         change += (upper + lower) * wave
     return change

@@ -190,9 +190,11 @@ def test_geometry_to_two_permille(name):
         power = [abs(((z - z.mean()) * np.hanning(6001)) @ np.exp(2j * np.pi * t / p)) for p in tries]
         assert tries[np.argmax(power)] == pytest.approx(period, rel=2e-3)
     edges = Edges(0, np.array([0.0]), (np.zeros(2048, dtype=np.int64),))
-    _, stepped, (x, y) = imaged(surface, bias_V=2.0, edges=edges, size_nm=12.0, n=121)
-    high, low = (stepped.ideal_nm[(x * side > 2) & (np.abs(x) < 5)] for side in (-1, 1))
-    assert (high.mean() - low.mean()) == pytest.approx(step, rel=0.01)  # parts of rows in the means
+    _, stepped, _ = imaged(surface, bias_V=2.0, edges=edges, look=Orbitals(disorder_percent=0), size_nm=12.0, n=121)
+    sides = 4 * row if surface.turns else 10 * along, 4 * row  # whole periods, whichever way the rows run
+    x, y = np.meshgrid(*((np.arange(64) + 0.5) / 64 * side for side in sides))
+    high, low = (stepped.field.heights(x + at, y, stepped.log_setpoint).mean() for at in (-2.0 - sides[0], 2.0))
+    assert high - low == pytest.approx(step, rel=2e-3)
     assert surface.step_nm == pytest.approx(step, rel=2e-3)
 
 
@@ -227,6 +229,31 @@ def test_edges_along_rows_are_smooth_and_kinks_are_two_cells():
     assert (changes % 2 == 0).all()
     pairs = levels.reshape(600, 300, 2)
     assert (pairs[..., 0] == pairs[..., 1]).all()
+
+
+def test_an_edge_at_an_angle_keeps_to_its_line_in_pieces_of_many_lengths():
+    # at 45 degrees the mean is a kink a dimer; neither a saw of single kinks nor a bend in the middle of the frame
+    flight = Ledges(count=2, terrace_nm=20.0, direction_deg=45, stray_nm=3.0).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(4)
+    )
+    for walk, fewest in zip(flight.walks, (2, 4), strict=True):  # rough below the upper terrace, smooth below the next
+        off = walk + np.arange(len(walk)) - len(walk) // 2
+        before, after = (off[1024 + side : 1324 + side].mean() for side in (-300, 0))
+        assert abs(before - after) < 1.0  # 0.77 nm; tied to the line over 3.9 kinks
+        assert np.abs(off).max() < 2 * 3.0 / 0.768 + 2
+        pieces = np.diff(np.flatnonzero(np.diff(walk)))
+        assert len(set(pieces.tolist())) > fewest
+        assert len(set(np.diff(walk).tolist())) > fewest
+
+
+def test_edges_of_narrow_terraces_do_not_touch():
+    # twelve edges 1.5 nm apart that would stray by 3 nm: from a cell to the next there is a single step at most
+    flight = Ledges(count=12, terrace_nm=1.5, direction_deg=33).flight(
+        SI.cells_nm, turns=True, rng=np.random.default_rng(4)
+    )
+    levels = flight.levels(np.arange(-60, 60), np.arange(-60, 60))
+    assert (levels.min(), levels.max()) == (0, 12)
+    assert max(np.abs(np.diff(levels, axis=axis)).max() for axis in (0, 1)) == 1
 
 
 def test_adsorbates_near_a_step_move_to_it_and_pin_it():
@@ -269,7 +296,7 @@ def test_an_isolated_defect_stands_as_high_as_asked(surface, name, state):
     over = made.field.heights(x, y, made.log_setpoint)[0]
     wanted = scene.sited[0].heights_pm[state]
     _, clean, _ = imaged(ORBITAL_SURFACES[surface], bias_V=bias_V, size_nm=7.0, n=29)
-    assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted, rel=0.05, abs=2.5)  # mean of ln I
+    assert (over - clean.ideal_nm.mean()) * PM == pytest.approx(wanted, rel=0.05)
 
 
 def test_vacancies_are_as_deep_as_their_neighbours_let_them():
@@ -320,18 +347,33 @@ def test_titanium_rows_are_bright_in_empty_states():
     assert 30 < over - between < 100
 
 
-@pytest.mark.parametrize(("name", "size_nm", "limit_pm"), [("h-si-100-atoms", 18, 0.2), ("h-si-100-survey", 90, 1.0)])
-def test_field_accuracy(name, size_nm, limit_pm):
+@pytest.mark.parametrize(
+    ("name", "size_nm", "n_steps", "limit_pm"),
+    [
+        ("h-si-100-atoms", 18, 2, 0.2),
+        ("h-si-100-survey", 90, 2, 1.0),
+        ("si001-h-ash3-fewshot", 24, 2, 0.2),
+        ("ge001-ash3-fewshot", 24, 2, 0.2),
+        ("ge001-ash3-fewshot", 100, 2, 1.0),
+        ("tio2-110-fewshot", 20, 0, 0.2),
+        ("tio2-110-fewshot", 20, 2, 0.5),  # 325 pm high: 0.35 under so high a wall
+        ("tio2-110-fewshot", 100, 2, 1.0),
+    ],
+)
+@pytest.mark.parametrize("state", ["filled", "empty"])
+def test_field_accuracy(name, size_nm, n_steps, limit_pm, state):
     # 99 points of 100 of a frame with steps, defects and a tip of tungsten, against plain sums
-    own = {"scan.size_nm": size_nm, "scan.pixels": 64, "sample.steps.count": 2, "junction.kappa_per_nm": KAPPA}
-    own |= {"junction.work_function_eV": "null", "sample.defects.dirt.density_per_nm2": 0.001}
+    own = {"scan.size_nm": size_nm, "scan.pixels": 64, "junction.kappa_per_nm": KAPPA}
+    own |= {"junction.work_function_eV": "null", "sample.steps": f"{{count: {n_steps}, terrace_nm: 8}}"}
+    if name.startswith("h-si"):
+        own |= {"sample.defects.dirt.density_per_nm2": 0.001}
     chosen = recipe.load(str(RECIPES / f"{name}.yaml"), [f"{key}={value}" for key, value in own.items()])
     drawn = plan.parameters(chosen, plan.draw(chosen, 0, 1), 0)
     random = functools.partial(streams.stream, chosen.seed, 0)
-    junction = drawn.junctions["filled"]
+    junction = drawn.junctions[state]
     path = tip_path(drawn.raster, drawn.instrument, streams=random)
     _, made = finished(scenes.view(chosen, drawn)(path, junction))
-    pixels = np.random.default_rng(0).integers(0, 64, (2, 1000))
+    pixels = np.random.default_rng(0).integers(0, 64, (2, 400))
     x, y = (value[tuple(pixels)] for value in nominal_raster(drawn.raster))
     z = made.field.heights(x, y, made.log_setpoint)
     wrong = plain_heights(made.maker, x, y, z, made.log_setpoint, junction.sample_bias_V)

@@ -21,7 +21,11 @@ def one_wave(k=K):
 
 def change(points, scatterers, waves=None, reach_nm=FAR_nm):
     x, y = np.array(points, float).T
-    return scattering.density_change(x[None], y[None], waves or one_wave(), scatterers, reach_nm=reach_nm)[0]
+    return density_change(x[None], y[None], waves or one_wave(), scatterers, reach_nm=reach_nm)[0]
+
+
+def density_change(x_nm, y_nm, waves, scatterers, reach_nm):
+    return scattering.response(waves, scatterers, reach_nm=reach_nm).change(x_nm, y_nm)
 
 
 def at(points, albedo=0.0, phase_deg=0.0):
@@ -194,12 +198,12 @@ def test_blocks_and_the_reach():
     scatterers = at(rng.uniform(-9, 9, (25, 2)))
     x, y = np.meshgrid(np.linspace(-10, 10, 70), np.linspace(-10, 10, 50))
     waves = one_wave(K + 0.03j)
-    whole = scattering.density_change(x, y, waves, scatterers, reach_nm=FAR_nm)
-    some = scattering.density_change(x[20:30, 5:], y[20:30, 5:], waves, scatterers, reach_nm=FAR_nm)
+    whole = density_change(x, y, waves, scatterers, reach_nm=FAR_nm)
+    some = density_change(x[20:30, 5:], y[20:30, 5:], waves, scatterers, reach_nm=FAR_nm)
     np.testing.assert_allclose(some, whole[20:30, 5:], atol=1e-5)
     alone = at([(0.0, 0.0)])
     reach = scattering.reach_nm(waves, error=2e-3)
-    beyond = scattering.density_change(np.array([[reach + 0.1]]), np.zeros((1, 1)), waves, alone, reach_nm=reach)
+    beyond = density_change(np.array([[reach + 0.1]]), np.zeros((1, 1)), waves, alone, reach_nm=reach)
     assert beyond == 0
-    silent = scattering.density_change(np.array([[reach]]), np.zeros((1, 1)), waves, alone, reach_nm=FAR_nm)
+    silent = density_change(np.array([[reach]]), np.zeros((1, 1)), waves, alone, reach_nm=FAR_nm)
     assert abs(silent) < 2e-3
