@@ -88,7 +88,12 @@ def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
     ------
     DamagedError
         If the recipe, a receipt or a file of the store cannot be read.
+    StoreError
+        If it is of an older format: its samples had other bytes.
     """
+    if dataset.attributes["format"] != store.FORMAT:
+        older = dataset.attributes["format"]
+        raise StoreError(f"{dataset}: a store of format {older}: only the stmfab that made it makes its samples again")
     plan, here = stored_plan(dataset), provenance.identity()["key"]
     by_bytes: list[int] = []
     within: list[int] = []

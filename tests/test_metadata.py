@@ -162,6 +162,8 @@ def test_a_store_without_the_species_of_its_defects_is_read_and_not_written_on(d
     assert cli.run(["inspect", str(old), "--sample", "3"]) == 0
     assert "species" not in capsys.readouterr().out
     assert cli.run(["export", str(old), str(tmp_path / "coco"), "--to", "coco"]) == 0
+    assert cli.run(["inspect", str(old), "--recheck", "1"]) == 2
+    assert "a store of format 8: only the stmfab that made it" in capsys.readouterr().err
     known = json.loads((tmp_path / "coco" / "annotations" / "instances_test.json").read_text())["categories"]
     assert known[0]["name"] == "vacancy"
     capsys.readouterr()
