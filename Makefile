@@ -50,7 +50,6 @@ check: $(VENV)/.tools  ## Hold the code against its style: format, lint, types, 
 plates: $(VENV)/.tools  ## Draw one panel an effect of the microscope, one a defect, frames of surfaces: plates.png, defects.png, surfaces/
 	$(BIN)/python -m tests.plates plates.png
 	$(BIN)/python -m tests.defect_plates defects.png
-	mkdir -p surfaces
 	$(BIN)/python -m tests.surface_plates surfaces
 
 soak: $(VENV)/.tools  ## Kill, interrupt and damage runs at random for MINUTES (5); every byte must come back

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 FORMAT = 9  # of the layout and of the samples' bytes; a change of either counts it up
-READ = (8, FORMAT)  # 8 lacks the species of defects, and its samples may have other last bits
+READ = (8, FORMAT)  # 8 lacks the species of defects, and its samples have other bytes
 ROOT = "zarr.json"
 LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all

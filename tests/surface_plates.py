@@ -70,6 +70,7 @@ def draw(name, path):
 
 def main(folder=".", *names):
     """Draw the chosen recipes, or all."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for name in names or METALS + OTHERS:
         draw(name, Path(folder) / f"{name}.png")
 
