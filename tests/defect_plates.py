@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib import pyplot
 from scipy import ndimage
 
+from stmfab import tables
 from stmfab.physics import crystal, halos, tips
 from stmfab.physics.defects import Divacancy, Dopant, LateralDivacancy, Placed, Substitution, Vacancy
 from stmfab.physics.greens import band_edges
@@ -92,6 +93,7 @@ def image(material, member, bias_V, *, fermi_eV=0.0, state_V=None, half_nm=HALF_
         junction,
         lines_nm=[(x, y)],
         raster_nm=(x, y),
+        keep=tables.kept,
     )
     if state_V is not None:
         return PA_PER_NA * imaged.conductance(state_V).current(x, y, imaged.ideal_nm)
