@@ -1,6 +1,7 @@
 """Whatever dies, fills up, rots or is started twice: the dataset is whole in the end, bit for bit, or says why not."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -141,10 +142,15 @@ def small_disk(folder, size):
 
 
 def fill(folder, leave):
-    """Take all space of a file system but about ``leave`` bytes."""
+    """Take all space of a file system but about ``leave`` bytes, whoever else may take some of it meanwhile."""
     with (folder / "other work").open("ab") as file:
         file.truncate(0)
-        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(folder).free - leave))
+        while (wanted := shutil.disk_usage(folder).free - leave) > 0:
+            try:
+                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), wanted)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:  # less is free than a moment ago
+                    raise
 
 
 def bytes_of(place):

@@ -22,6 +22,24 @@ ROOT_HALF = np.int32(0x3F3504F3)  # those of sqrt(1/2)
 lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
+@lean()
+def _dot(one: F8, two: F8) -> float:
+    """Return the sum of the products of two rows' numbers."""
+    total = 0.0
+    for i in range(one.shape[0]):
+        total += one[i] * two[i]
+    return total
+
+
+@lean()
+def _total(numbers: F8) -> float:
+    """Return the sum of numbers."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 @numba.njit(cache=True, error_model="numpy")
 def few_columns(columns: F8, error: float) -> tuple[F8, F8]:
     """Return orthonormal rows (n_few, n) and shares (n_few, n_columns) whose products are the columns (n_columns, n).
@@ -33,20 +51,23 @@ def few_columns(columns: F8, error: float) -> tuple[F8, F8]:
     rows, shares = np.empty((n, n)), np.empty((n, n_columns))
     left2 = np.empty(n_columns)
     for j in range(n_columns):
-        left2[j] = (columns[j] ** 2).sum()
-    allowed2, few, chosen = error**2 * left2.sum(), 0, 0
+        left2[j] = _dot(columns[j], columns[j])
+    allowed2, few, chosen = error * error * _total(left2), 0, 0
     while few < n and left2[chosen] > 0.0:
-        rows[few] = columns[chosen] / np.sqrt(left2[chosen])
+        size = np.sqrt(left2[chosen])
+        for i in range(n):
+            rows[few, i] = columns[chosen, i] / size
         chosen = 0
         for j in range(n_columns):
-            share = (rows[few] * columns[j]).sum()
-            columns[j] -= share * rows[few]
-            shares[few, j], left2[j] = share, (columns[j] ** 2).sum()
+            share = _dot(rows[few], columns[j])
+            for i in range(n):
+                columns[j, i] -= share * rows[few, i]
+            shares[few, j], left2[j] = share, _dot(columns[j], columns[j])
             chosen = j if left2[j] > left2[chosen] else chosen
         few += 1
-        if left2.sum() <= allowed2:
+        if _total(left2) <= allowed2:
             break
-    return rows[:few].copy(), shares[:few].copy()
+    return rows[:few], shares[:few]
 
 
 @lean()
@@ -136,6 +157,19 @@ def _keep_near(
     return n
 
 
+@lean()
+def _circle_around(x: F4, y: F4, centre: F8) -> float:
+    """Write the mean of points to ``centre``; return the largest distance from there."""
+    total_x, total_y, most = np.float32(0.0), np.float32(0.0), 0.0
+    for p in range(x.shape[0]):
+        total_x += x[p]
+        total_y += y[p]
+    centre[0], centre[1] = np.float32(total_x / x.shape[0]), np.float32(total_y / x.shape[0])
+    for p in range(x.shape[0]):
+        most = max(most, (x[p] - centre[0]) ** 2 + (y[p] - centre[1]) ** 2)
+    return np.sqrt(most)
+
+
 @numba.njit(cache=True, error_model="numpy")
 def near_pairs(
     cells: F8, sites: F8, tip: F8, node_x: F4, node_y: F4, reach: float, z: float
@@ -144,8 +178,8 @@ def near_pairs(
 
     A pair is kept if at the height z it comes closer than z + reach to some node of the cell.
     """
-    centre = np.array([node_x.mean(), node_y.mean()], dtype=np.float64)
-    radius = np.sqrt(((node_x - centre[0]) ** 2 + (node_y - centre[1]) ** 2).max())
+    centre = np.empty(2)
+    radius = _circle_around(node_x, node_y, centre)
     chosen = _perhaps_near(cells, sites, tip, centre, radius, reach, z)
     ways, nearest = np.empty((chosen.shape[0], 3), dtype=np.float32), np.empty(chosen.shape[0], dtype=np.float32)
     squares = np.empty(node_x.shape[0], dtype=np.float32)
@@ -172,14 +206,26 @@ def bound(
         largest[p] = most
 
 
+@lean()
+def _largest(bounds: F8) -> float:
+    """Return the largest of numbers, (n_cells, n_sites, n_mixed), that are not negative."""
+    largest = 0.0
+    for cell in range(bounds.shape[0]):
+        for site in range(bounds.shape[1]):
+            for r in range(bounds.shape[2]):
+                largest = max(largest, bounds[cell, site, r])
+    return largest
+
+
 @numba.njit(cache=True, error_model="numpy")
 def number_columns(bounds: F8, loud: float, heard: float) -> tuple[I8, I8, int, B1]:
     """Return the number of each column by (cell, site, r), rows (cell, site, r), the loud ones, and sites with some.
 
     Loud columns are those whose bound is above ``loud`` of the largest, they come first; below ``heard`` there is none.
     """
-    largest = bounds.max()
-    numbers, columns = np.full(bounds.shape, -1), np.empty((bounds.size, 3), dtype=np.int64)
+    largest = _largest(bounds)
+    numbers, columns = np.empty(bounds.shape, dtype=np.int64), np.empty((bounds.size, 3), dtype=np.int64)
+    numbers[:] = -1
     used, n, n_loud = np.zeros(bounds.shape[:2], dtype=np.bool_), 0, 0
     for low, high in ((loud * largest, np.inf), (heard * largest, loud * largest)):
         for cell in range(bounds.shape[0]):
@@ -285,7 +331,8 @@ def _add_pairs(
 def _filled(values: F4) -> F4:
     """Return values and as many zeros as fill the last lanes."""
     out = np.zeros(-(-values.shape[0] // LANES) * LANES, dtype=np.float32)
-    out[: values.shape[0]] = values
+    for i in range(values.shape[0]):
+        out[i] = values[i]
     return out
 
 

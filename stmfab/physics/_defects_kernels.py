@@ -57,7 +57,8 @@ def seat(words: F8, counts: I8, tiles: I8, side: int, taken: B1, cells: I8, valu
                 taken[t, place] = True
                 seats[n, 0], seats[n, 1] = t, place
                 cells[n, 0], cells[n, 1] = tiles[t, 0] * side + place % side, tiles[t, 1] * side + place // side
-                values[n] = words[t, word + 1 : word + stride]
+                for k in range(values.shape[1]):
+                    values[n, k] = words[t, word + 1 + k]
                 n += 1
         if n < last:
             for i in range(n):
@@ -72,8 +73,10 @@ def place(words: F8, mean: float, tiles: I8, side: int, taken: B1, n_values: int
 
     A tile's first word is for its count, a Poisson number; the others are those of ``seat``.
     """
-    counts = poisson(words[:, 0], mean)
-    cells, values = np.empty((counts.sum(), 2), dtype=np.int64), np.empty((counts.sum(), n_values))
+    counts, n, most = poisson(words[:, 0], mean), 0, 0
+    for count in counts:
+        n, most = n + count, max(most, count)
+    cells, values = np.empty((n, 2), dtype=np.int64), np.empty((n, n_values))
     if crowded(counts, taken):
-        return counts.max(), False, cells, values
+        return most, False, cells, values
     return 0, seat(words, counts, tiles, side, taken, cells, values), cells, values

@@ -20,12 +20,15 @@ lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _places(orbitals: I8, sign: int, stride: int, width: int, n: int) -> I8:
-    """Return each orbital's share of a table's flat index, orbitals as (u, v, orbital); -1 for added orbitals."""
+def _places(orbitals: I8, sign: int, stride: int, width: int, n: int, start: int) -> I8:
+    """Return each orbital's share of a table's flat index, orbitals as (u, v, orbital); ``ADDED`` for added ones.
+
+    ``start`` is a share of all.
+    """
     out = np.empty(orbitals.shape[0], dtype=np.int64)
     for i in range(orbitals.shape[0]):
-        u, v, orbital = orbitals[i]
-        out[i] = (orbital * stride * width + sign * v) * width + sign * u if orbital < n else ADDED
+        u, v, orbital = orbitals[i, 0], orbitals[i, 1], orbitals[i, 2]
+        out[i] = start + (orbital * stride * width + sign * v) * width + sign * u if orbital < n else ADDED
     return out
 
 
@@ -36,33 +39,46 @@ def gather(table: C, rows: I8, columns: I8, out: C) -> None:
     Orbitals beyond the table's are added ones: left alone.
     """
     n_energies, n, _, width, _ = table.shape
-    first, step = _places(rows, -1, n, width, n), _places(columns, 1, 1, width, n)
-    centre = (width // 2) * (width + 1)
+    first = _places(rows, -1, n, width, n, (width // 2) * (width + 1))
+    step = _places(columns, 1, 1, width, n, 0)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
         for i in range(first.shape[0]):
             if first[i] != ADDED:
                 for j in range(step.shape[0]):
                     if step[j] != ADDED:
-                        out[e, i, j] = flat[centre + first[i] + step[j]]
+                        out[e, i, j] = flat[first[i] + step[j]]
+
+
+@lean(forceinline=True)
+def _inverse(x: float, y: float) -> tuple[float, float]:
+    """Return the parts of 1 / (x + iy): R. L. Smith, Commun. ACM 5, 435 (1962), doi:10.1145/368637.368661."""
+    if abs(x) >= abs(y):
+        ratio = y / x
+        return 1.0 / (x + y * ratio), -ratio / (x + y * ratio)
+    ratio = x / y
+    return ratio / (x * ratio + y), -1.0 / (x * ratio + y)
 
 
 @lean()
 def factor(a: C) -> None:
     """Replace a complex symmetric matrix (n, n), given below its diagonal, by L (unit) and 1/D of L D L^T.
 
-    Without pivoting: safe because Im M is positive definite.
+    Without pivoting: safe because Im M is positive definite. Products by their parts, in double precision: numba's
+    own of complex numbers take a second to compile.
     """
     n = a.shape[0]
     for j in range(n):
-        inverse = 1.0 / a[j, j]
+        x, y = _inverse(float(a[j, j].real), float(a[j, j].imag))
         for i in range(j + 1, n):
-            share = a[i, j] * inverse
+            p, q = a[i, j].real * x - a[i, j].imag * y, a[i, j].real * y + a[i, j].imag * x
             for k in range(j + 1, i + 1):
-                a[i, k] -= share * a[k, j]
+                re, im = a[k, j].real, a[k, j].imag
+                a[i, k] = complex(a[i, k].real - (p * re - q * im), a[i, k].imag - (p * im + q * re))
         for i in range(j + 1, n):
-            a[i, j] *= inverse
-        a[j, j] = inverse
+            re, im = a[i, j].real, a[i, j].imag
+            a[i, j] = complex(re * x - im * y, re * y + im * x)
+        a[j, j] = complex(x, y)
 
 
 @lean(fastmath={"contract"})
@@ -108,12 +124,24 @@ def _grouped(block: I8, n_blocks: int) -> tuple[I8, I8]:
     begin = np.zeros(n_blocks + 1, dtype=np.int64)
     for number in block:
         begin[number + 1] += 1
-    begin = np.cumsum(begin)
+    for b in range(n_blocks):
+        begin[b + 1] += begin[b]
     members, place = np.empty(block.shape[0], dtype=np.int64), begin.copy()
     for i in range(block.shape[0]):
         members[place[block[i]]] = i
         place[block[i]] += 1
     return members, begin
+
+
+@lean()
+def _felt_rows(felt: B1, out: I8) -> int:
+    """Write the numbers of the rows that are felt; return how many they are."""
+    n = 0
+    for row in range(felt.shape[0]):
+        if felt[row]:
+            out[n] = row
+            n += 1
+    return n
 
 
 @lean()
@@ -143,17 +171,20 @@ def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block
     real and imaginary parts apart, so that a group's columns fill the lanes of the processor.
     """
     n_energies, n, _, width, _ = table.shape
-    first = _places(rows, -1, n, width, n) + (width // 2) * (width + 1)
-    last = _places(rows, 1, 1, width, n)
+    first = _places(rows, -1, n, width, n, (width // 2) * (width + 1))
+    last, to = _places(rows, 1, 1, width, n, 0), _places(columns, 1, 1, width, n, 0)
     members, begin = _grouped(block, felt.shape[0])
-    step = _places(columns, 1, 1, width, n)[members]
-    most = felt.sum(axis=1).max()
+    step, room_used, most = np.empty_like(to), np.empty(rows.shape[0], np.int64), 0
+    for j in range(members.shape[0]):
+        step[j] = to[members[j]]
+    for b in range(felt.shape[0]):
+        most = max(most, _felt_rows(felt[b], room_used))
     re, im = np.empty((most + 1, LANES), inverse.dtype), np.empty((most + 1, LANES), inverse.dtype)
     room = np.empty(most * most, table.dtype)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
         for b in range(felt.shape[0]):
-            used = np.nonzero(felt[b])[0]
+            used = room_used[: _felt_rows(felt[b], room_used)]
             m = room[: used.size**2].reshape(used.size, used.size)
             _matrix(flat, first, last, inverse, used, m)
             factor(m)
@@ -284,10 +315,10 @@ def add_spread_corrections(
     energy, M of all groups that any block feels together once: the blocks read much the same of the table.
     """
     n_energies, n, _, width, _ = table.shape
-    first = _places(rows, -1, n, width, n) + (width // 2) * (width + 1)
-    q = first, _places(rows, 1, 1, width, n), rows[:, 2] - n, row_begin, share_begin, of, share, column_begin
+    first = _places(rows, -1, n, width, n, (width // 2) * (width + 1))
+    q = first, _places(rows, 1, 1, width, n, 0), rows[:, 2] - n, row_begin, share_begin, of, share, column_begin
     members, begin = _grouped(block, felt.shape[0])
-    step = _places(columns, 1, 1, width, n)
+    step = _places(columns, 1, 1, width, n, 0)
     for b in range(felt.shape[0]):  # neighbours in the table are read one after the other
         own = members[begin[b] : begin[b + 1]]
         members[begin[b] : begin[b + 1]] = own[np.argsort(step[own])]

@@ -1,34 +1,36 @@
 """The linearised feedback loop, and the marks of one that rings with an update a pixel."""
 
+import functools
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
-C16 = NDArray[np.complex128]
 U1 = NDArray[np.uint8]
+Gains = tuple[float, float, float]
 Swing = tuple[float, float, float, float]
 
+lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
-@numba.njit(cache=True, error_model="numpy")
-def poles(gains: tuple[float, float, float], timing: tuple[int, float], swing: Swing, slope: float) -> C16:
-    """Return the eigenvalues of the linearised loop from update to update; see ``loop.poles``."""
+
+@lean()
+def update(gains: Gains, timing: tuple[int, float], swing: Swing, slope: float, states: F8) -> None:
+    """Replace states of the linearised loop, (6, n_states), by those an update later; see ``loop.poles``."""
     kp, ki, kd = gains
     per_update, memory = timing
-    unity, heard = np.eye(6), np.zeros(6)
-    move, total, last, signal, tip, speed = unity[0], unity[1], unity[2], unity[3], unity[4], unity[5]
     n_steps = 1 if memory == 0.0 and swing == (0.0, 0.0, 0.0, 0.0) else per_update  # else every one is the first
-    for _ in range(n_steps):
-        away = tip - move
-        tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
-        signal = memory * signal - (1 - memory) * slope * tip
-        heard = heard + signal
-    error = heard / n_steps
-    target = ki * total - kd * last + (kp + ki + kd) * error
-    now = np.empty((6, 6), dtype=np.complex128)
-    for row, quantity in enumerate((target, total + error, error, signal, tip, speed)):
-        now[row] = quantity
-    return np.asarray(np.linalg.eigvals(now))
+    for k in range(states.shape[1]):
+        move, total, last = states[0, k], states[1, k], states[2, k]
+        signal, tip, speed, heard = states[3, k], states[4, k], states[5, k], 0.0
+        for _ in range(n_steps):
+            away = tip - move
+            tip, speed = move + swing[0] * away + swing[1] * speed, swing[2] * away + swing[3] * speed
+            signal = memory * signal - (1 - memory) * slope * tip
+            heard += signal
+        error = heard / n_steps
+        states[0, k], states[1, k] = ki * total - kd * last + (kp + ki + kd) * error, total + error
+        states[2, k], states[3, k], states[4, k], states[5, k] = error, signal, tip, speed
 
 
 @numba.njit(cache=True, error_model="numpy")

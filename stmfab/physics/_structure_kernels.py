@@ -80,24 +80,27 @@ def marked_part(cells: B1) -> tuple[int, int, int, int]:
     return first_v, end_v, first_u, end_u
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _extent(offsets: I8, used: B1) -> tuple[I8, I8]:
-    """Return the least and the largest (u, v) of the used offsets."""
-    low, high = np.full(2, 2**62), np.full(2, -(2**62))
+@lean()
+def _extent(offsets: I8, used: B1) -> tuple[int, int, int, int]:
+    """Return the least and the largest u, then v, of the used offsets."""
+    low_u, high_u, low_v, high_v = 2**62, -(2**62), 2**62, -(2**62)
     for o in range(offsets.shape[0]):
-        if used[o].any():
-            for k in range(2):
-                low[k], high[k] = min(low[k], offsets[o, k]), max(high[k], offsets[o, k])
-    return low, high
+        some = False
+        for s in range(used.shape[1]):
+            some = some or used[o, s]
+        if some:
+            low_u, high_u = min(low_u, offsets[o, 0]), max(high_u, offsets[o, 0])
+            low_v, high_v = min(low_v, offsets[o, 1]), max(high_v, offsets[o, 1])
+    return low_u, high_u, low_v, high_v
 
 
 @lean()
-def _mark_reached(cells: B1, offsets: I8, used: B1, reached: B1) -> None:
-    """Mark the cells that a marked cell reaches, see ``reach``; offsets are counted from the corner."""
+def _mark_reached(cells: B1, offsets: I8, low: I8, used: B1, reached: B1) -> None:
+    """Mark the cells that a marked cell reaches, see ``reach``, from the corner ``low`` on."""
     for s in range(used.shape[1]):
         for o in range(offsets.shape[0]):
             if used[o, s]:
-                du, dv = offsets[o, 0], offsets[o, 1]
+                du, dv = offsets[o, 0] - low[0], offsets[o, 1] - low[1]
                 for v in range(cells.shape[0]):
                     row, marked = reached[s, v + dv, du : du + cells.shape[1]], cells[v]
                     for u in range(marked.shape[0]):
@@ -110,17 +113,32 @@ def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
 
     Site s of the cell at an offset (u, v), (n_offsets, 2), from a marked cell counts if used[offset, s].
     """
-    low, high = _extent(offsets, used)
-    shape = used.shape[1], cells.shape[0] + high[1] - low[1], cells.shape[1] + high[0] - low[0]
+    low_u, high_u, low_v, high_v = _extent(offsets, used)
+    low = np.empty(2, dtype=np.int64)
+    low[0], low[1] = low_u, low_v
+    shape = used.shape[1], cells.shape[0] + high_v - low_v, cells.shape[1] + high_u - low_u
     reached = np.zeros(shape, dtype=np.bool_)
-    _mark_reached(cells, offsets - low, used, reached)
+    _mark_reached(cells, offsets, low, used, reached)
     return low, reached
+
+
+@lean()
+def _count(marked: B1) -> int:
+    """Return how many are marked, (n, m)."""
+    n = 0
+    for row in range(marked.shape[0]):
+        for column in range(marked.shape[1]):
+            n += marked[row, column]
+    return n
 
 
 @numba.njit(cache=True, error_model="numpy")
 def rows_of(reached: B1, corner: I8) -> tuple[I8, B1]:
     """Return rows (u, v, site) of what is marked in (n_sites, n_v, n_u) from a corner on, and where any site is."""
-    rows, some = np.empty((reached.sum(), 3), dtype=np.int64), np.zeros(reached.shape[1:], dtype=np.bool_)
+    n_rows = 0
+    for s in range(reached.shape[0]):
+        n_rows += _count(reached[s])
+    rows, some = np.empty((n_rows, 3), dtype=np.int64), np.zeros(reached.shape[1:], dtype=np.bool_)
     n = 0
     for site in range(reached.shape[0]):
         for v in range(reached.shape[1]):
@@ -132,15 +150,23 @@ def rows_of(reached: B1, corner: I8) -> tuple[I8, B1]:
     return rows, some
 
 
-@numba.njit(cache=True, error_model="numpy")
-def near(points: F8, centres: F8, distance: float) -> B1:
-    """Return which points lie within a distance of any centre."""
-    out = np.zeros(points.shape[0], dtype=np.bool_)
+@lean()
+def _around(points: F8) -> tuple[float, float, float, float]:
+    """Return the least and the largest x, then y, of points (n, 2)."""
     low_x, high_x, low_y, high_y = np.inf, -np.inf, np.inf, -np.inf
-    for c in range(centres.shape[0]):
-        low_x, high_x = min(low_x, centres[c, 0]), max(high_x, centres[c, 0])
-        low_y, high_y = min(low_y, centres[c, 1]), max(high_y, centres[c, 1])
     for p in range(points.shape[0]):
+        low_x, high_x = min(low_x, points[p, 0]), max(high_x, points[p, 0])
+        low_y, high_y = min(low_y, points[p, 1]), max(high_y, points[p, 1])
+    return low_x, high_x, low_y, high_y
+
+
+@lean()
+def _mark_near(points: F8, centres: F8, distance: float, out: B1) -> int:
+    """Write which points lie within a distance of any centre; return how many."""
+    n = 0
+    low_x, high_x, low_y, high_y = _around(centres)
+    for p in range(points.shape[0]):
+        out[p] = False
         beyond_x = max(low_x - points[p, 0], points[p, 0] - high_x)
         beyond_y = max(low_y - points[p, 1], points[p, 1] - high_y)
         if beyond_x > distance or beyond_y > distance:
@@ -149,7 +175,16 @@ def near(points: F8, centres: F8, distance: float) -> B1:
             dx, dy = points[p, 0] - centres[c, 0], points[p, 1] - centres[c, 1]
             if dx * dx + dy * dy <= distance * distance:
                 out[p] = True
+                n += 1
                 break
+    return n
+
+
+@numba.njit(cache=True, error_model="numpy")
+def near(points: F8, centres: F8, distance: float) -> B1:
+    """Return which points lie within a distance of any centre."""
+    out = np.empty(points.shape[0], dtype=np.bool_)
+    _mark_near(points, centres, distance, out)
     return out
 
 
@@ -157,7 +192,8 @@ def near(points: F8, centres: F8, distance: float) -> B1:
 def near_marked(points: F8, distances: F8, lattice: F8, inverse: F8, cells: B1) -> B1:
     """Return which points lie within their distances of the origin of a marked cell, cells[0, 0] being at (0, 0)."""
     out = np.zeros(points.shape[0], dtype=np.bool_)
-    across_u, across_v = np.sqrt((inverse[:, 0] ** 2).sum()), np.sqrt((inverse[:, 1] ** 2).sum())
+    across_u = np.sqrt(inverse[0, 0] * inverse[0, 0] + inverse[1, 0] * inverse[1, 0])
+    across_v = np.sqrt(inverse[0, 1] * inverse[0, 1] + inverse[1, 1] * inverse[1, 1])
     for p in range(points.shape[0]):
         u = points[p, 0] * inverse[0, 0] + points[p, 1] * inverse[1, 0]
         v = points[p, 0] * inverse[0, 1] + points[p, 1] * inverse[1, 1]
@@ -216,10 +252,53 @@ def _halve(points: F8, axis: int, middle: float, own: I8, room: I8) -> int:
     return n
 
 
+@lean()
+def _sort(values: F8) -> None:
+    """Put numbers in order: D. L. Shell, Commun. ACM 2, 30 (1959), doi:10.1145/368370.368387, with Knuth's gaps."""
+    gap = 1
+    while 3 * gap < values.shape[0]:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, values.shape[0]):
+            value, place = values[i], i
+            while place >= gap and values[place - gap] > value:
+                values[place] = values[place - gap]
+                place -= gap
+            values[place] = value
+        gap //= 3
+
+
+@lean()
+def _median(points: F8, axis: int, room: F8) -> float:
+    """Return the median of a coordinate of points."""
+    n = points.shape[0]
+    for i in range(n):
+        room[i] = points[i, axis]
+    _sort(room[:n])
+    return float((room[(n - 1) // 2] + room[n // 2]) / 2)
+
+
+@lean()
+def _gathered(points: F8, order: I8, out: F8) -> None:
+    """Write the points of some numbers, (n, 2)."""
+    for i in range(order.shape[0]):
+        out[i, 0], out[i, 1] = points[order[i], 0], points[order[i], 1]
+
+
 @numba.njit(cache=True, error_model="numpy")
+def _longer(rows: B1) -> B1:
+    """Return rows, and as many that hold nothing."""
+    out = np.zeros((2 * rows.shape[0], rows.shape[1]), dtype=np.bool_)
+    for row in range(rows.shape[0]):
+        for column in range(rows.shape[1]):
+            out[row, column] = rows[row, column]
+    return out
+
+
+@lean()
 def _halved(points: F8, axis: int, middle: float, order: I8, ends: I8, block: int, other: int, room: I8) -> None:
     """Halve a block, numbers order[ends[block, 0] : ends[block, 1]] of points: those beyond the middle are another."""
-    first, end = ends[block]
+    first, end = ends[block, 0], ends[block, 1]
     ends[block, 1] = ends[other, 0] = first + _halve(points, axis, middle, order[first:end], room)
     ends[other, 1] = end
 
@@ -233,24 +312,24 @@ def blocks(
     order, of_place = np.arange(n_cells), np.arange(n_places)  # block after block; where each begins and ends:
     ends, place_ends = np.zeros((n_cells + 1, 2), dtype=np.int64), np.zeros((n_cells + 1, 2), dtype=np.int64)
     ends[0, 1], place_ends[0, 1], room = n_cells, n_places, np.empty(max(n_cells, n_places), dtype=np.int64)
-    felt = np.zeros((1, changed.shape[0]), dtype=np.bool_)
+    felt, points, numbers = np.zeros((1, changed.shape[0]), dtype=np.bool_), np.empty((n_cells, 2)), np.empty(n_cells)
     block, n_blocks = 0, 1
     while block < n_blocks:
-        own = cells[order[ends[block, 0] : ends[block, 1]]]
-        low_x, high_x, low_y, high_y = own[:, 0].min(), own[:, 0].max(), own[:, 1].min(), own[:, 1].max()
+        own = points[: ends[block, 1] - ends[block, 0]]
+        _gathered(cells, order[ends[block, 0] : ends[block, 1]], own)
+        low_x, high_x, low_y, high_y = _around(own)
         axis, side = (0 if high_x - low_x >= high_y - low_y else 1), max(high_x - low_x, high_y - low_y)
         if side <= largest:
-            if block >= felt.shape[0]:
-                felt = np.concatenate((felt, np.zeros_like(felt)))
-            felt[block] = near(changed, own, reach)
-            if felt[block].sum() <= few or side < smallest:
+            felt = _longer(felt) if block >= felt.shape[0] else felt
+            if _mark_near(changed, own, reach, felt[block]) <= few or side < smallest:
                 block += 1
                 continue
-        middle = np.median(own[:, axis])
+        middle = _median(own, axis, numbers)
         _halved(cells, axis, middle, order, ends, block, n_blocks, room)
         _halved(places, axis, middle, of_place, place_ends, block, n_blocks, room)
         n_blocks += 1
     out = np.empty(n_places, dtype=np.int64)
     for block in range(n_blocks):
-        out[of_place[place_ends[block, 0] : place_ends[block, 1]]] = block
+        for place in range(place_ends[block, 0], place_ends[block, 1]):
+            out[of_place[place]] = block
     return out, felt[:n_blocks]

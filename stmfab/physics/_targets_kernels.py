@@ -31,18 +31,19 @@ def _in_reach(lattice: F8, sites: F8, reach: float) -> F8:
 
     All that lie within reach of the circle around the cell.
     """
-    middle = (lattice[0] + lattice[1]) / 2
-    half_diagonals = np.sqrt((middle**2).sum()), np.sqrt(((lattice[0] - lattice[1]) ** 2).sum()) / 2
+    x, y = (lattice[0, 0] + lattice[1, 0]) / 2, (lattice[0, 1] + lattice[1, 1]) / 2
+    half_x, half_y = (lattice[0, 0] - lattice[1, 0]) / 2, (lattice[0, 1] - lattice[1, 1]) / 2
+    radius = np.sqrt(max(x * x + y * y, half_x * half_x + half_y * half_y))
     found, n = np.empty((9 * sites.shape[0], 3)), 0
     for dv in range(-1, 2):
         for du in range(-1, 2):
             for s in range(sites.shape[0]):
                 lateral2 = reach**2 - sites[s, 2] ** 2
                 if lateral2 > 0.0:
-                    found[n, :2] = sites[s, :2] + du * lattice[0] + dv * lattice[1]
+                    for k in range(2):
+                        found[n, k] = sites[s, k] + du * lattice[0, k] + dv * lattice[1, k]
                     found[n, 2] = sites[s, 2]
-                    within = max(half_diagonals[0], half_diagonals[1]) + np.sqrt(lateral2)
-                    n += ((found[n, :2] - middle) ** 2).sum() < within**2
+                    n += (found[n, 0] - x) ** 2 + (found[n, 1] - y) ** 2 < (radius + np.sqrt(lateral2)) ** 2
     return found[:n]
 
 

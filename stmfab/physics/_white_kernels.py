@@ -94,7 +94,8 @@ def fill(state: U4, sigma: float, out: F4) -> None:
         last = np.empty(LANES, dtype=np.float32)
         _draw(state, words)
         _sums(words, scale, last)
-        out[whole:] = last[: out.shape[0] - whole]
+        for i in range(out.shape[0] - whole):
+            out[whole + i] = last[i]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
@@ -110,5 +111,5 @@ def fill_gaussian(state: U4, sigma: float, out: F4) -> None:
         _radii(signed, bits, radii)
         _draw(state, words)
         _polar(words, radii, scale, both[:LANES], both[LANES:])
-        n = min(2 * LANES, out.shape[0] - start)
-        out[start : start + n] = both[:n]
+        for i in range(min(2 * LANES, out.shape[0] - start)):
+            out[start + i] = both[i]

@@ -72,7 +72,9 @@ def poles(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_slope_pe
     State: move of z, sum of errors, last error, amplifier, tip, its speed. A row says how a quantity depends on the
     state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
     """
-    return np.asarray(_loop_kernels.poles(gains, timing, swing, float(log_slope_per_nm)))
+    states = np.eye(6)
+    _loop_kernels.update(gains, timing, swing, float(log_slope_per_nm), states)
+    return np.asarray(np.linalg.eigvals(states), dtype=np.complex128)
 
 
 def ringing(poles: NDArray[np.complex128], noise_sigma: float) -> Ringing:
