@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _threads, keeping, labels, plan, scenes, streams
+from . import _threads, compiling, keeping, labels, plan, scenes, streams
 from .labels import Listed
 from .parameters import Parameters
 from .parts import JUNCTIONS
@@ -161,4 +161,5 @@ def _batch(recipe: Plan) -> int:
 
 def prepare(recipe: Plan) -> Arrays:
     """Compile the kernels and build the tables, once, before workers start; return the first sample's arrays."""
-    return simulate(recipe, 0, 1)
+    with compiling.helped(recipe.sample_kind):
+        return simulate(recipe, 0, 1)

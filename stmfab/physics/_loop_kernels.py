@@ -15,10 +15,9 @@ lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False
 
 
 @lean()
-def update(gains: Gains, timing: tuple[int, float], swing: Swing, slope: float, states: F8) -> None:
+def update(gains: Gains, per_update: int, memory: float, swing: Swing, slope: float, states: F8) -> None:
     """Replace states of the linearised loop, (6, n_states), by those an update later; see ``loop.poles``."""
     kp, ki, kd = gains
-    per_update, memory = timing
     n_steps = 1 if memory == 0.0 and swing == (0.0, 0.0, 0.0, 0.0) else per_update  # else every one is the first
     for k in range(states.shape[1]):
         move, total, last = states[0, k], states[1, k], states[2, k]
