@@ -18,6 +18,7 @@ from typing import Any
 
 from numba.core import event, sigutils
 
+types_of: Any = sigutils.normalize_signature
 MOST = 3  # helpers: more would mostly compile the same inner functions
 
 
@@ -32,7 +33,7 @@ def helped(sample_kind: str) -> Iterator[None]:
         helpers.end()
 
 
-class _Helpers(event.Listener):  # type: ignore[misc]
+class _Helpers(event.Listener):
     """Processes that compile, from the first compilation in this one on; the garbage collector rests meanwhile.
 
     A compilation makes millions of small objects, nearly all of which stay: looking at them again and again is a
@@ -40,7 +41,7 @@ class _Helpers(event.Listener):  # type: ignore[misc]
     """
 
     def __init__(self, sample_kind: str) -> None:
-        self.sample_kind, self.begun, self.collected = sample_kind, False, False
+        self.sample_kind, self.begun, self.collecting = sample_kind, False, False
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def on_start(self, _event: Any) -> None:
@@ -49,13 +50,19 @@ class _Helpers(event.Listener):  # type: ignore[misc]
             return
         from joblib import cpu_count
 
-        self.begun, self.collected, n = True, gc.isenabled(), min(cpu_count() - 1, MOST)
+        self.begun, self.collecting, n = True, gc.isenabled(), min(cpu_count() - 1, MOST)
         gc.disable()
         path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         for k in range(n):
             command = [sys.executable, "-m", "stmfab.compiling", self.sample_kind, str(k), str(n), str(os.getpid())]
-            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self.processes.append(subprocess.Popen(command, env=os.environ | path, **quiet))
+            helper = subprocess.Popen(
+                command,
+                env=os.environ | path,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            self.processes.append(helper)
 
     def on_end(self, _event: Any) -> None:
         """Do nothing: there are more to compile."""
@@ -65,7 +72,7 @@ class _Helpers(event.Listener):  # type: ignore[misc]
         for process in self.processes:
             process.kill()
             process.wait()
-        if self.collected:
+        if self.collecting:
             gc.enable()
 
 
@@ -82,7 +89,7 @@ def main(sample_kind: str, k: str, n: str, parent: str) -> None:
     for module, name, signature in kernels(sample_kind)[::-1][int(k) :: int(n)]:
         if os.getppid() != int(parent):
             return
-        arguments, _ = sigutils.normalize_signature(signature)  # as a call has them: the cache goes by that
+        arguments, _ = types_of(signature)  # as a call has them: the cache goes by that
         getattr(import_module(module), name).compile(arguments)
 
 

@@ -126,16 +126,17 @@ def _made(plan: Plan, first: int, stop: int) -> dict[str, NDArray[Any]]:
     """Return samples first..stop-1."""
     import numpy as np
 
-    from . import progress
+    from . import compiling, progress
     from .sample import simulate
 
     made: list[dict[str, NDArray[Any]]] = []
     shown = progress.on_terminal(sys.stderr)
     shown.start(0, stop - first)
     try:
-        for index in range(first, stop):
-            made.append(simulate(plan, index, index + 1))
-            shown.show(len(made))
+        with compiling.helped(plan.sample_kind):
+            for index in range(first, stop):
+                made.append(simulate(plan, index, index + 1))
+                shown.show(len(made))
     finally:
         shown.close()
     return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}

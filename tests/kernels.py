@@ -1,67 +1,80 @@
-"""The kernels that the first sample of a kind calls, in order: python -m tests.kernels > stmfab/kernels.txt.
-
-In a fresh process with an empty cache, what numba compiles and is not called by another kernel.
-"""
+"""The kernels that the first sample of a kind calls, in order: python -m tests.kernels > stmfab/kernels.txt."""
 
 import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+
+import numba
+from numba.core import event, types
+
+import stmfab
+from stmfab import sample
 
 ROOT = Path(__file__).parent.parent
 RECIPES = {"tight-binding": "wse2-defects", "surface-state": "cu111-co", "local-orbitals": "h-si-100-atoms"}
 
 
 def text(kind):
-    """Write a numba type as numba reads it."""
-    from numba import types
-
+    """Return a numba type as numba reads it."""
     if isinstance(kind, types.Array):
         if not kind.mutable:
             return f"Array({kind.dtype}, {kind.ndim}, {kind.layout!r}, True)"
         rest = [":"] * (kind.ndim - 1)
         axes = {"C": [*rest, "::1"], "F": ["::1", *rest], "A": [":", *rest]}[kind.layout]
         return f"{text(kind.dtype)}[{', '.join(axes)}]"
+    if isinstance(kind, types.UniTuple):
+        return f"UniTuple({text(kind.dtype)}, {len(kind)})"
     if isinstance(kind, types.BaseTuple):
-        if len(set(kind)) == 1:
-            return f"UniTuple({text(kind[0])}, {len(kind)})"
         return f"Tuple(({', '.join(map(text, kind))}))"
     return "boolean" if isinstance(kind, types.Boolean) else str(kind)
 
 
-def called(recipe):
-    """Return the modules, names and signatures that the first sample compiles, in order."""
-    from numba.core import event
+def line(kind, function, arguments):
+    return f"{kind} {function.__module__} {function.__name__} ({', '.join(map(text, arguments))},)"
 
-    import stmfab
-    from stmfab import sample
 
-    found, depth = [], 0
+class Calls(event.Listener):
+    """What is compiled, but by another kernel."""
 
-    class Outermost(event.Listener):
-        def on_start(self, compilation):
-            nonlocal depth
-            depth += 1
-            if depth == 1:
-                function = compilation.data["dispatcher"].py_func
-                found.append((function.__module__, function.__name__, compilation.data["args"]))
+    def __init__(self):
+        self.found, self.depth = [], 0
 
-        def on_end(self, compilation):
-            nonlocal depth
-            depth -= 1
+    def on_start(self, compilation):
+        if self.depth == 0:
+            self.found.append((compilation.data["dispatcher"].py_func, compilation.data["args"]))
+        self.depth += 1
 
-    with event.install_listener("numba:compile", Outermost()):
-        sample.simulate(stmfab.load(ROOT / "recipes" / f"{recipe}.yaml").plan, 0, 1)
-    return [(module, name, f"({', '.join(map(text, args))}{',' * (len(args) == 1)})") for module, name, args in found]
+    def on_end(self, _):
+        self.depth -= 1
+
+
+def first_sample(kind):
+    """Make the first sample of a kind; return the lines of what was compiled for it, in order."""
+    calls = Calls()
+    with event.install_listener("numba:compile", calls):
+        sample.simulate(stmfab.load(ROOT / "recipes" / f"{RECIPES[kind]}.yaml").plan, 0, 1)
+    return [line(kind, *call) for call in calls.found]
+
+
+def loaded(kind):
+    """Return the lines of all kernels of this process that were called or compiled."""
+    modules = [import_module(name) for name in sorted(sys.modules) if name.startswith("stmfab") and "_kernels" in name]
+    known = [value for module in modules for value in vars(module).values()]
+    kernels = [value for value in known if isinstance(value, numba.core.dispatcher.Dispatcher)]
+    return [line(kind, kernel.py_func, arguments) for kernel in kernels for arguments in kernel.signatures]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        for line in called(RECIPES[sys.argv[1]]):
-            print(sys.argv[1], *line)
+    if sys.argv[1:2] == ["compiled"]:
+        print(*first_sample(sys.argv[2]), sep="\n")
+    elif sys.argv[1:2] == ["loaded"]:
+        print(*(["cold"] if first_sample(sys.argv[2]) else loaded(sys.argv[2])), sep="\n")
     else:
         for kind in RECIPES:
             with tempfile.TemporaryDirectory() as empty:
                 environment = os.environ | {"NUMBA_CACHE_DIR": empty}
-                subprocess.run([sys.executable, "-m", "tests.kernels", kind], env=environment, cwd=ROOT, check=True)
+                command = [sys.executable, "-m", "tests.kernels", "compiled", kind]
+                subprocess.run(command, env=environment, cwd=ROOT, check=True)

@@ -1,14 +1,15 @@
 """The current through atoms that the lattice has not."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_current(
     cells: F8,
     node_x: F4,

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 C = NDArray[Any]
 I8 = NDArray[np.int64]
 F = NDArray[Any]  # float32
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def gather(table: F, start: int, rows: I8, cells: I8, first: int, out: F) -> None:
     """Write out[e, first + i, :, j] = table[v, u, o, start + e], the wave of row i = (u, v, o) at cell j; 0 beyond it.
 
@@ -33,7 +34,7 @@ def gather(table: F, start: int, rows: I8, cells: I8, first: int, out: F) -> Non
                         out[e, first + i, part, j, b] = waves[start + e, part, b]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def roots(matrices: C, columns: I8, weights: C) -> tuple[F, F]:
     """Return real and imaginary part of R for columns of parts: Re (R x) = to_re x, Im (R x) = to_im x.
 
@@ -62,7 +63,7 @@ def roots(matrices: C, columns: I8, weights: C) -> tuple[F, F]:
     return to_re, to_im
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def shifted(values: F, corners: I8, g: int, first: I8, across: F, along: F, out: F) -> None:
     """Write out[c, h], the nodes of cell c shifted: 4 x 4 Lagrange of values (n_heights, n_v, n_u).
 

@@ -1,17 +1,14 @@
 """The median of many numbers, by counting them."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
 BINS = 2048
-
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @lean()
@@ -39,7 +36,7 @@ def _sort(values: F8) -> None:
         gap //= 3
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def median(values: F8) -> float:
     """Return the median of numbers (n,); NaN if one of them is not finite.
 

@@ -1,10 +1,9 @@
 """Pairs of a sample site and a tip atom that carry current into a cell, their conductances, and its logarithm."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -18,8 +17,6 @@ LN2 = 0.6931471805599453
 ONE = np.float32(1.0)
 LEAST, INFINITE = np.int32(0x00800000), np.int32(0x7F800000)  # the bits of the least normal number and of infinity
 ROOT_HALF = np.int32(0x3F3504F3)  # those of sqrt(1/2)
-
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @lean()
@@ -40,7 +37,7 @@ def _total(numbers: F8) -> float:
     return total
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def few_columns(columns: F8, error: float) -> tuple[F8, F8]:
     """Return orthonormal rows (n_few, n) and shares (n_few, n_columns) whose products are the columns (n_columns, n).
 
@@ -105,7 +102,7 @@ def _choose_near(cells: F8, sites: F8, tip: F8, centre: F8, limits2: F8, from_he
     return n
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _perhaps_near(cells: F8, sites: F8, tip: F8, centre: F8, radius: float, reach: float, z: float) -> I8:
     """Return rows (cell, site, tip atom) of the pairs that can come near to a circle about ``centre``."""
     limits2, from_here = np.empty((sites.shape[0], tip.shape[0])), np.empty((sites.shape[0], tip.shape[0]))
@@ -167,10 +164,10 @@ def _circle_around(x: F4, y: F4, centre: F8) -> float:
     centre[0], centre[1] = np.float32(total_x / x.shape[0]), np.float32(total_y / x.shape[0])
     for p in range(x.shape[0]):
         most = max(most, (x[p] - centre[0]) ** 2 + (y[p] - centre[1]) ** 2)
-    return np.sqrt(most)
+    return float(np.sqrt(most))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def near_pairs(
     cells: F8, sites: F8, tip: F8, node_x: F4, node_y: F4, reach: float, z: float
 ) -> tuple[I8, I8, I8, F4, F4]:
@@ -217,7 +214,7 @@ def _largest(bounds: F8) -> float:
     return largest
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def number_columns(bounds: F8, loud: float, heard: float) -> tuple[I8, I8, int, B1]:
     """Return the number of each column by (cell, site, r), rows (cell, site, r), the loud ones, and sites with some.
 
@@ -327,7 +324,7 @@ def _add_pairs(
         _add_columns(columns, shares[atoms[p]], heard, out)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _filled(values: F4) -> F4:
     """Return values and as many zeros as fill the last lanes."""
     out = np.zeros(-(-values.shape[0] // LANES) * LANES, dtype=np.float32)
@@ -336,7 +333,7 @@ def _filled(values: F4) -> F4:
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def conductances(
     node_x: F4,
     node_y: F4,
@@ -368,7 +365,7 @@ def conductances(
     _add_pairs(*at, cells, sites, atoms, close, numbers, n_loud, fine, shares, p_shares, room, out)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_strengths(
     local: C8, weights: C8, orbitals: I8, site_of: I8, removed: I8, corner: tuple[int, int], out: F4
 ) -> None:
@@ -393,7 +390,7 @@ def add_strengths(
                 out[v, u, site_of[orbital], r] += total
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
     """Write strengths[places[c] + steps[p]] to out[c, p]."""
     for c in range(places.shape[0]):
@@ -401,7 +398,7 @@ def gather(strengths: F4, places: I8, steps: I8, out: F4) -> None:
             out[c, p] = strengths[places[c] + steps[p]]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _log(bits: I4, exponent: I4, mantissa: I4, out: F4) -> None:
     """Write ln(x) to out, x given by its bits; NaN where x is no normal positive number.
 
@@ -442,7 +439,7 @@ def _lay(powers: F4, row: int, column: int, n_grid: int, out: F4) -> None:
                 there[6], there[7] = powers[k + 6, node], powers[k + 7, node]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def lay_out(current: F4, to_monomials: F4, cells: B1, n_grid: int, out: F4) -> None:
     """Write the height polynomials of ln(current) at the nodes of the marked cells to the grid, NaN at those of others.
 

@@ -1,15 +1,16 @@
 """Counting defects, and seating them on free sites."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def poisson(uniforms: F8, mean: float) -> I8:
     """Return the least n with P(count <= n) >= u of each number u."""
     counts = np.empty(uniforms.shape[0], dtype=np.int64)
@@ -24,7 +25,7 @@ def poisson(uniforms: F8, mean: float) -> I8:
     return counts
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def crowded(counts: I8, taken: B1) -> bool:
     """Return whether some tile has fewer free places than defects; ``taken`` is of shape (n_tiles, n_places)."""
     for t in range(counts.shape[0]):
@@ -36,7 +37,7 @@ def crowded(counts: I8, taken: B1) -> bool:
     return False
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def seat(words: F8, counts: I8, tiles: I8, side: int, taken: B1, cells: I8, values: F8) -> bool:
     """Seat counts[t] defects in each tile on its first candidate places that are free; return whether all found one.
 
@@ -67,7 +68,7 @@ def seat(words: F8, counts: I8, tiles: I8, side: int, taken: B1, cells: I8, valu
     return True
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def place(words: F8, mean: float, tiles: I8, side: int, taken: B1, n_values: int) -> tuple[int, bool, I8, F8]:
     """Return how many defects some tile has no room for, else 0; whether all were seated; their cells and values.
 

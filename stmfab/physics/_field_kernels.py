@@ -4,17 +4,17 @@ A node of the grid holds a height polynomial of a multiple of eight coefficients
 grid coordinates: (x, y) of the origin, then u of x, u of y, v of x, v of y.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import numba
 import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 Grid = tuple[float, float, float, float, float, float]
 F8 = NDArray[np.float64]
@@ -42,9 +42,6 @@ EIGHT = ir.VectorType(ir.FloatType(), LANES)
 INTEGER = ir.IntType(32)
 declared: Any = cgutils.get_or_insert_function  # by name in the module that is compiled
 
-# Without the counting of references to arrays: numba counts every row that is cut out and every array that is handed
-# on, by two calls and two locked additions each, in the innermost loops too. Such a kernel makes no arrays of its own.
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)
 inlined = lean(forceinline=True)
 
 
@@ -432,7 +429,7 @@ def _values(c: F8, s: F8, edge: F8, value: F8, slope: F8) -> None:
         value[p] += slope[p] * (s[p] - edge[p])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def evaluate(polynomials: F4, s: F8) -> F8:
     """Return the polynomials' values at s."""
     out = np.empty(s.shape[0])
@@ -457,7 +454,7 @@ def weigh(polynomials: F4, weights: F8, out: F8) -> None:
         out[p] = total
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def invert(polynomials: F4, level: float) -> F8:
     """Return s at which each polynomial has the value ``level`` (Newton), NaN where it does not settle."""
     out = np.empty(polynomials.shape[0])

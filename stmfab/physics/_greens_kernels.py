@@ -1,11 +1,11 @@
 """The T-matrix: lattice Green functions between the changed orbitals and the sites of a scene."""
 
-import functools
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 C = NDArray[Any]
 I8 = NDArray[np.int64]
@@ -16,10 +16,8 @@ Q = tuple[I8, I8, I8, I8, I8, I8, F, I8]  # of a set of changes, see add_spread_
 LANES = 128  # columns solved side by side; real and imaginary parts of 30 defects' are 31 kB
 ADDED = -(2**62)  # stands for no place in the table
 
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
-
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _places(orbitals: I8, sign: int, stride: int, width: int, n: int, start: int) -> I8:
     """Return each orbital's share of a table's flat index, orbitals as (u, v, orbital); ``ADDED`` for added ones.
 
@@ -32,7 +30,7 @@ def _places(orbitals: I8, sign: int, stride: int, width: int, n: int, start: int
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def gather(table: C, rows: I8, columns: I8, out: C) -> None:
     """Write out[e, i, j] = <row i| g(z_e) |column j>, orbitals as (u, v, orbital); the table holds <0| g |R>.
 
@@ -118,7 +116,7 @@ def _sum_squares(re: F, im: F, n: int, width: int, a: C) -> None:
             im[n, s] += x * cross + y * square
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _grouped(block: I8, n_blocks: int) -> tuple[I8, I8]:
     """Return the members block after block, and where each block begins, (n_blocks + 1,)."""
     begin = np.zeros(n_blocks + 1, dtype=np.int64)
@@ -163,7 +161,7 @@ def _couple(flat: C, rows: I8, used: I8, steps: I8, start: int, stop: int, re: F
             re[i, j], im[i, j] = g.real, g.imag
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_corrections(table: C, rows: I8, inverse: F, felt: B1, columns: I8, block: I8, out: C) -> None:
     """Add b^T M^-1 b to out[e, j], b_i = <row i| g(z_e) |column j>, M_ii' = inverse_i delta_ii' - <row i| g |row i'>.
 
@@ -240,7 +238,7 @@ def _spread_couple(
                 im[c, j] += s * row[j].imag
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _together(felt: B1) -> B1:
     """Return which pairs of groups a block feels both of, (n_groups, n_groups), the later one first."""
     n = felt.shape[1]
@@ -253,7 +251,7 @@ def _together(felt: B1) -> B1:
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _felt_matrix(groups: I8, column_begin: I8, every: C, room: C) -> C:
     """Return the lower triangle of the part of a matrix on the columns of some groups, in the room given."""
     n = 0
@@ -271,7 +269,7 @@ def _felt_matrix(groups: I8, column_begin: I8, every: C, room: C) -> C:
     return m
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _add_spread_block(
     flat: C, added: C, q: Q, groups: I8, steps: I8, others: I8, m: C, row: C, re: F, im: F, out: C
 ) -> None:
@@ -291,7 +289,7 @@ def _add_spread_block(
             out[start + j] += complex(re[n, j], im[n, j])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_spread_corrections(
     table: C,
     added: C,

@@ -1,8 +1,9 @@
 """Pixels to the nearest defect."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -13,7 +14,7 @@ BLOCK = 16  # pixels a side
 ROOM = 1e-9  # for rounding
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def nearest(x: F8, y: F8, sites: F8, owner: I8, beside2: F8) -> None:
     """Write the site nearest in space to each pixel (x, y, 0), -1 without any, and its squared distance in the plane.
 
@@ -41,7 +42,7 @@ def nearest(x: F8, y: F8, sites: F8, owner: I8, beside2: F8) -> None:
                             owner[top + row, left + p], beside2[top + row, left + p] = site, beside
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def peaks(change: F8, owner: I8, beside2: F8, window2: float, heights: F8) -> None:
     """Write the change of largest size at the pixels of each site that are within a distance of it; all images."""
     for row in range(change.shape[0]):
@@ -51,7 +52,7 @@ def peaks(change: F8, owner: I8, beside2: F8, window2: float, heights: F8) -> No
                 heights[own] = change[row, p]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def boxes(mask: I2, out: I8) -> None:
     """Write the first and last row, first and last column of each number of a mask but 0, to ``out`` (n, 4)."""
     for row in range(mask.shape[0]):

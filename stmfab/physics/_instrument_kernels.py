@@ -1,8 +1,9 @@
 """The logarithm of creep and the exponential of relaxation at many times, several side by side."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 U8 = NDArray[np.uint64]
@@ -16,7 +17,7 @@ ROUNDING = 1.5 * 2.0**52  # a number plus this has its nearest whole number in i
 WHOLE, AS_WHOLE = np.uint64(0x4330000000000000), 2.0**52  # 2**52 with k in its last bits is the number 2**52 + k
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _log(bits: U8, exponent: U8, mantissa: U8, out: F8) -> None:
     """Write ln(x) to out, x positive and normal, given by its bits.
 
@@ -35,7 +36,7 @@ def _log(bits: U8, exponent: U8, mantissa: U8, out: F8) -> None:
         out[i] = (shifted[i] - (AS_WHOLE + 1024.0)) * LN2 + (t + t) * series
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def efolds(t: F8, start: float, rate: float, out: F8) -> None:
     """Write ln(1 + rate (t - start)) of times (n,) to out, 0 before the start; NaN where that is not defined."""
     x = np.empty(BLOCK)
@@ -55,7 +56,7 @@ def efolds(t: F8, start: float, rate: float, out: F8) -> None:
                     out[first + i] = np.nan
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def crept(t: F8, start: float, rate: float, less: float, out: F8) -> None:
     """Write ln(1 + rate (t - start)) - less of times that ascend in each row, (n_rows, n), to out; see ``efolds``.
 
@@ -79,7 +80,7 @@ def crept(t: F8, start: float, rate: float, less: float, out: F8) -> None:
                     piece[i] -= less
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _exp(x: F8, power: U8, out: F8) -> None:
     """Write exp(x) to out, |x| below 700: 2**k times the Taylor series of what is left, to 1e-15."""
     for i in range(x.shape[0]):
@@ -97,7 +98,7 @@ def _exp(x: F8, power: U8, out: F8) -> None:
         out[i] *= scale[i]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def relaxed(t: F8, tau: float, size: float, out: F8) -> None:
     """Write size (1 - exp(-t / tau)) of times (n_rows, n) to out; the exponent is held within +-700.
 

@@ -1,14 +1,15 @@
 """The wandering of a step's edge, kink by kink."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def walk(uniforms: F8, chance: float, slope: float, tether: float, out: I8) -> None:
     """Write how far an edge has strayed from the middle of out (n,), in kinks, dimer by dimer, from n uniform numbers.
 

@@ -1,17 +1,14 @@
 """The linearised feedback loop, and the marks of one that rings with an update a pixel."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 F8 = NDArray[np.float64]
 U1 = NDArray[np.uint8]
 Gains = tuple[float, float, float]
 Swing = tuple[float, float, float, float]
-
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @lean()
@@ -32,7 +29,7 @@ def update(gains: Gains, per_update: int, memory: float, swing: Swing, slope: fl
         states[2, k], states[3, k], states[4, k], states[5, k] = error, signal, tip, speed
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def mark_swings(heights: F8, threshold: float, window: int, n_swings: int, cut: int, bit: int, events: U1) -> None:
     """Mark the pixels of a loop with one update a pixel that rings: see ``loop.Ringing``; a move stands for its error.
 

@@ -1,18 +1,19 @@
 """Noise in time, added to ln|I| of samples that follow one another, through the lines: (n,)."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 
 RENEWED = 64  # points after which a turn is worked out anew
 
-fast = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+fast = kernel(fastmath={"contract"})
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def wander(innovations: F4, kept: float) -> None:
     """Replace unit normal numbers, (2, n), by signals of unit variance that keep a share from point to point."""
     new = np.sqrt(1.0 - kept * kept)
@@ -94,7 +95,7 @@ def add_joined(points: F4, n_between: int, scale: float, first: int, out: F4) ->
         i += n
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_means(points: F4, n_points: int, scale: float, out: F4) -> None:
     """Add scale times the mean of ``n_points`` points to each sample (n,)."""
     for i in range(out.shape[0]):
@@ -104,7 +105,7 @@ def add_means(points: F4, n_points: int, scale: float, out: F4) -> None:
         out[i] += scale / n_points * total
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_stays(begins: F8, ends: F8, height: float, out: F4) -> None:
     """Add height times the share of each sample (n,) that lies between a beginning and its end, in samples."""
     size, whole = float(out.shape[0]), np.float32(height)

@@ -3,9 +3,10 @@
 The ``N_HEIGHTS`` of a table are the innermost index of every array, next to each other in memory.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -19,10 +20,10 @@ NOTHING, TOO_MUCH = -127, 128  # the power of two of 0 and of what is below it, 
 N_HEIGHTS = 8  # a constant: the compiler takes eight at once
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
 
-inlined = numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
+inlined = kernel(forceinline=True, fastmath={"contract"})
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_figures(columns: I8, rows: I8, strengths: F4, which: I8, tables: F4, shapes: I8, out: F4) -> None:
     """Add figures of lobes to the current, out (n_v, n_u * N_HEIGHTS).
 
@@ -64,7 +65,7 @@ def _straight_outside(monomials: F8, s: float) -> float:
     return float(value + slope * (s - edge))
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_terrace(
     current: F4, reference: F8, own: float, half: float, kappa: float, nodes: F8, to_monomials: F8, out: F4
 ) -> None:
@@ -131,7 +132,7 @@ def _ends(known: B1) -> tuple[int, int]:
     return first, last
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
     """Turn the current, (n_v, n_u * N_HEIGHTS), into its logarithm; NaN in cells not ``computed``."""
     powers, numbers_a_cell = np.empty(current.shape[1], np.int32), per_cell[0] * N_HEIGHTS
@@ -144,7 +145,7 @@ def logarithms(current: F4, computed: B1, per_cell: tuple[int, int]) -> None:
                 current[i, cell * numbers_a_cell : (cell + 1) * numbers_a_cell] = np.nan
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def take(made: F4, reference: F8, own: float, out: F4) -> None:
     """Write polynomials, (n_v, n_u, N_HEIGHTS), to out where the ``reference``, (n_v, n_u), is a terrace's height."""
     for i in range(out.shape[0]):
@@ -154,7 +155,7 @@ def take(made: F4, reference: F8, own: float, out: F4) -> None:
                     out[i, j, k] = made[i, j, k]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def between_terraces(
     logs: F4,
     reference: F8,

@@ -1,8 +1,9 @@
 """Tables of lobes under the atoms of a tip."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -10,7 +11,7 @@ I8 = NDArray[np.int64]
 N_HEIGHTS = 8  # a constant: the compiler takes eight at once
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def fill(which: I8, falls: F4, step: float, firsts: F8, shares: F8, grid: F8, table: F4) -> None:
     """Write what the atoms of a tip see of some lobes to a table (n_v, n_u, N_HEIGHTS).
 

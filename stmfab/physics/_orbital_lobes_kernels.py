@@ -1,13 +1,14 @@
 """The current of lobes at a point."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def seen(at: F8, lobes: F8, strengths: F8) -> float:
     """Return what a point tip sees of lobes, sum A exp(-2 kappa |d|); a row of lobes is x, y, z, kappa."""
     out = 0.0
@@ -17,7 +18,7 @@ def seen(at: F8, lobes: F8, strengths: F8) -> float:
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_tints(x: F8, y: F8, sources: F8, core: float, out: F8) -> None:
     """Add what charges and swellings change at points x, y to out, all (n_points,).
 

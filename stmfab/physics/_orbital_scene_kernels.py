@@ -1,15 +1,16 @@
 """Heat maps of units."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 B1 = NDArray[np.bool_]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def heat(x: F8, y: F8, cells: F8, numbers: I8, middles: F8, shown: B1, width: float, out: F8) -> None:
     """Write exp(-d^2 / 2 width^2), d to the nearest unit that is shown, to out, in the shape of x (n_rows, n_cols).
 

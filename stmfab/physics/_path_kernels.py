@@ -1,14 +1,11 @@
 """Displacements along the frame's axes, added to places in the sample."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F8 = NDArray[np.float64]
+from .compiled import lean
 
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
+F8 = NDArray[np.float64]
 
 
 @lean(fastmath={"contract"})

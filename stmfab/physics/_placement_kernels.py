@@ -1,14 +1,15 @@
 """Who gives way to whom."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 B1 = NDArray[np.bool_]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def apart(points: F8, order: F8, least: float) -> B1:
     """Return which points (n, 2) have none of a lower order nearer than a distance, shape (n,)."""
     stays = np.ones(points.shape[0], dtype=np.bool_)

@@ -7,11 +7,10 @@ number of its values since the last update, the limits in force, the largest |H|
 of the last swing of the error the side, the updates since, and how many have followed one another.
 """
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import lean
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -34,7 +33,6 @@ N_SWINGS = 4  # in a row are ringing
 RUN = 128  # sub-steps, at least, whose limits are checked together
 PATIENCE = 16  # runs sub-step by sub-step after one that met a limit
 
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 inlined = lean(forceinline=True, fastmath={"contract"})
 
 

@@ -1,8 +1,9 @@
 """Outgoing waves between points, from a table over the distance."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -12,7 +13,7 @@ C16 = NDArray[np.complex128]
 TAPER = 0.7  # share of the reach from which a wave is faded out
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def waves(x: F8, y: F8, at_x: F8, at_y: F8, table: C8, step: float, reach: float, out: F4) -> None:
     """Write the waves from sources at (at_x, at_y) at points (x, y) to out (n_energies, n_points, 2 n_sources).
 
@@ -44,7 +45,7 @@ def waves(x: F8, y: F8, at_x: F8, at_y: F8, table: C8, step: float, reach: float
                 out[e, p, s], out[e, p, n_sources + s] = wave.real, wave.imag
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def between(x: F8, y: F8, table: C16, step: float, out: C16) -> None:
     """Write the waves between points to out (n_energies, n, n); zero from a point to itself."""
     for i in range(x.size):

@@ -1,17 +1,14 @@
 """Marking the lattice cells that a path needs, distances to them, and blocks of them."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 U8 = NDArray[np.uint64]
 B1 = NDArray[np.bool_]
-
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
 
 @lean(forceinline=True)
@@ -22,7 +19,7 @@ def _mark(u: float, v: float, before: U8, after: U8, cells: B1) -> None:
     cells[top, left] = cells[top, right] = cells[bottom, left] = cells[bottom, right] = True
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def extent(x: F8, y: F8) -> tuple[float, float, float, float]:
     """Return the least and the largest of x and of y, both (n_lines, n_points)."""
     low_x, high_x, low_y, high_y = x[0, 0], x[0, 0], y[0, 0], y[0, 0]
@@ -54,7 +51,7 @@ def _mark_lines(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, before: U8, aft
             last_u, last_v = u, v
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def mark_cells(x: F8, y: F8, inverse: F8, n_grid: int, low: I8, cells: B1) -> None:
     """Mark the cells holding the nodes of the 4 x 4 stencils along straight lines x, y (n_lines, n_points).
 
@@ -107,7 +104,7 @@ def _mark_reached(cells: B1, offsets: I8, low: I8, used: B1, reached: B1) -> Non
                         row[u] |= marked[u]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def reach(cells: B1, offsets: I8, used: B1) -> tuple[I8, B1]:
     """Return (u, v) of a corner and which cells, from there, a marked cell reaches at each site: (n_sites, n_v, n_u).
 
@@ -132,7 +129,7 @@ def _count(marked: B1) -> int:
     return n
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def rows_of(reached: B1, corner: I8) -> tuple[I8, B1]:
     """Return rows (u, v, site) of what is marked in (n_sites, n_v, n_u) from a corner on, and where any site is."""
     n_rows = 0
@@ -180,7 +177,7 @@ def _mark_near(points: F8, centres: F8, distance: float, out: B1) -> int:
     return n
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def near(points: F8, centres: F8, distance: float) -> B1:
     """Return which points lie within a distance of any centre."""
     out = np.empty(points.shape[0], dtype=np.bool_)
@@ -188,7 +185,7 @@ def near(points: F8, centres: F8, distance: float) -> B1:
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def near_marked(points: F8, distances: F8, lattice: F8, inverse: F8, cells: B1) -> B1:
     """Return which points lie within their distances of the origin of a marked cell, cells[0, 0] being at (0, 0)."""
     out = np.zeros(points.shape[0], dtype=np.bool_)
@@ -211,7 +208,7 @@ def near_marked(points: F8, distances: F8, lattice: F8, inverse: F8, cells: B1) 
     return out
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def widest_block(block: I8, places: I8, felt: B1, changed: I8) -> int:
     """Return the most cells, along u or v, from any change that a block feels to any other, or to a place of its own.
 
@@ -285,7 +282,7 @@ def _gathered(points: F8, order: I8, out: F8) -> None:
         out[i, 0], out[i, 1] = points[order[i], 0], points[order[i], 1]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _longer(rows: B1) -> B1:
     """Return rows, and as many that hold nothing."""
     out = np.zeros((2 * rows.shape[0], rows.shape[1]), dtype=np.bool_)
@@ -303,7 +300,7 @@ def _halved(points: F8, axis: int, middle: float, order: I8, ends: I8, block: in
     ends[other, 1] = end
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def blocks(
     cells: F8, places: F8, changed: F8, reach: float, few: int, smallest: float, largest: float
 ) -> tuple[I8, B1]:

@@ -1,8 +1,9 @@
 """The current of what stands on a surface: lobes under the atoms of a tip."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -10,7 +11,7 @@ N_HEIGHTS = 7  # a constant: the compiler unrolls it
 FALL_STEP_nm2 = 0.01  # of a table of lobes over the square of the distance aside
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _lobe(right: float, up: float, above: float, heights: F8, depth: float, atoms: F8, kappa: float, out: F8) -> None:
     """Write sum strength exp(-2 kappa (|d| - depth - height)) over the tip's atoms at some heights to out."""
     out[:] = 0
@@ -21,7 +22,7 @@ def _lobe(right: float, up: float, above: float, heights: F8, depth: float, atom
             out[k] += atoms[a, 3] * np.exp(-2 * kappa * (away - depth - heights[k]))
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _add(lobe: F8, amplitude: float, dip: float, most: float, out: F8) -> None:
     """Add a bump to the current at a node, or multiply by a dip."""
     for k in range(N_HEIGHTS):
@@ -31,7 +32,7 @@ def _add(lobe: F8, amplitude: float, dip: float, most: float, out: F8) -> None:
             out[k] += amplitude * lobe[k]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_lobes(
     x: F8, y: F8, floor: F8, heights: F8, lobes: F8, middles: F8, half: int, atoms: F8, kappa: float, out: F8
 ) -> None:
@@ -54,7 +55,7 @@ def add_lobes(
                 _add(lobe, lobes[s, 4], lobes[s, 5], most, out[i, j])
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _fill(heights: F8, depth: float, atoms: F8, kappa: float, falls: F8) -> None:
     """Write exp(-2 kappa (|d| - depth - height)) under each atom at squares of distances aside to ``falls``."""
     for a in range(falls.shape[0]):
@@ -67,7 +68,7 @@ def _fill(heights: F8, depth: float, atoms: F8, kappa: float, falls: F8) -> None
                 falls[a, n, k] = np.exp(-2 * kappa * (away - depth - heights[k]))
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_lobes_on_plane(
     x: F8, y: F8, heights: F8, lobes: F8, middles: F8, half: int, atoms: F8, kappa: float, falls: F8, out: F8
 ) -> None:
@@ -98,7 +99,7 @@ def add_lobes_on_plane(
                 _add(lobe, lobes[s, 4], lobes[s, 5], most, out[i, j])
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def add_shifted(plane: F8, places: I8, weights: F8, out: F8) -> None:
     """Add weights times the plane from places (row, column) of it on, (n, 2), to out (n_y, n_x)."""
     for i in range(out.shape[0]):
@@ -108,7 +109,7 @@ def add_shifted(plane: F8, places: I8, weights: F8, out: F8) -> None:
                 out[i, j] += weight * row[first + j]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def to_polynomials(current: F8, to_monomials: F8, base: F8) -> None:
     """Turn the current at some heights, (n_y, n_x, n_heights), into the polynomials of its logarithm, ``base`` added.
 

@@ -1,15 +1,16 @@
 """Which of some points is nearest."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 BLOCK = 16  # pixels along the side of a block that one list of points serves
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _reaching(x: F8, y: F8, points: F8, reach: F8, found: I8) -> int:
     """Write the numbers of the points that may reach a block of pixels to found; return how many there are."""
     n = 0
@@ -21,7 +22,7 @@ def _reaching(x: F8, y: F8, points: F8, reach: F8, found: I8) -> int:
     return n
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def mark_nearest(x: F8, y: F8, points: F8, reach: F8, marks: I8, out: I8) -> None:
     """Write the mark of the nearest point within its own reach to out, in the shape of x; leave the others."""
     found = np.empty(points.shape[0], np.int64)

@@ -1,15 +1,16 @@
 """Which pixels of a pass may lie in which boxes."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
 I8 = NDArray[np.int64]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def cross(x: F8, y: F8, boxes: F8, piece: int, first: I8, last: I8) -> None:
     """Write the first pixel that may lie in a box, and the one after the last, to (n_boxes, n_passes); 0, 0: none.
 
@@ -34,7 +35,7 @@ def cross(x: F8, y: F8, boxes: F8, piece: int, first: I8, last: I8) -> None:
                     last[b, one] = end
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def add_shares(shares: F4, numbers: F4, out: F4) -> None:
     """Add a share a pixel of its numbers, (n_pixels, n), to out, (n_pixels * n); nothing of those that are NaN."""
     n = numbers.shape[1]

@@ -1,10 +1,9 @@
 """Cone maps of sites and defects, and where points of the sample lie in the recorded image."""
 
-import functools
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel, lean
 
 F8 = NDArray[np.float64]
 F4 = NDArray[np.float32]
@@ -15,17 +14,15 @@ PIECE = 8  # of a row, in reaches of a cone
 CONE_TOP = 1.1  # of a cone cut flat at 1: it reaches 1.1 half lattice constants; J. Luzny, Synthetic-STM-Imaging (2025)
 SMOOTHING = 4  # pixels: the slope of the path is taken over this distance, so that one jittered line does not rule it
 
-lean = functools.partial(numba.njit, cache=True, error_model="numpy", _nrt=False)  # see _field_kernels
 
-
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _cones(nearest2: F8, half: float, image: F8) -> None:
     """Write clip(1.1 - d / half, 0, 1) of squared distances."""
     for p in range(nearest2.shape[0]):
         image[p] = min(max(CONE_TOP - np.sqrt(nearest2[p]) / half, 0.0), 1.0)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _in_reach(lattice: F8, sites: F8, reach: float) -> F8:
     """Return the sites, in a cell and those around it, that may lie within reach of a point of the cell's base, (n, 3).
 
@@ -47,7 +44,7 @@ def _in_reach(lattice: F8, sites: F8, reach: float) -> F8:
     return found[:n]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def site_cones(x: F8, y: F8, lattice: F8, inverse: F8, sites: F8, half: float, out: F8) -> None:
     """Write the cone of the distance in space from each point (x, y, 0) to the nearest lattice site of any cell.
 
@@ -111,7 +108,7 @@ def _nearest2_in_row(x: F8, y: F8, reach: float, points: F8, room: tuple[I8, I8,
         _nearest2(x[start:stop], y[start:stop], points, nearer[:n_nearer], out[start:stop])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def point_cones(x: F8, y: F8, points: F8, half: float, out: F8) -> None:
     """Write the cone of the distance in the plane from each (x, y) to the nearest of ``points`` (n_points, 2).
 

@@ -1,13 +1,14 @@
 """A curve and its slope from a table."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def look_up(at: F8, start: float, step: float, table: F8, out: F8) -> None:
     """Write the rows of a table (2, n) at places, straight between start, start + step, ..., to out (2, n_places)."""
     for p in range(at.size):

@@ -1,13 +1,14 @@
 """Interpolation of tabulated densities of states."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F8 = NDArray[np.float64]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def lagrange(table: F8, places: F8, out: F8) -> None:
     """Write each row of a table at places, in steps of its columns, to out: 4-point Lagrange interpolation."""
     for i in range(places.shape[0]):

@@ -1,8 +1,9 @@
 """White noise: Gaussian and nearly Gaussian numbers, several side by side."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import kernel
 
 F4 = NDArray[np.float32]
 U4 = NDArray[np.uint32]
@@ -14,7 +15,7 @@ LANES, PAIR = 16, np.uint32(0x00FF00FF)
 BYTES_MEAN, BYTES_SIGMA = 510, np.sqrt((256.0**2 - 1) / 3)  # of the sum of four numbers of 8 bits
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _draw(state: U4, words: U4) -> None:
     """Write the next word of each lane to ``words``, (``LANES``,).
 
@@ -34,7 +35,7 @@ def _draw(state: U4, words: U4) -> None:
         s3[lane] = np.uint32(s3[lane] << np.uint32(11)) | np.uint32(s3[lane] >> np.uint32(21))
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _sums(words: U4, scale: np.float32, noise: F4) -> None:
     """Write the sums of the four bytes of each word, less their mean, times ``scale``."""
     for lane in range(LANES):
@@ -43,7 +44,7 @@ def _sums(words: U4, scale: np.float32, noise: F4) -> None:
         noise[lane] = scale * np.float32(np.int32(both - np.int32(BYTES_MEAN)))
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _radii(words: I4, bits: I4, radii: F4) -> None:
     """Write sqrt(-2 ln u), u uniform in (0, 1] from the words, to ``radii``, whose bits are ``bits``.
 
@@ -62,7 +63,7 @@ def _radii(words: I4, bits: I4, radii: F4) -> None:
         radii[lane] = np.sqrt(max(np.float32(-2.0) * log, np.float32(0.0)))
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@kernel(forceinline=True)
 def _polar(words: U4, radii: F4, scale: np.float32, one: F4, two: F4) -> None:
     """Write scale r cos and scale r sin of angles, uniform on the circle, from the words.
 
@@ -79,7 +80,7 @@ def _polar(words: U4, radii: F4, scale: np.float32, one: F4, two: F4) -> None:
         one[lane], two[lane] = r * (sine if turned else cosine), r * (cosine if turned else sine)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def fill(state: U4, sigma: float, out: F4) -> None:
     """Write to each sample, (n,), sigma times the standardised sum of the four bytes of a random word.
 
@@ -98,7 +99,7 @@ def fill(state: U4, sigma: float, out: F4) -> None:
             out[whole + i] = last[i]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def fill_gaussian(state: U4, sigma: float, out: F4) -> None:
     """Write to each sample, (n,), Gaussian numbers of standard deviation sigma: two from two random words.
 

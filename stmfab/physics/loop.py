@@ -73,7 +73,7 @@ def poles(gains: Gains, timing: Timing, swing: Swing = NO_SWING, *, log_slope_pe
     state at the last update; -slope * tip is what the amplifier hears, ``swing`` the tip's answer to a sub-step.
     """
     states = np.eye(6)
-    _loop_kernels.update(tuple(gains), *timing, swing, float(log_slope_per_nm), states)
+    _loop_kernels.update((*gains,), *timing, swing, float(log_slope_per_nm), states)
     return np.asarray(np.linalg.eigvals(states), dtype=np.complex128)
 
 
