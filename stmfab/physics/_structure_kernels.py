@@ -1,4 +1,4 @@
-"""Marking the lattice cells that a path needs, distances to them, and blocks of them."""
+"""Marking the lattice cells that a path needs, distances to them, and blocks of them; the median of many numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 U8 = NDArray[np.uint64]
 B1 = NDArray[np.bool_]
+
+BINS = 2048  # of the numbers whose median is sought
 
 
 @lean(forceinline=True)
@@ -250,6 +252,15 @@ def _halve(points: F8, axis: int, middle: float, own: I8, room: I8) -> int:
 
 
 @lean()
+def _bin_of(counts: I8, number: int, first: int, before: int) -> tuple[int, int]:
+    """Return the bin of the number-th value in order and how many are in earlier bins, ``before`` the given one."""
+    while before + counts[first] <= number:
+        before += counts[first]
+        first += 1
+    return first, before
+
+
+@lean()
 def _sort(values: F8) -> None:
     """Put numbers in order: D. L. Shell, Commun. ACM 2, 30 (1959), doi:10.1145/368370.368387, with Knuth's gaps."""
     gap = 1
@@ -265,14 +276,33 @@ def _sort(values: F8) -> None:
         gap //= 3
 
 
-@lean()
-def _median(points: F8, axis: int, room: F8) -> float:
-    """Return the median of a coordinate of points."""
-    n = points.shape[0]
-    for i in range(n):
-        room[i] = points[i, axis]
-    _sort(room[:n])
-    return float((room[(n - 1) // 2] + room[n // 2]) / 2)
+@kernel()
+def median(values: F8) -> float:
+    """Return the median of numbers (n,); NaN if one of them is not finite.
+
+    Counted in equal bins from the least to the largest; only those in the middle bins are put in order.
+    """
+    low, high, total = values[0], values[0], 0.0
+    for value in values:
+        low, high = min(low, value), max(high, value)
+        total += value
+    if not np.isfinite(total):
+        return float(np.nan)
+    if high <= low:
+        return float(low)
+    scale, counts = (BINS - 1) / (high - low), np.zeros(BINS, dtype=np.int64)
+    for value in values:
+        counts[int((value - low) * scale)] += 1
+    half = (values.shape[0] - 1) // 2
+    first, before = _bin_of(counts, half, 0, 0)
+    last, before_last = _bin_of(counts, values.shape[0] // 2, first, before)
+    middle, n = np.empty(before_last + counts[last] - before), 0
+    for value in values:
+        if first <= int((value - low) * scale) <= last:
+            middle[n] = value
+            n += 1
+    _sort(middle)
+    return float((middle[half - before] + middle[values.shape[0] // 2 - before]) / 2)
 
 
 @lean()
@@ -321,7 +351,9 @@ def blocks(
             if _mark_near(changed, own, reach, felt[block]) <= few or side < smallest:
                 block += 1
                 continue
-        middle = _median(own, axis, numbers)
+        for i in range(own.shape[0]):
+            numbers[i] = own[i, axis]
+        middle = median(numbers[: own.shape[0]])
         _halved(cells, axis, middle, order, ends, block, n_blocks, room)
         _halved(places, axis, middle, of_place, place_ends, block, n_blocks, room)
         n_blocks += 1

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import (
-    _crystal_kernels,
     adatoms,
     bumps,
     coherent,
@@ -99,7 +98,7 @@ class Imaged:
     @functools.cached_property
     def height_nm(self) -> float:
         """Median height of the ideal image."""
-        return float(_crystal_kernels.median(self.ideal_nm.ravel()))
+        return structure.median(self.ideal_nm.ravel())
 
     @functools.cached_property
     def range_nm(self) -> float:
@@ -188,7 +187,7 @@ def _log_setpoint(over_raster: FieldLines, junction: Junction) -> float:
     if junction.current_nA is not None:
         return math.log(junction.current_nA)
     assert junction.height_nm is not None  # exactly_one
-    return float(_crystal_kernels.median(over_raster.log_current(junction.height_nm).ravel()))
+    return structure.median(over_raster.log_current(junction.height_nm).ravel())
 
 
 @Staged

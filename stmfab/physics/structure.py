@@ -137,6 +137,11 @@ def blocks(
     return block, felt
 
 
+def median(values: Floats) -> float:
+    """Return the median of numbers (n,); NaN if one of them is not finite."""
+    return float(_structure_kernels.median(values))
+
+
 def cells_within(material: Material, radius_nm: float) -> Ints:
     """Return the cell offsets (u, v) whose origins lie within a radius, shape (n, 2)."""
     a1, a2 = material.lattice_nm

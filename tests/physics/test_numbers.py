@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stmfab.physics import _crystal_kernels, _instrument_kernels
+from stmfab.physics import _instrument_kernels, structure
 
 RNG = np.random.default_rng(20261122)
 
@@ -17,12 +17,12 @@ def test_median(n, kind):
         "outlier": np.append(RNG.standard_normal(n - 1), 1e12),
         "two": np.where(np.arange(n) % 2, -1.0, 1.0),
     }[kind]
-    assert _crystal_kernels.median(values) == np.median(values)
+    assert structure.median(values) == np.median(values)
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
 def test_median_of_what_is_no_number_is_none(fault):
-    assert np.isnan(_crystal_kernels.median(np.array([1.0, fault, 2.0])))
+    assert np.isnan(structure.median(np.array([1.0, fault, 2.0])))
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-7, 0.3, 10.0, 1e9, -0.0099])
