@@ -20,12 +20,11 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .errors import DiskError, StmfabError, StoreError
-from .place import WAITERS, Folder
+from .place import ROOT, WAITERS, Folder
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-ROOT = "zarr.json"  # a store exists from the moment this does
 SCHEME = "s3"
 CREDENTIALS = (  # one of them must be set: no server is asked for credentials behind the user's back
     "AWS_ACCESS_KEY_ID",

@@ -13,8 +13,10 @@ import json
 from . import metadata, provenance, receipts, store
 from .bucket import Place
 from .errors import StoreError
+from .layout import LABELS
+from .place import ROOT
 from .plan import Plan
-from .store import LABELS, ROOT, Store
+from .store import Store
 
 
 def extend(place: Place, plan: Plan) -> Store:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from .physics.arrays import ArraySpec
 
+FORMAT = 9  # of the layout and of the samples' bytes; a change of either counts it up
+LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 CHUNK_BYTES = 512 * 1024  # of the largest image: a random read of one sample decodes this much
 SHARD_BYTES = 16 * 1024 * 1024  # of the largest image: what a worker holds a few times over in memory
 ABSENT = object()

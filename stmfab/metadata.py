@@ -15,10 +15,10 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from . import coded, conventions, provenance, receipts, splits
-from .layout import COMPRESSION_LEVEL, COMPRESSOR, Layout, fill_value, layout
+from .layout import COMPRESSION_LEVEL, COMPRESSOR, FORMAT, LABELS, Layout, fill_value, layout
 from .physics.arrays import ArraySpec
+from .place import ROOT
 from .plan import Plan
-from .store import FORMAT, LABELS, ROOT
 
 
 def planned(plan: Plan) -> Layout:

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from . import provenance
 from .errors import DiskError
 
+ROOT = "zarr.json"  # a store exists from the moment this does
 WAITERS = 8  # threads that wait for the disk, all at once: a journal commits many files as fast as one
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}  # what FAT, and some servers, answer

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import provenance, recipe, report, sample, store
+from . import layout, provenance, recipe, report, sample, store
 from .errors import DamagedError, RecipeError, StmfabError, StoreError
 from .physics.arrays import ArraySpec
 from .plan import Plan
@@ -91,7 +91,7 @@ def recheck(dataset: Store, samples: Iterable[int]) -> Recheck:
     StoreError
         If it is of an older format: its samples had other bytes.
     """
-    if dataset.attributes["format"] != store.FORMAT:
+    if dataset.attributes["format"] != layout.FORMAT:
         older = dataset.attributes["format"]
         raise StoreError(f"{dataset}: a store of format {older}: only the stmfab that made it makes its samples again")
     plan, here = stored_plan(dataset), provenance.identity()["key"]

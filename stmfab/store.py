@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from . import provenance, receipts
 from .bucket import Place, refusals
 from .errors import DamagedError, DiskError, StoreError
-from .layout import Layout, differences, from_metadata
-from .place import WAITERS, Folder
+from .layout import FORMAT, LABELS, Layout, differences, from_metadata
+from .place import ROOT, WAITERS, Folder
 from .receipts import Receipt
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-FORMAT = 9  # of the layout and of the samples' bytes; a change of either counts it up
 READ = (8, FORMAT)  # 8 lacks the species of defects, and its samples have other bytes
-ROOT = "zarr.json"
-LABELS = "labels"  # the group where readers of OME-Zarr look for label layers
 READ_AT_ONCE = 64  # receipts, by each of some threads: 3 MB of text in all
 SHOWN_DIFFERENCES = 8  # keys named in a refusal; more would hide the line that matters
 

@@ -16,7 +16,7 @@ c3     attempt (redraws of a joint rule)    0
 The word is lane ``word % 4`` of the block; a number is (top 52 bits + 1/2) 2^-52. Stage streams (``stream``) are PCG64
 generators for the few stages that need arrays of numbers, started by blake2b of seed, index and name. A sample that is
 drawn again as a whole (a recipe's ``keep``) has all streams under another seed, ``seed_again``. A change of any of this
-changes every dataset: count up ``store.FORMAT``.
+changes every dataset: count up ``layout.FORMAT``.
 """
 
 from __future__ import annotations

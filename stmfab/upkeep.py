@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from . import metadata, receipts, store, verify
 from .errors import DamagedError, DiskError
 from .layout import Layout
+from .place import ROOT
 from .plan import Plan
-from .store import ROOT, Store
+from .store import Store
 from .text import size
 
 WEIGHED = 16  # receipts read for the bytes of a sample

@@ -10,8 +10,9 @@ from typing import Any
 from . import provenance, receipts, store
 from .errors import DamagedError
 from .layout import is_checked
+from .place import ROOT
 from .receipts import ArrayRecord, Receipt
-from .store import ROOT, Store
+from .store import Store
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def test_stage_streams_are_pure_and_apart():
 
 
 def test_draws_are_pinned():
-    # A change here changes every dataset: say DATA: in the commit and count up store.FORMAT.
+    # A change here changes every dataset: say DATA: in the commit and count up layout.FORMAT.
     column = streams.column(20250727, "scan.size_nm", 0, 1000, word=1, attempt=2)
     tiles = streams.tile_uniforms(20250727, 4711, "sample.defects.top", np.array([[3, -4], [-1, 0]]), 6)
     stage = streams.stream(20250727, 4711, "white").integers(0, 2**63, 8)
