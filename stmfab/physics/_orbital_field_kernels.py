@@ -18,6 +18,7 @@ FRACTION, FRACTION_BITS = 0x7FFFFF, 23
 NOTHING, TOO_MUCH = -127, 128  # the power of two of 0 and of what is below it, of infinity and of what is no number
 N_HEIGHTS = 8  # a constant: the compiler takes eight at once
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
+DOWN = 0.9  # of a step: where the reference is so far down, the lobes of the higher terrace are far aside
 
 inlined = numba.njit(cache=True, error_model="numpy", forceinline=True, fastmath={"contract"})
 
@@ -64,27 +65,60 @@ def _straight_outside(monomials: F8, s: float) -> float:
     return float(value + slope * (s - edge))
 
 
+@inlined
+def _add_between(
+    own: F4, beneath: F4, above: float, step: float, fall: tuple[float, float], nodes: F8, to_monomials: F8, out: F4
+) -> None:
+    """Add the current of one terrace's lobes at a node whose reference is ``above`` it, and level with none, to out.
+
+    As it is known at the heights over the terrace, or, ``beneath`` them and where lobes are far aside, over the next.
+    """
+    monomials, lower, (half, kappa) = np.empty(N_HEIGHTS), np.empty(N_HEIGHTS), fall
+    near, far = own[0] > 0, beneath[0] > 0
+    if near:
+        _monomials(own, to_monomials, monomials)
+    if far:
+        _monomials(beneath, to_monomials, lower)
+    for k in range(N_HEIGHTS):
+        s, t = nodes[k] + above / half, nodes[k] + (above + step) / half
+        if far and (not near or s < -1 or (above < -DOWN * step and t < 1)):
+            out[k] += np.exp(_straight_outside(lower, t) - 2 * kappa * (above + step))
+        elif near:
+            out[k] += np.exp(_straight_outside(monomials, s) - 2 * kappa * above)
+
+
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def add_terrace(
-    current: F4, reference: F8, own: float, half: float, kappa: float, nodes: F8, to_monomials: F8, out: F4
+    current: F4,
+    below: F4,
+    reference: F8,
+    terrace: tuple[float, float],
+    fall: tuple[float, float],
+    nodes: F8,
+    to_monomials: F8,
+    out: F4,
 ) -> None:
-    """Add the current of the lobes of one terrace, ``own`` high, to out, both (n_v, n_u * N_HEIGHTS).
+    """Add the current of the lobes of one ``terrace``, (its height, that of a step), to out (n_v, n_u * N_HEIGHTS).
 
-    At heights over the ``reference``, (n_v, n_u). The current over exp(-2 kappa height) is given at ``half`` times the
-    ``nodes`` around the middle of the heights over the terrace itself; it is 0 at all heights where no lobe reaches.
+    At heights over the ``reference``, (n_v, n_u). The current over exp(-2 kappa height) is given, in the shape of out,
+    at half times the ``nodes`` around the middle of the heights over the terrace itself and, ``below``, of those over
+    the next lower one, no rows where nothing is seen from there; ``fall`` is (half, kappa). It is 0 at all heights
+    where no lobe reaches.
     """
-    monomials = np.empty(N_HEIGHTS)
+    (own, step), nothing = terrace, np.zeros(N_HEIGHTS, np.float32)
     for i in range(reference.shape[0]):
         for j in range(reference.shape[1]):
-            above, first = reference[i, j] - own, j * N_HEIGHTS
+            above, first, last = reference[i, j] - own, j * N_HEIGHTS, (j + 1) * N_HEIGHTS
+            beneath = below[i, first:last] if below.shape[0] > 0 and above < 0 else nothing
             if abs(above) < LEVEL_nm:
-                for k in range(first, first + N_HEIGHTS):
-                    out[i, k] += current[i, k]
-            elif current[i, first] > 0:
-                _monomials(current[i, first : first + N_HEIGHTS], to_monomials, monomials)
                 for k in range(N_HEIGHTS):
-                    rise = _straight_outside(monomials, nodes[k] + above / half)
-                    out[i, first + k] += np.exp(rise - 2 * kappa * above)
+                    out[i, first + k] += current[i, first + k]
+            elif beneath[0] > 0 and abs(above + step) < LEVEL_nm:
+                for k in range(N_HEIGHTS):
+                    out[i, first + k] += beneath[k]
+            elif beneath[0] > 0 or current[i, first] > 0:
+                at = slice(first, last)
+                _add_between(current[i, at], beneath, above, step, fall, nodes, to_monomials, out[i, at])
 
 
 @inlined
