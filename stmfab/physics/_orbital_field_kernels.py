@@ -66,24 +66,26 @@ def _straight_outside(monomials: F8, s: float) -> float:
 
 
 @inlined
-def _add_between(
-    own: F4, beneath: F4, above: float, step: float, fall: tuple[float, float], nodes: F8, to_monomials: F8, out: F4
+def _add_from_below(
+    own: F4, beneath: F4, above: float, step: float, fall: tuple[float, float], room: F8, from_values: F8, out: F4
 ) -> None:
-    """Add the current of one terrace's lobes at a node whose reference is ``above`` it, and level with none, to out.
+    """Add the current of one terrace's lobes at a node whose reference is lower, negatively ``above`` it, to out.
 
     As it is known at the heights over the terrace, or, ``beneath`` them and where lobes are far aside, over the next.
+    ``room``, (3, N_HEIGHTS), begins with the nodes.
     """
-    monomials, lower, (half, kappa) = np.empty(N_HEIGHTS), np.empty(N_HEIGHTS), fall
-    near, far = own[0] > 0, beneath[0] > 0
+    (nodes, monomials, lower), (half, kappa), near = room, fall, own[0] > 0
+    if abs(above + step) < LEVEL_nm:
+        out += beneath
+        return
+    _monomials(beneath, from_values, lower)
     if near:
-        _monomials(own, to_monomials, monomials)
-    if far:
-        _monomials(beneath, to_monomials, lower)
+        _monomials(own, from_values, monomials)
     for k in range(N_HEIGHTS):
         s, t = nodes[k] + above / half, nodes[k] + (above + step) / half
-        if far and (not near or s < -1 or (above < -DOWN * step and t < 1)):
+        if not near or s < -1 or (above < -DOWN * step and t < 1):
             out[k] += np.exp(_straight_outside(lower, t) - 2 * kappa * (above + step))
-        elif near:
+        else:
             out[k] += np.exp(_straight_outside(monomials, s) - 2 * kappa * above)
 
 
@@ -105,20 +107,22 @@ def add_terrace(
     the next lower one, no rows where nothing is seen from there; ``fall`` is (half, kappa). It is 0 at all heights
     where no lobe reaches.
     """
-    (own, step), nothing = terrace, np.zeros(N_HEIGHTS, np.float32)
+    (own, step), (half, kappa), room = terrace, fall, np.empty((3, N_HEIGHTS))
+    room[0], monomials = nodes, room[1]
     for i in range(reference.shape[0]):
         for j in range(reference.shape[1]):
-            above, first, last = reference[i, j] - own, j * N_HEIGHTS, (j + 1) * N_HEIGHTS
-            beneath = below[i, first:last] if below.shape[0] > 0 and above < 0 else nothing
+            above, first = reference[i, j] - own, j * N_HEIGHTS
             if abs(above) < LEVEL_nm:
+                for k in range(first, first + N_HEIGHTS):
+                    out[i, k] += current[i, k]
+            elif above < 0 and below.shape[0] > 0 and below[i, first] > 0:
+                at = slice(first, first + N_HEIGHTS)
+                _add_from_below(current[i, at], below[i, at], above, step, fall, room, to_monomials, out[i, at])
+            elif current[i, first] > 0:
+                _monomials(current[i, first : first + N_HEIGHTS], to_monomials, monomials)
                 for k in range(N_HEIGHTS):
-                    out[i, first + k] += current[i, first + k]
-            elif beneath[0] > 0 and abs(above + step) < LEVEL_nm:
-                for k in range(N_HEIGHTS):
-                    out[i, first + k] += beneath[k]
-            elif beneath[0] > 0 or current[i, first] > 0:
-                at = slice(first, last)
-                _add_between(current[i, at], beneath, above, step, fall, nodes, to_monomials, out[i, at])
+                    rise = _straight_outside(monomials, nodes[k] + above / half)
+                    out[i, first + k] += np.exp(rise - 2 * kappa * above)
 
 
 @inlined

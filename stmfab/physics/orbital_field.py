@@ -250,21 +250,25 @@ class Maker:
         reference_nm, step_nm, n = self.reference_nm[nodes], self.scene.surface.step_nm, nodes[0].stop - nodes[0].start
         total, current, lower = scratch[0, :n], scratch[1, :n], scratch[2, :n]
         total[:] = 0
-        fall = self.range_nm[1], self.kappa_per_nm
-        heights = chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
+        heights = (self.range_nm[1], self.kappa_per_nm), chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
         for level in np.unique(figures.level):
-            own = figures.level == level
-            there = own & figures.below
-            seen = lower if there.any() else lower[:0]
-            for here, out in ((own & ~figures.below, current), (there, seen)):
-                out[:] = 0
-                at = figures.column[here] - nodes[1].start, figures.row[here] - nodes[0].start
-                _orbital_field_kernels.add_figures(
-                    *at, figures.strength[here], figures.which[here], figures.tables, figures.shapes, out
-                )
-            terrace = (float(level) * step_nm, step_nm), fall
-            _orbital_field_kernels.add_terrace(current, seen, reference_nm, *terrace, *heights, total)
+            own, seen = figures.level == level, lower[:0]
+            if figures.below[own].any():
+                seen = lower
+                self._add(figures, own & figures.below, nodes, lower)
+                own &= ~figures.below
+            self._add(figures, own, nodes, current)
+            terrace = float(level) * step_nm, step_nm
+            _orbital_field_kernels.add_terrace(current, seen, reference_nm, terrace, *heights, total)
         return total
+
+    @staticmethod
+    def _add(figures: Figures, which: Bools, nodes: Rectangle, out: Floats32) -> None:
+        """Write the current of some figures on some nodes to out."""
+        out[:] = 0
+        at = figures.column[which] - nodes[1].start, figures.row[which] - nodes[0].start
+        known = figures.strength[which], figures.which[which], figures.tables, figures.shapes
+        _orbital_field_kernels.add_figures(*at, *known, out)
 
     @functools.cached_property
     def tables(self) -> Tables:
@@ -282,10 +286,7 @@ class Maker:
         (n_v, n_u), (columns, rows), region = self._lowest_felt.shape, self.grid.per_cell, self.scene.region
         u = np.clip(group.column // columns + self.grid.view.u0 - region.u0, 0, n_u - 1)
         v = np.clip(group.row // rows + self.grid.view.v0 - region.v0, 0, n_v - 1)
-        felt = self._lowest_felt[v, u] < group.level
-        return Group(
-            group.lobes, group.level[felt], group.column[felt], group.row[felt], group.strength[felt], below=True
-        )
+        return group.from_below(self._lowest_felt[v, u] < group.level)
 
     @functools.cached_property
     def _lowest_felt(self) -> Ints:

@@ -37,6 +37,11 @@ class Group:
     strength: Floats32
     below: bool = False
 
+    def from_below(self, which: Bools) -> Group:
+        """Return some of the figures, (n,), seen from the next lower terrace."""
+        level, column, row, strength = self.level[which], self.column[which], self.row[which], self.strength[which]
+        return Group(self.lobes, level, column, row, strength, below=True)
+
 
 @dataclass(frozen=True)
 class Figures:
