@@ -19,6 +19,7 @@ FRACTION, FRACTION_BITS = 0x7FFFFF, 23
 NOTHING, TOO_MUCH = -127, 128  # the power of two of 0 and of what is below it, of infinity and of what is no number
 N_HEIGHTS = 8  # a constant: the compiler takes eight at once
 LEVEL_nm = 1e-7  # a terrace is as high as its reference there
+DOWN = 0.9  # of a step: where the reference is so far down, the lobes of the higher terrace are far aside
 
 inlined = kernel(forceinline=True, fastmath={"contract"})
 
@@ -65,22 +66,59 @@ def _straight_outside(monomials: F8, s: float) -> float:
     return float(value + slope * (s - edge))
 
 
+@inlined
+def _add_from_below(
+    own: F4, beneath: F4, above: float, step: float, fall: tuple[float, float], room: F8, from_values: F8, out: F4
+) -> None:
+    """Add the current of one terrace's lobes at a node whose reference is lower, negatively ``above`` it, to out.
+
+    As it is known at the heights over the terrace, or, ``beneath`` them and where lobes are far aside, over the next.
+    ``room``, (3, N_HEIGHTS), begins with the nodes.
+    """
+    (nodes, monomials, lower), (half, kappa), near = room, fall, own[0] > 0
+    if abs(above + step) < LEVEL_nm:
+        out += beneath
+        return
+    _monomials(beneath, from_values, lower)
+    if near:
+        _monomials(own, from_values, monomials)
+    for k in range(N_HEIGHTS):
+        s, t = nodes[k] + above / half, nodes[k] + (above + step) / half
+        if not near or s < -1 or (above < -DOWN * step and t < 1):
+            out[k] += np.exp(_straight_outside(lower, t) - 2 * kappa * (above + step))
+        else:
+            out[k] += np.exp(_straight_outside(monomials, s) - 2 * kappa * above)
+
+
 @kernel(fastmath={"contract"})
 def add_terrace(
-    current: F4, reference: F8, own: float, half: float, kappa: float, nodes: F8, to_monomials: F8, out: F4
+    current: F4,
+    below: F4,
+    reference: F8,
+    terrace: tuple[float, float],
+    fall: tuple[float, float],
+    nodes: F8,
+    to_monomials: F8,
+    out: F4,
 ) -> None:
-    """Add the current of the lobes of one terrace, ``own`` high, to out, both (n_v, n_u * N_HEIGHTS).
+    """Add the current of the lobes of one ``terrace``, (its height, that of a step), to out (n_v, n_u * N_HEIGHTS).
 
-    At heights over the ``reference``, (n_v, n_u). The current over exp(-2 kappa height) is given at ``half`` times the
-    ``nodes`` around the middle of the heights over the terrace itself; it is 0 at all heights where no lobe reaches.
+    At heights over the ``reference``, (n_v, n_u). The current over exp(-2 kappa height) is given, in the shape of out,
+    at half times the ``nodes`` around the middle of the heights over the terrace itself and, ``below``, of those over
+    the next lower one, no rows where nothing is seen from there; ``fall`` is (half, kappa). It is 0 at all heights
+    where no lobe reaches.
     """
-    monomials = np.empty(N_HEIGHTS)
+    (own, step), (half, kappa), room = terrace, fall, np.empty((3, N_HEIGHTS))
+    room[0], monomials = nodes, room[1]
     for i in range(reference.shape[0]):
         for j in range(reference.shape[1]):
             above, first = reference[i, j] - own, j * N_HEIGHTS
             if abs(above) < LEVEL_nm:
                 for k in range(first, first + N_HEIGHTS):
                     out[i, k] += current[i, k]
+            elif above < 0 and below.shape[0] > 0 and below[i, first] > 0:
+                at = slice(first, first + N_HEIGHTS)
+                _add_from_below(current[i, at], below[i, at], above, step, fall, room, to_monomials, out[i, at])
             elif current[i, first] > 0:
                 _monomials(current[i, first : first + N_HEIGHTS], to_monomials, monomials)
                 for k in range(N_HEIGHTS):

@@ -34,6 +34,7 @@ BELOW_nm, ABOVE_nm = 0.33, 0.3  # the heights of a table around the expected gap
 LEAST_GAP_nm = 0.18
 UNFELT = 1e-3  # tip atoms with a smaller share of the current add to the others
 ENERGIES = 9  # of the tip's density of states over the bias window
+TALL_nm = 0.2  # steps that are: lobes beside them are tabulated at the heights over the next lower terrace, too
 SAME_PLACE = 1e-6  # of a node's width
 LEVEL_nm = _orbital_field_kernels.LEVEL_nm
 STRIP_NUMBERS = 1 << 18  # of currents at a time: 1 MiB stays near the processor
@@ -146,7 +147,7 @@ class Maker:
         out = np.empty((n_v, n_u, N_HEIGHTS), dtype=np.float32)
         columns, rows = self.grid.per_cell
         n_cells = max(1, STRIP_NUMBERS // (rows * n_u * N_HEIGHTS))
-        scratch = np.empty((2, n_cells * rows, n_u * N_HEIGHTS), dtype=np.float32)
+        scratch = np.empty((3, n_cells * rows, n_u * N_HEIGHTS), dtype=np.float32)
         for cells in range(0, n_v // rows, n_cells):
             nodes = slice(cells * rows, min(n_v, (cells + n_cells) * rows)), slice(0, n_u)
             current = self._summed(self.figures.reaching(nodes), nodes, scratch)
@@ -230,7 +231,7 @@ class Maker:
         At the heights over the reference; 0 where no lobe reaches.
         """
         rows, columns = nodes
-        shape = 2, rows.stop - rows.start, (columns.stop - columns.start) * N_HEIGHTS
+        shape = 3, rows.stop - rows.start, (columns.stop - columns.start) * N_HEIGHTS
         return self._summed(figures.reaching(nodes), nodes, np.empty(shape, dtype=np.float32))
 
     def current_in(self, field: CurrentField, nodes: Rectangle) -> Floats32:
@@ -245,21 +246,29 @@ class Maker:
         return np.asarray(np.exp(log - self._base.astype(np.float32)))
 
     def _summed(self, figures: Figures, nodes: Rectangle, scratch: Floats32) -> Floats32:
-        """Return ``current_of`` figures in the first half of the scratch, (2, n_v or more, n_u * N_HEIGHTS)."""
-        reference_nm = self.reference_nm[nodes]
-        total, current = scratch[0, : len(reference_nm)], scratch[1, : len(reference_nm)]
+        """Return ``current_of`` figures in the first third of the scratch, (3, n_v or more, n_u * N_HEIGHTS)."""
+        reference_nm, step_nm, n = self.reference_nm[nodes], self.scene.surface.step_nm, nodes[0].stop - nodes[0].start
+        total, current, lower = scratch[0, :n], scratch[1, :n], scratch[2, :n]
         total[:] = 0
-        heights = self.range_nm[1], self.kappa_per_nm, chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
+        heights = (self.range_nm[1], self.kappa_per_nm), chebyshev_nodes(N_HEIGHTS), values_to_monomials(N_HEIGHTS)
         for level in np.unique(figures.level):
-            here = figures.level == level
-            current[:] = 0
-            at = figures.column[here] - nodes[1].start, figures.row[here] - nodes[0].start
-            _orbital_field_kernels.add_figures(
-                *at, figures.strength[here], figures.which[here], figures.tables, figures.shapes, current
-            )
-            own_nm = float(level) * self.scene.surface.step_nm
-            _orbital_field_kernels.add_terrace(current, reference_nm, own_nm, *heights, total)
+            own, seen = figures.level == level, lower[:0]
+            if figures.below[own].any():
+                seen = lower
+                self._add(figures, own & figures.below, nodes, lower)
+                own &= ~figures.below
+            self._add(figures, own, nodes, current)
+            terrace = float(level) * step_nm, step_nm
+            _orbital_field_kernels.add_terrace(current, seen, reference_nm, terrace, *heights, total)
         return total
+
+    @staticmethod
+    def _add(figures: Figures, which: Bools, nodes: Rectangle, out: Floats32) -> None:
+        """Write the current of some figures on some nodes to out."""
+        out[:] = 0
+        at = figures.column[which] - nodes[1].start, figures.row[which] - nodes[0].start
+        known = figures.strength[which], figures.which[which], figures.tables, figures.shapes
+        _orbital_field_kernels.add_figures(*at, *known, out)
 
     @functools.cached_property
     def tables(self) -> Tables:
@@ -268,8 +277,27 @@ class Maker:
         return Tables(self.kappa_per_nm, self.height_nm, drop_nm, self.heights_nm, self.grid.steps_nm, self.atoms)
 
     def gathered(self, groups: Sequence[Group]) -> Figures:
-        """Return the figures of groups under every apex."""
-        return self.tables.figures(groups)
+        """Return the figures of groups under every apex, beside tall steps also seen from below."""
+        below = [self._seen_from_below(group) for group in groups] if self.tables.drop_nm > TALL_nm else []
+        return self.tables.figures([*groups, *below])
+
+    def _seen_from_below(self, group: Group) -> Group:
+        """Return those figures of a group that the next lower terrace feels, seen from there."""
+        (n_v, n_u), (columns, rows), region = self._lowest_felt.shape, self.grid.per_cell, self.scene.region
+        u = np.clip(group.column // columns + self.grid.view.u0 - region.u0, 0, n_u - 1)
+        v = np.clip(group.row // rows + self.grid.view.v0 - region.v0, 0, n_v - 1)
+        return group.from_below(self._lowest_felt[v, u] < group.level)
+
+    @functools.cached_property
+    def _lowest_felt(self) -> Ints:
+        """The lowest terrace that feels the lobes of a cell of the scene's region."""
+        size = 1 + 2 * np.ceil(self._reach_nm / np.array(self.grid.cells_nm[::-1])).astype(np.int64)
+        return np.asarray(ndimage.minimum_filter(self.scene.levels, size))
+
+    @property
+    def _reach_nm(self) -> float:
+        """How far aside a lobe of the clean surface is felt, with room for the atoms of the tip."""
+        return self.tables.reach_nm(float(self.seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip)
 
     def nodes_of(self, figures: Figures) -> Rectangle:
         """Return the rows and columns of nodes that figures reach; empty where they are off the grid."""
@@ -289,7 +317,7 @@ class Maker:
     def _unit_groups(self) -> Iterator[Group]:
         """Yield the lobes of units: those that no defect edits as figures, of the others each lobe."""
         scene, seen, units = self.scene, self.seen, self.scene.units
-        near = _near(scene, self.grid, self.tables.reach_nm(float(seen.clean.max()), 0.0, 1.0) + _spread_nm(self.tip))
+        near = _near(scene, self.grid, self._reach_nm)
         whole = np.ones(len(units.u), dtype=np.bool_)
         whole[scene.edits.unit] = False
         for axis, state in itertools.product((0, 1), range(len(scene.surface.states))):
