@@ -14,6 +14,7 @@ import stmfab
 from stmfab import sample
 
 ROOT = Path(__file__).parent.parent
+OWN_TYPES = "_streams_kernels _high_product"  # a kernel that states its types itself
 RECIPES = {"tight-binding": "wse2-defects", "surface-state": "cu111-co", "local-orbitals": "h-si-100-atoms"}
 
 
@@ -59,6 +60,15 @@ def first_sample(kind):
     return [line(kind, *call) for call in calls.found]
 
 
+def lines_of(how, kind, **environment):
+    """Return what this module prints in a process of its own."""
+    command = [sys.executable, "-m", "tests.kernels", how, kind]
+    environment = os.environ | environment
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.splitlines()
+
+
 def loaded(kind):
     """Return the lines of all kernels of this process that were called or compiled."""
     modules = [import_module(name) for name in sorted(sys.modules) if name.startswith("stmfab") and "_kernels" in name]
@@ -75,6 +85,6 @@ if __name__ == "__main__":
     else:
         for kind in RECIPES:
             with tempfile.TemporaryDirectory() as empty:
-                environment = os.environ | {"NUMBA_CACHE_DIR": empty}
-                command = [sys.executable, "-m", "tests.kernels", "compiled", kind]
-                subprocess.run(command, env=environment, cwd=ROOT, check=True)
+                compiled, called = (lines_of(how, kind, NUMBA_CACHE_DIR=empty) for how in ("compiled", "loaded"))
+            inner_too = [line for line in called if line not in compiled and OWN_TYPES not in line]
+            print(*compiled, *inner_too, sep="\n")

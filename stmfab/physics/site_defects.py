@@ -107,15 +107,31 @@ HIDDEN_pm = 1000.0  # a lobe that does not show in these states
 CLUSTER_STEPS, CLUSTER_pm = 4, 15.0  # how unevenly a charge is shared: Ti stand lower by so many steps (priors)
 
 
+Six = tuple[float, float, float, float, float, float]
+EVEN: Six = (0.0, 0.0, 0.0, 0.0, 40.0, 40.0)
+
+
 @functools.cache
-def _charged(lower_pm: tuple[float, ...]) -> Edit:
-    """Return a vacancy whose charge stands so much lower on the six Ti around: the next four, then the nearest two."""
+def _charged(lower_pm: Six, empty: tuple[Added, ...]) -> Edit:
+    """Return what is missing on a bridging row and left two electrons or one on the Ti around, seen in filled states.
+
+    The charge stands so much lower on the six Ti: the next four, then the nearest two; ``empty`` shows in empty states.
+    """
     places = ((-0.5, 0.0), (-0.5, 0.65), (1.5, 0.0), (1.5, 0.65), (0.5, 0.0), (0.5, 0.65))
     on_ti = (
         Added(along * CELL_TI_nm, across, -0.02, low_pm, HIDDEN_pm)
         for (along, across), low_pm in zip(places, lower_pm, strict=True)
     )
-    return Edit((Scaled(0, 0, 0, SECOND),), (Added(*BETWEEN, 0.0, HIDDEN_pm, 0.0), *on_ti), BETWEEN, footprint=OWN)
+    hidden = (lobe._replace(below_filled_pm=HIDDEN_pm) for lobe in empty)
+    return Edit((Scaled(0, 0, 0, SECOND),), (*hidden, *on_ti), BETWEEN, footprint=OWN)
+
+
+def _unevenly(rng: np.random.Generator | None) -> Six:
+    """Return how much lower a charge stands on each of the six Ti around."""
+    assert rng is not None
+    steps = rng.integers(CLUSTER_STEPS, size=6) + np.array([0, 0, 0, 0, 1, 1])
+    one, two, three, four, five, six = ((steps - steps.min()) * CLUSTER_pm).tolist()
+    return one, two, three, four, five, six
 
 
 @dataclass(frozen=True)
@@ -130,15 +146,13 @@ class OxygenVacancy(SiteDefect):
     cell_nm: ClassVar[float | None] = CELL_TI_nm
     height_filled_pm: float = height_key(True, 30.0)
     height_empty_pm: float = height_key(False, 40.0)
-    edit: ClassVar[Edit] = _charged((0.0, 0.0, 0.0, 0.0, 40.0, 40.0))
+    edit: ClassVar[Edit] = _charged(EVEN, (Added(*BETWEEN),))
     random: ClassVar[bool] = True
 
     @classmethod
     def shaped(cls, values: Mapping[str, float], rng: np.random.Generator | None) -> Edit:
         """Return the edit of one of them."""
-        assert rng is not None
-        steps = rng.integers(CLUSTER_STEPS, size=6) + np.array([0, 0, 0, 0, 1, 1])
-        return _charged(tuple(((steps - steps.min()) * CLUSTER_pm).tolist()))
+        return _charged(_unevenly(rng), (Added(*BETWEEN),))
 
 
 def _hydroxyl(along_nm: float) -> tuple[Added, ...]:
@@ -151,13 +165,22 @@ def _hydroxyl(along_nm: float) -> tuple[Added, ...]:
 
 @dataclass(frozen=True)
 class Hydroxyl(SiteDefect):
-    """A bridging hydroxyl: as a vacancy, brighter."""
+    """A bridging hydroxyl: in empty states as a vacancy, brighter; in filled ones its electron shows on Ti around.
+
+    The same Ti as a vacancy's, in scans and in density functionals: Minato et al., J. Chem. Phys. 130, 124502 (2009).
+    """
 
     surfaces: ClassVar[tuple[str, ...]] = (RUTILE,)
     cell_nm: ClassVar[float | None] = CELL_TI_nm
     height_filled_pm: float = height_key(True, 35.0)
     height_empty_pm: float = height_key(False, 65.0)
-    edit: ClassVar[Edit] = Edit((Scaled(0, 0, 0, SECOND),), _hydroxyl(CELL_TI_nm / 2), BETWEEN, footprint=OWN)
+    edit: ClassVar[Edit] = _charged(EVEN, _hydroxyl(CELL_TI_nm / 2))
+    random: ClassVar[bool] = True
+
+    @classmethod
+    def shaped(cls, values: Mapping[str, float], rng: np.random.Generator | None) -> Edit:
+        """Return the edit of one of them."""
+        return _charged(_unevenly(rng), _hydroxyl(CELL_TI_nm / 2))
 
 
 @dataclass(frozen=True)
