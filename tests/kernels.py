@@ -1,4 +1,7 @@
-"""The kernels that the first sample of a kind calls, in order: python -m tests.kernels > stmfab/kernels.txt."""
+"""The kernels that first samples call, by kind, in order: python -m tests.kernels > stmfab/kernels.txt.
+
+Those that only another recipe of a kind calls come before all those of its first recipe: helpers begin at the end.
+"""
 
 import os
 import subprocess
@@ -14,8 +17,13 @@ import stmfab
 from stmfab import sample
 
 ROOT = Path(__file__).parent.parent
+COLD = "some had to be compiled"
 OWN_TYPES = "_streams_kernels _high_product"  # a kernel that states its types itself
-RECIPES = {"tight-binding": "wse2-defects", "surface-state": "cu111-co", "local-orbitals": "h-si-100-atoms"}
+RECIPES = {
+    "tight-binding": ("wse2-defects", "mos2-defects"),
+    "surface-state": ("cu111-co",),
+    "local-orbitals": ("h-si-100-atoms",),
+}
 
 
 def text(kind):
@@ -33,8 +41,8 @@ def text(kind):
     return "boolean" if isinstance(kind, types.Boolean) else str(kind)
 
 
-def line(kind, function, arguments):
-    return f"{kind} {function.__module__} {function.__name__} ({', '.join(map(text, arguments))},)"
+def line(function, arguments):
+    return f"{function.__module__} {function.__name__} ({', '.join(map(text, arguments))},)"
 
 
 class Calls(event.Listener):
@@ -52,39 +60,55 @@ class Calls(event.Listener):
         self.depth -= 1
 
 
-def first_sample(kind):
-    """Make the first sample of a kind; return the lines of what was compiled for it, in order."""
+def first_sample(recipe):
+    """Make the first sample of a recipe; return the lines of what was compiled for it, in order."""
     calls = Calls()
     with event.install_listener("numba:compile", calls):
-        sample.simulate(stmfab.load(ROOT / "recipes" / f"{RECIPES[kind]}.yaml").plan, 0, 1)
-    return [line(kind, *call) for call in calls.found]
+        sample.simulate(stmfab.load(ROOT / "recipes" / f"{recipe}.yaml").plan, 0, 1)
+    return [line(*call) for call in calls.found]
 
 
-def lines_of(how, kind, **environment):
-    """Return what this module prints in a process of its own."""
-    command = [sys.executable, "-m", "tests.kernels", how, kind]
-    environment = os.environ | environment
-    return subprocess.run(
-        command, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.splitlines()
-
-
-def loaded(kind):
+def loaded():
     """Return the lines of all kernels of this process that were called or compiled."""
     modules = [import_module(name) for name in sorted(sys.modules) if name.startswith("stmfab") and "_kernels" in name]
     known = [value for module in modules for value in vars(module).values()]
     kernels = [value for value in known if isinstance(value, numba.core.dispatcher.Dispatcher)]
-    return [line(kind, kernel.py_func, arguments) for kernel in kernels for arguments in kernel.signatures]
+    return [line(kernel.py_func, arguments) for kernel in kernels for arguments in kernel.signatures]
+
+
+def lines_of(how, recipe, **environment):
+    """Return the lines of a recipe, "compiled" or all "called", of a process of its own."""
+    command = [sys.executable, "-m", "tests.kernels", how, recipe]
+    said = subprocess.check_output(command, env=os.environ | environment, cwd=ROOT, text=True).splitlines()
+    return [line for line in said if OWN_TYPES not in line]
+
+
+def called(recipe, **environment):
+    """Return the lines of all that Python calls: of a process that finds them compiled, and so loads no others."""
+    found = lines_of("called", recipe, **environment)
+    return found if found != [COLD] else lines_of("called", recipe, **environment)
+
+
+def in_order(recipe):
+    """Return the lines of all that the first sample of a recipe calls, as first called, those that others do last."""
+    with tempfile.TemporaryDirectory() as empty:
+        compiled = lines_of("compiled", recipe, NUMBA_CACHE_DIR=empty)
+        every = called(recipe, NUMBA_CACHE_DIR=empty)
+    return compiled + [line for line in every if line not in compiled]
+
+
+def main():
+    for kind, recipes in RECIPES.items():
+        found = []
+        for recipe in recipes:
+            found = [line for line in in_order(recipe) if line not in found] + found
+        print(*(f"{kind} {line}" for line in found), sep="\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["compiled"]:
         print(*first_sample(sys.argv[2]), sep="\n")
-    elif sys.argv[1:2] == ["loaded"]:
-        print(*(["cold"] if first_sample(sys.argv[2]) else loaded(sys.argv[2])), sep="\n")
+    elif sys.argv[1:2] == ["called"]:
+        print(*([COLD] if first_sample(sys.argv[2]) else loaded()), sep="\n")
     else:
-        for kind in RECIPES:
-            with tempfile.TemporaryDirectory() as empty:
-                compiled, called = (lines_of(how, kind, NUMBA_CACHE_DIR=empty) for how in ("compiled", "loaded"))
-            inner_too = [line for line in called if line not in compiled and OWN_TYPES not in line]
-            print(*compiled, *inner_too, sep="\n")
+        main()

@@ -218,9 +218,9 @@ def _spread_pair(flat: C, added: C, q: Q, ours: int, theirs: int, row: C, m: C) 
         _row(flat, added, first[k], last[low:high], numbers[k], numbers[low:high], row)
         for j in range(high - low):
             for p in range(begin[low + j], begin[low + j + 1]):
-                g = share[p] * row[j]
+                x, y = share[p] * row[j].real, share[p] * row[j].imag
                 for r in range(begin[k], begin[k + 1]):
-                    m[of[r], of[p]] -= share[r] * g
+                    m[of[r], of[p]] -= complex(share[r] * x, share[r] * y)
 
 
 @lean(fastmath={"contract"})
@@ -239,16 +239,33 @@ def _spread_couple(
 
 
 @kernel()
-def _together(felt: B1) -> B1:
-    """Return which pairs of groups a block feels both of, (n_groups, n_groups), the later one first."""
-    n = felt.shape[1]
-    out = np.zeros((n, n), np.bool_)
-    for b in range(felt.shape[0]):
-        some = np.nonzero(felt[b])[0]
-        for i in some:
-            for j in some[some <= i]:
-                out[i, j] = True
+def _beyond(orbitals: I8, n: int) -> I8:
+    """Return the numbers of added orbitals, those beyond n; negative for others."""
+    out = np.empty(orbitals.shape[0], dtype=np.int64)
+    for i in range(orbitals.shape[0]):
+        out[i] = orbitals[i, 2] - n
     return out
+
+
+@lean()
+def _mark_together(felt: B1, room: I8, out: B1) -> None:
+    """Mark the pairs of groups that a block feels both of, (n_groups, n_groups), the later one first."""
+    for b in range(felt.shape[0]):
+        for i in range(_felt_rows(felt[b], room)):
+            for j in range(i + 1):
+                out[room[i], room[j]] = True
+
+
+@lean()
+def _spread_matrix(flat: C, added: C, q: Q, constant: F, together: B1, row: C, m: C) -> None:
+    """Write constant - Q^T g Q to m, of the groups that some block feels together."""
+    for i in range(constant.shape[0]):
+        for j in range(constant.shape[1]):
+            m[i, j] = constant[i, j]
+    for i in range(together.shape[0]):
+        for j in range(i + 1):
+            if together[i, j]:
+                _spread_pair(flat, added, q, i, j, row, m)
 
 
 @kernel()
@@ -269,7 +286,7 @@ def _felt_matrix(groups: I8, column_begin: I8, every: C, room: C) -> C:
     return m
 
 
-@kernel()
+@lean()
 def _add_spread_block(
     flat: C, added: C, q: Q, groups: I8, steps: I8, others: I8, m: C, row: C, re: F, im: F, out: C
 ) -> None:
@@ -279,9 +296,9 @@ def _add_spread_block(
         stop, at = min(start + LANES, steps.shape[0]), 0
         re[:n, : stop - start] = 0.0
         im[:n, : stop - start] = 0.0
+        to, numbers = steps[start:stop], others[start:stop]
         for group in groups:
-            there = steps[start:stop], others[start:stop]
-            _spread_couple(flat, added, q, group, column_begin[group] - at, *there, row, re, im)
+            _spread_couple(flat, added, q, group, column_begin[group] - at, to, numbers, row, re, im)
             at += column_begin[group + 1] - column_begin[group]
         _substitute(re, im, n, stop - start, m)
         _sum_squares(re, im, n, stop - start, m)
@@ -302,10 +319,12 @@ def add_spread_corrections(
     constant: F,
     felt: B1,
     columns: I8,
-    block: I8,
+    begin: I8,
     out: C,
 ) -> None:
-    """Add b^T M^-1 b to out[e, j], b = Q^T g |column j>, M = constant - Q^T g Q, of the columns that block[j] feels.
+    """Add b^T M^-1 b to out[e, j], b = Q^T g |column j>, M = constant - Q^T g Q, of the columns that j's block feels.
+
+    The columns come block after block, from begin[i] on, and in a block best in the order of the table.
 
     Group i of Q's columns has the rows of Q, orbitals, from row_begin[i] on, and its columns from column_begin[i] on;
     block b feels the groups felt[b]. Row k has ``share[p]`` in column ``of[p]``, p from share_begin[k] on: few of many.
@@ -313,30 +332,24 @@ def add_spread_corrections(
     energy, M of all groups that any block feels together once: the blocks read much the same of the table.
     """
     n_energies, n, _, width, _ = table.shape
-    first = _places(rows, -1, n, width, n, (width // 2) * (width + 1))
-    q = first, _places(rows, 1, 1, width, n, 0), rows[:, 2] - n, row_begin, share_begin, of, share, column_begin
-    members, begin = _grouped(block, felt.shape[0])
+    first, last = _places(rows, -1, n, width, n, (width // 2) * (width + 1)), _places(rows, 1, 1, width, n, 0)
     step = _places(columns, 1, 1, width, n, 0)
-    for b in range(felt.shape[0]):  # neighbours in the table are read one after the other
-        own = members[begin[b] : begin[b + 1]]
-        members[begin[b] : begin[b + 1]] = own[np.argsort(step[own])]
-    step, others = step[members], columns[members, 2] - n
-    pairs = np.argwhere(_together(felt))
-    most = constant.shape[0]
-    every, room = np.empty((most, most), table.dtype), np.empty(most**2, table.dtype)
-    row, found = np.empty(max(LANES, np.diff(row_begin).max()), table.dtype), np.empty(members.size, table.dtype)
+    others = _beyond(columns, n)
+    q = first, last, _beyond(rows, n), row_begin, share_begin, of, share, column_begin
+    n_groups, most = felt.shape[1], constant.shape[0]
+    together, some = np.zeros((n_groups, n_groups), np.bool_), np.empty(n_groups, np.int64)
+    _mark_together(felt, some, together)
+    every, room = np.empty((most, most), table.dtype), np.empty(most * most, table.dtype)
+    row = np.empty(max(LANES, rows.shape[0]), table.dtype)
     re, im = np.empty((most + 1, LANES), constant.dtype), np.empty((most + 1, LANES), constant.dtype)
     for e in range(n_energies):
         flat = table[e].reshape(-1)
-        every[:] = constant
-        found[:] = 0.0
-        for pair in pairs:
-            _spread_pair(flat, added[e], q, pair[0], pair[1], row, every)
+        _spread_matrix(flat, added[e], q, constant, together, row, every)
         for b in range(felt.shape[0]):
-            groups, there = np.nonzero(felt[b])[0], slice(begin[b], begin[b + 1])
-            if groups.size and begin[b] < begin[b + 1]:
+            groups, low, high = some[: _felt_rows(felt[b], some)], begin[b], begin[b + 1]
+            if groups.size and low < high:
                 m = _felt_matrix(groups, column_begin, every, room)
                 factor(m)
-                _add_spread_block(flat, added[e], q, groups, step[there], others[there], m, row, re, im, found[there])
-        for j in range(members.size):
-            out[e, members[j]] += found[j]
+                _add_spread_block(
+                    flat, added[e], q, groups, step[low:high], others[low:high], m, row, re, im, out[e, low:high]
+                )

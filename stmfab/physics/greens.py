@@ -238,7 +238,11 @@ def local_green(
         return local
     flat = q.flat(local.real.dtype)
     added = _added_green(table, perturbation)
-    _greens_kernels.add_spread_corrections(table.g, added, *flat, q.groups_felt(felt), orbitals, block, local)
+    order = np.lexsort((*orbitals.T[:2], orbitals[:, 2], block))  # in a block neighbours in the table, u fastest
+    columns, begin = orbitals[order], np.searchsorted(block[order], np.arange(len(felt) + 1))
+    corrections = np.zeros(local.shape, local.dtype)
+    _greens_kernels.add_spread_corrections(table.g, added, *flat, q.groups_felt(felt), columns, begin, corrections)
+    local[:, order] += corrections
     return local
 
 
