@@ -15,7 +15,7 @@ import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
 from ._signals import Terminated, sigterm_raises
-from .errors import DamagedError, IncompleteError, StmfabError
+from .errors import DamagedError, DiskError, IncompleteError, StmfabError
 from .exploring import explore
 from .exporting import export
 from .inspecting import inspect
@@ -263,7 +263,7 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except OSError as error:
         click.echo(f"{error.filename or 'disk'}: {error.strerror or error}", err=True)
-        return 5  # DESIGN 6: disk or I/O
+        return DiskError.exit_code
 
 
 def main() -> None:

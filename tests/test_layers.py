@@ -1,4 +1,4 @@
-"""Imports run one way, and each heavy library lives in one place: the table of DESIGN section 2, read with ``ast``."""
+"""Imports run one way, and each heavy library lives in one place: the tables below, read with ``ast``."""
 
 import ast
 import functools

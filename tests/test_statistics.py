@@ -88,7 +88,7 @@ def test_summary_leaves_out_what_is_not_a_number():
 
 @pytest.mark.parametrize("seed", [20250728, 7])
 def test_patches_of_the_realistic_set_look_like_real_ones(seed):
-    # real 64 x 64 patches of WSe2 at 0.049 nm a pixel with a defect: p10..p90 of PHYSICS.md G; of the exponents, of
+    # real 64 x 64 patches of WSe2 at 0.049 nm a pixel with a defect: p10..p90, README: Realism; of the exponents, of
     # which only the medians 2.3 and 1.0 of patches are known, the bands of all real scans, the lower one opened to 1.0
     overrides = ["scan.pixels=64", "scan.size_nm=3.136", "channels=[topography]", "targets=null"]
     made = recipe.load("wse2-realistic", seed=seed, overrides=overrides)

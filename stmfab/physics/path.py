@@ -22,7 +22,7 @@ from .units import Bools, Floats, Ints
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 SUB_STEPS_PER_SWING = 4  # a period of the z piezo's resonance, which is exact between them
-SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s, DESIGN section 3
+SUB_STEPS_PER_RADIAN = 10  # a continuous loop of crossover f steps every 1 / (10 * 2 pi f) s
 PART_PLACES = 1 << 14  # of the tip, bent at once: 128 KB a coordinate
 
 

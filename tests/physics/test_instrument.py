@@ -92,7 +92,7 @@ def test_frame_creep_totals_gamma_ln_m():
 
 @given(wait=st.floats(0, 1000), move=st.floats(-1000, 1000), rate=st.floats(0.1, 5))
 def test_creep_is_straight_in_log_time_after_a_hundred_onsets(wait, move, rate):
-    # PHYSICS.md F7: local slope gamma t / (t + t0) per decade, within 1 % of gamma for t >= 100 t0
+    # local slope gamma t / (t + t0) per decade, within 1 % of gamma for t >= 100 t0
     creep = instrument.LogCreep(x_move_nm=move, y_move_nm=-move, percent_per_decade=rate, onset_s=0.1, wait_s=wait)
     t_s = np.array([10.0, 100.0, 1000.0]) + wait
     x, y, _ = moved(creep.bends(t_s - wait))
@@ -103,7 +103,7 @@ def test_creep_is_straight_in_log_time_after_a_hundred_onsets(wait, move, rate):
 def test_creep_of_one_and_a_half_percent_a_decade_is_three_percent_from_a_tenth_to_ten_seconds():
     creep = instrument.LogCreep(x_move_nm=100.0, percent_per_decade=1.5, onset_s=1e-4)
     x, _, _ = moved(creep.bends(np.array([0.1, 10.0])))
-    assert x[1] - x[0] == pytest.approx(3.0, rel=1e-3)  # PHYSICS.md C.6, F7
+    assert x[1] - x[0] == pytest.approx(3.0, rel=1e-3)
 
 
 def test_drift_moves_by_its_total_over_the_frame():
@@ -148,7 +148,7 @@ def test_drift_in_z_lifts_the_floor():
 
 
 def test_creep_of_z_is_straight_in_log_time():
-    # PHYSICS.md F7: 1.5 % of 100 nm a decade, within 1 % for t >= 100 t0; towards the sample, as the move was
+    # 1.5 % of 100 nm a decade, within 1 % for t >= 100 t0; towards the sample, as the move was
     frame = raster(pixels=100, dwell_s=0.05)
     p = tip_path(frame, z_creep=instrument.ZCreep(move_nm=-100.0, percent_per_decade=1.5, onset_s=0.1, wait_s=0.0))
     t_s, floor = times(frame).ravel(), p.floor_nm.ravel()
@@ -230,7 +230,7 @@ def test_a_fast_continuous_loop_gets_ten_sub_steps_a_radian():
     ("opening", "shape", "gain"), [(2, 0.083, 0.51), (5, 0.211, 0.53), (10, 0.434, 0.56), (15, 0.698, 0.60)]
 )
 def test_loop_openings_are_the_tabulated_shapes(opening, shape, gain):
-    # PHYSICS.md C.5; its openings are rounded to whole per cent or so: 3 % of the shape, 2 digits of the gain
+    # integrated apart from this code, to openings of whole per cent or so: 3 % of the shape, 2 digits of the gain
     piezo = piezos.HysteresisLoop(opening_percent=opening).bouc_wen()
     assert pytest.approx(shape, rel=0.03) == piezo.B
     assert piezo.B == piezo.C

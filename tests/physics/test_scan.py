@@ -259,13 +259,13 @@ def test_continuous_integral_loop_rises_in_0_35_over_its_crossover():
     t, error = step_response(crossover_Hz=0.1)
     rise = np.interp(-0.1, -error, t) - np.interp(-0.9, -error, t)
     assert rise == pytest.approx(math.log(9) / (2 * math.pi * 0.1), rel=2e-3)  # sub-steps of 6e-4 rad
-    assert rise == pytest.approx(0.35 / 0.1, rel=1e-2)  # PHYSICS.md F9
+    assert rise == pytest.approx(0.35 / 0.1, rel=1e-2)  # the rule of thumb for one pole
 
 
 @pytest.mark.parametrize(("ratio", "overshoot"), [(2, 0.043), (1, 0.163)])
 def test_preamplifier_pole_makes_the_loop_overshoot(ratio, overshoot):
     _, error = step_response(crossover_Hz=0.15, preamplifier_Hz=0.15 * ratio)
-    assert -error.min() == pytest.approx(overshoot, abs=0.002)  # PHYSICS.md F9: 4.3 %, 16.3 %
+    assert -error.min() == pytest.approx(overshoot, abs=0.002)  # exp(-pi d / sqrt(1 - d^2)), d = sqrt(ratio) / 2
 
 
 @pytest.mark.parametrize("Q", [0.5, 3.0, 40.0])
@@ -336,7 +336,7 @@ def cycle(a, b, c, half_range, n_cycles, n_steps=4000):
 
 
 def test_loop_area_is_the_closed_form():
-    # PHYSICS.md C.5 for C = 0: 2 [2 V0 A/B - (A/B + H0)(1 - exp(-2 B V0))/B], H0 = (A/B) tanh(B V0): 0.0455
+    # for C = 0: 2 [2 V0 A/B - (A/B + H0)(1 - exp(-2 B V0))/B], H0 = (A/B) tanh(B V0): 0.0455
     a, b, v0 = 0.3, 1.0, 0.5
     v, h = cycle(a, b, 0.0, v0, n_cycles=12)
     area = abs(np.sum((h[1:] + h[:-1]) / 2 * np.diff(v)))
@@ -366,7 +366,7 @@ def test_opening_grows_with_the_amplitude():
     piezo = piezos.HysteresisLoop(opening_percent=10.0).bouc_wen()
     share = [np.divide(*opening(piezo, half_range)) for half_range in (0.05, 0.1, 0.25, 0.5)]
     assert np.all(np.diff(share) > 0)
-    assert share[0] / share[-1] == pytest.approx(0.1, rel=0.2)  # PHYSICS.md F8: proportional within 20 %
+    assert share[0] / share[-1] == pytest.approx(0.1, rel=0.2)  # in proportion to it, as Rayleigh found
 
 
 def test_hysteresis_of_the_whole_range_makes_forward_and_backward_differ():
