@@ -5,6 +5,7 @@ A guest is a set of added orbitals bound to the nearest atoms of the lattice by 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,14 +146,18 @@ class Antisite(CrystalDefect):
         atoms, ways_nm = nearest_atoms(material, material.positions_nm[placed.site], without=placed.site)
         names = [material.sites[atom[2]].orbitals for atom in atoms]
         changes = [Vacancy.perturbation(material, placed)]
-        values = (placed.values[name] for name in ("onsite_eV", "bond_ratio", "rise_nm"))
+
+        @functools.cache
+        def harrisons(rise_nm: float) -> list[Floats]:
+            """Return the hops to the atoms around, by Harrison's rule: the same for all that stand as high."""
+            ways = [way - np.array([0.0, 0.0, rise_nm]) for way in ways_nm]
+            about = zip(names, ways, strict=True)
+            return [_hops(orbitals, theirs, way, _harrison(material, other, way)) for theirs, way in about]
+
+        values = (placed.values[name].tolist() for name in ("onsite_eV", "bond_ratio", "rise_nm"))
         for cell, onsite_eV, ratio, rise_nm in zip(placed.cells, *values, strict=True):
-            up_nm = np.array([0.0, 0.0, rise_nm])
-            hops_eV = [
-                ratio * _hops(orbitals, theirs, way - up_nm, _harrison(material, other, way - up_nm))
-                for theirs, way in zip(names, ways_nm, strict=True)
-            ]
-            place_nm = material.positions_nm[placed.site] + up_nm
+            hops_eV = [ratio * hops for hops in harrisons(rise_nm)]
+            place_nm = material.positions_nm[placed.site] + np.array([0.0, 0.0, rise_nm])
             at = material, cell, place_nm, orbitals
             changes.append(bound(*at, onsite_eV=onsite_eV, atoms=atoms, hops_eV=hops_eV, own_eV=own_eV))
         return combined(changes, n_orbitals=material.n_orbitals)
