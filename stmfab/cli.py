@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
-from ._signals import Terminated, sigterm_raises
+from ._signals import Terminated, interruptible
 from .errors import DamagedError, DiskError, IncompleteError, StmfabError
 from .exploring import explore
 from .exporting import export
@@ -124,7 +124,7 @@ def generate(
 
     STORE is a folder or s3://BUCKET/NAME; it defaults to ./<name of the recipe>.zarr.
     """
-    with sigterm_raises(), _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
+    with interruptible(), _interruption_explained(TRY_AGAIN if requeue_on_term else TERMINATED):
         plan = plan_of(recipe, samples, seed, overrides)
         from . import factory, growth, progress
         from .bucket import at

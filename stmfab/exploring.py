@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
-from ._signals import sigterm_raises
+from ._signals import interruptible
 from .errors import DiskError
 from .options import plan_or_stored
 
@@ -51,7 +51,7 @@ def explore(recipe: str, overrides: tuple[str, ...], seed: int | None, sample: i
         server = PageServer(port, page=PAGE, files=packaged(*FILES), answers=answers(plan, sample, Path.cwd()))
     except OSError as error:
         raise DiskError(f"--port {port}: {error.strerror}") from error
-    with server, sigterm_raises():
+    with server, interruptible():
         _serve(server, plan.name, browser=browser)
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from . import _threads  # noqa: F401  before anything imports numpy
-from ._signals import sigterm_raises
+from ._signals import interruptible
 from .errors import DamagedError
 
 SHOWN_FAULTS = 10
@@ -73,7 +73,7 @@ def export(store: str, out: Path, to: str, split: str | None, arrays: str | None
     from .bucket import at
     from .store import open_store
 
-    with sigterm_raises():
+    with interruptible():
         dataset = open_store(at(store))
         images = arrays.split(",") if arrays else None
         asked = exports.export_of(dataset, to, out, images=images, split=split, options=given)

@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import provenance, receipts, sample, scratch, store, tables, upkeep, verify, workers
-from ._signals import sigterm_raises
+from ._signals import interruptible, raise_again
 from ._threads import one_thread
 from .bucket import Place
 from .errors import DiskError, NotKeptError, StmfabError, StoreError
@@ -126,7 +126,7 @@ def generate(
     begun = time.monotonic()
     tally = Tally()
     if todo:
-        with sigterm_raises(), one_thread(), tables.for_workers(), _ticks(len(todo)) as ticks:
+        with interruptible(), one_thread(), tables.for_workers(), _ticks(len(todo)) as ticks:
             first = _prepared(plan, prepare)
             upkeep.check_room(dataset, todo, first)
             begun = time.monotonic()
@@ -232,9 +232,14 @@ def _run(job: Job, todo: list[int], *, engine: Engine, jobs: int, total: int, pr
     """Make the shards of ``todo``; return what became of those not simply made. A disk that refuses ends the run."""
     there = total - _samples(job.store, todo)
     tally = Tally()
+
+    def poll() -> None:
+        raise_again()
+        progress.show(there + job.ticks.total())
+
     progress.start(there, total)
     try:
-        with contextlib.closing(engine(job, todo, jobs, lambda: progress.show(there + job.ticks.total()))) as results:
+        with contextlib.closing(engine(job, todo, jobs, poll)) as results:
             for result in results:
                 tally.add(result)
         progress.show(there + job.ticks.total())

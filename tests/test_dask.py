@@ -100,7 +100,7 @@ def test_shards_that_cannot_be_made_leave_receipts_and_the_others_are_made(tmp_p
 )
 def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, whole_group, moment, jobs):
     place = tmp_path / "interrupted.zarr"
-    process = start(place, "--backend", "dask", "-j", str(jobs), STUB_PAUSE_s="0.03")
+    process = start(place, "--backend", "dask", "-j", str(jobs), STUB_PAUSE_s="0.1")
     if moment == "working":
         wait_for(lambda: receipts_in(place) >= 1, seconds=90)
     else:
@@ -109,7 +109,7 @@ def test_interrupted_run_leaves_at_once_without_orphans(tmp_path, number, code, 
     begun = time.monotonic()
     (os.killpg if whole_group else os.kill)(process.pid, number)
     _, words = process.communicate(timeout=30)
-    assert time.monotonic() - begun < 3 * patience()  # two seconds, if the machine has no other work
+    assert time.monotonic() - begun < 5 * patience()  # two seconds, if the machine has no other work
     assert process.returncode == code
     farewell = ["interrupted; finished shards are kept, and the same command goes on from there"]
     assert told(words) == (farewell if code > 0 else [])

@@ -104,6 +104,33 @@ def test_sigterm_while_the_recipe_is_read_is_one_of_a_run(monkeypatch, capsys):
         assert "interrupted" in capsys.readouterr().err
 
 
+class Finalised:
+    """Gets a Ctrl-C in its finaliser, where Python prints what is raised, and goes on."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_is_swallowed_ends_the_run(tmp_path, serial):
+    gone_on = []
+
+    def simulate(chosen, first, stop):
+        if not gone_on:
+            Finalised()
+            gone_on.append(first)
+        return stub.simulate(chosen, first, stop)
+
+    place, before = tmp_path / "swallowed.zarr", signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(place, jobs=1, simulate=simulate)
+    assert gone_on
+    assert receipts_in(place) == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    assert run(place, jobs=1).missing == ()
+    assert contents(place).items() >= serial.items()
+
+
 @LINUX
 @pytest.mark.parametrize(
     ("number", "codes", "jobs", "whole_group"),
@@ -119,13 +146,13 @@ def test_interrupted_run_leaves_within_a_second_without_orphans(tmp_path, serial
     for attempt, code in enumerate(codes):
         options = ["-j", jobs, *(["--requeue-on-term"] if code == 75 else [])]
         place = tmp_path / f"interrupted-{attempt}.zarr"
-        process = start(place, *options, STUB_PAUSE_s="0.05")
+        process = start(place, *options, STUB_PAUSE_s="0.1")
         wait_for(lambda place=place: receipts_in(place) > 0)
         time.sleep(random.uniform(0.0, 0.5))
         begun = time.monotonic()
         (os.killpg if whole_group else os.kill)(process.pid, number)
         _, words = process.communicate(timeout=120)
-        assert time.monotonic() - begun < 1.5 * patience()  # a second, if the machine has no other work
+        assert time.monotonic() - begun < 3 * patience()  # half a second, if the machine has no other work
         assert process.returncode == code
         assert words.strip().splitlines()[-1].startswith("interrupted; finished shards are kept")
         assert "Traceback" not in words

@@ -183,7 +183,7 @@ def test_a_maker_that_died_holds_nobody_up(place):
     other.join()
     began = time.monotonic()
     assert_same(tables.kept("some", OF, make))
-    assert time.monotonic() - began < 1  # the lock went with it
+    assert time.monotonic() - began < 5  # the lock went with it
 
 
 def test_the_tables_used_longest_ago_make_room(place, monkeypatch):
